@@ -1,0 +1,91 @@
+/* ---- base: visibility, status, context ------------------------------------------------------- */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define AF_VERSION_MAJOR 0
+#define AF_VERSION_MINOR 1
+#define AF_VERSION_PATCH 0
+#define AF_VERSION "0.1.0"
+
+#ifndef AF_API
+#  ifdef AF_STATIC
+#    if defined(__GNUC__) || defined(__clang__)
+#      define AF_API __attribute__((unused)) static
+#    else
+#      define AF_API static
+#    endif
+#  elif defined(__cplusplus)
+#    define AF_API extern "C"
+#  else
+#    define AF_API extern
+#  endif
+#endif
+
+/* Lets the compiler check the arguments of a printf-like function. */
+#if defined(__GNUC__) || defined(__clang__)
+#  define AF_PRINTF(format_index, first_index) \
+    __attribute__((format(printf, format_index, first_index)))
+#else
+#  define AF_PRINTF(format_index, first_index)
+#endif
+
+/* What a function that can fail returns. The sentence that goes with it is af_error(context). */
+typedef enum af_status {
+    AF_OK = 0,
+    AF_ERROR_MEMORY,    /* the allocator returned NULL, or a size overflows */
+    AF_ERROR_SHAPE,     /* shapes that do not fit together */
+    AF_ERROR_ARGUMENT,  /* an argument outside what the function documents */
+    AF_ERROR_IO,        /* a file could not be opened, read or written */
+    AF_ERROR_FORMAT,    /* a file is not what it should be */
+    AF_ERROR_DATA,      /* the data make the task impossible: NaN, one star a stream, unbound */
+    AF_ERROR_BACKEND,   /* the device failed */
+    AF_ERROR_NONFINITE, /* a computed value is not finite */
+    AF_STOPPED          /* the caller's progress function asked to stop; results are valid */
+} af_status;
+
+/* Memory comes from here. `release` gets the size that was asked for. allocate NULL: malloc. */
+typedef struct af_allocator {
+    void *(*allocate)(size_t bytes, void *user);
+    void (*release)(void *pointer, size_t bytes, void *user);
+    void *user;
+} af_allocator;
+
+/* Messages go here; without a logger the library is silent. */
+typedef struct af_logger {
+    void (*log)(const char *sentence, void *user);
+    void *user;
+} af_logger;
+
+/* Zero means default for every field. The canaries must stay zero: they catch a struct that was
+ * never initialised. */
+typedef struct af_context_desc {
+    uint32_t start_canary;
+    af_allocator allocator;
+    af_logger logger;
+    int threads; /* 0: as many as OpenMP would use; results do not depend on it */
+    uint32_t end_canary;
+} af_context_desc;
+
+/* Owns expressions and remembers the first error. One thread at a time per context; different
+ * contexts are independent. */
+typedef struct af_context af_context;
+
+/* Creates a context; desc NULL means all defaults. Fails with AF_ERROR_MEMORY, or AF_ERROR_ARGUMENT
+ * when a canary is not zero; *out is NULL then. */
+AF_API af_status af_context_create(const af_context_desc *desc, af_context **out);
+
+/* Frees the context and every expression in it. Functions, parameter stores and models made with it
+ * must be destroyed first. NULL is fine. */
+AF_API void af_context_destroy(af_context *context);
+
+/* Threads used for work made with this context from now on; 0: OpenMP's choice. */
+AF_API void af_context_set_threads(af_context *context, int threads);
+
+/* The sentence of the first error since the last af_error_clear; "" when there was none. */
+AF_API const char *af_error(const af_context *context);
+AF_API af_status af_error_status(const af_context *context);
+AF_API void af_error_clear(af_context *context);
+
+/* The version of the implementation, to compare with AF_VERSION of the header. */
+AF_API const char *af_version(void);

@@ -1,0 +1,68 @@
+/* A test program in one header. Include it after the library with its implementation:
+ *
+ *     TEST(name) { CHECK(condition); CHECK_CLOSE(value, expected, tolerance); }
+ *     int main(void) { RUN(name); return test_report(); }
+ *
+ * A test passes when all of its checks hold. The last line printed is `N passed, N failed`. */
+#ifndef AF_TEST_H
+#define AF_TEST_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int test_passed, test_failed, test_broken;
+
+#define TEST(name) static void test_##name(void)
+
+#define RUN(name) test_run(#name, test_##name)
+
+#define CHECK(condition)                                                          \
+    do {                                                                          \
+        if (!(condition)) {                                                       \
+            test_broken++;                                                        \
+            printf("  %s:%d: not true: %s\n", __FILE__, __LINE__, #condition);    \
+        }                                                                         \
+    } while (0)
+
+/* |value - expected| <= tolerance * max(1, |expected|); NaN fails. */
+#define CHECK_CLOSE(value, expected, tolerance) \
+    test_close(__FILE__, __LINE__, #value, (double)(value), (double)(expected), (tolerance))
+
+/* The text contains the words. */
+#define CHECK_TEXT(text, words)                                                                \
+    do {                                                                                       \
+        if (!strstr((text), (words))) {                                                        \
+            test_broken++;                                                                     \
+            printf("  %s:%d: '%s' is not in '%s'\n", __FILE__, __LINE__, (words), (text));     \
+        }                                                                                      \
+    } while (0)
+
+static inline void test_close(const char *file, int line, const char *what, double value,
+                              double expected, double tolerance) {
+    double scale = fabs(expected) > 1.0 ? fabs(expected) : 1.0;
+    if (fabs(value - expected) <= tolerance * scale) return;
+    test_broken++;
+    printf("  %s:%d: %s is %.17g, expected %.17g within %g\n", file, line, what, value, expected,
+           tolerance);
+}
+
+static inline void test_run(const char *name, void (*run)(void)) {
+    test_broken = 0;
+    run();
+    if (test_broken) {
+        test_failed++;
+        printf("FAILED %s\n", name);
+    } else {
+        test_passed++;
+    }
+    fflush(stdout);
+}
+
+static inline int test_report(void) {
+    printf("%d passed, %d failed\n", test_passed, test_failed);
+    return test_failed != 0 || test_passed == 0;
+}
+
+#endif
