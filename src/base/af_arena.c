@@ -8,6 +8,10 @@ static size_t af__round_up(size_t n, size_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 
+static size_t af__clamp(size_t x, size_t low, size_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
 /* count * size, 0 when it overflows or exceeds what an object may have. */
 static size_t af__bytes(size_t count, size_t size) {
     if (count == 0 || size == 0 || count > (SIZE_MAX / 4) / size) return 0;

@@ -1,0 +1,138 @@
+# make            the two headers and the command-line tool build/actionfinder
+# make test       every test, twice (plain, and under the address and undefined-behaviour sanitisers),
+#                 and the checks of the house; the last line is `N passed, N failed`
+# make check      test, after checking that the committed headers are those that src/ gives
+# make headers    actionfinder.h and deeppotential.h from src/
+# make floors     every prefix of the list of parts compiles: no part uses a later one
+# make examples   build/examples/...
+# make demo       builds everything and runs `build/actionfinder demo`
+# make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible
+# make clean      removes build/
+#
+# CC, CFLAGS, CPPFLAGS, LDFLAGS and LDLIBS are yours to set. What the compiler can do is tried.
+
+B      := build
+JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+CFLAGS ?=
+WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+          -Wmissing-prototypes
+HASH   := \#
+COMMA  := ,
+
+all: headers tool
+
+# ---- what the compiler can do ---------------------------------------------------------------------
+
+# $(call probe,compiler,flags,program): the flags, when the program builds with them and runs
+probe = $(shell mkdir -p $(B); printf '$(3)\n' | $(1) $(CPPFLAGS) $(2) -x c - -o $(B)/probe.$$$$ \
+        >/dev/null 2>&1 && $(B)/probe.$$$$ >/dev/null 2>&1 && echo '$(2)'; rm -f $(B)/probe.$$$$)
+main  = int main(void) { return 0; }
+
+ifeq ($(shell uname),Darwin) # Homebrew's folders, where the compiler does not look by itself
+override CPPFLAGS += $(addprefix -I,$(wildcard /opt/homebrew/include /usr/local/include))
+endif
+ifneq ($(MAKECMDGOALS),clean)
+OPENMP := $(call probe,$(CC),-fopenmp,$(HASH)include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; })
+NATIVE := $(call probe,$(CC),-march=native,$(main))
+SANITIZE     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -g -fno-omit-frame-pointer
+SANITIZE_CC  := $(firstword $(foreach cc,$(CC) clang gcc,$(if $(call probe,$(cc),$(SANITIZE),$(main)),$(cc))))
+SANITIZE_OMP := $(if $(SANITIZE_CC),$(call probe,$(SANITIZE_CC),-fopenmp,$(HASH)include <omp.h>\n$(main)))
+endif
+export CC CPPFLAGS
+export BUILD := $(B)
+
+# ---- stb_ds ---------------------------------------------------------------------------------------
+
+HAVE_STB := $(CC) $(CPPFLAGS) -E src/base/af_stb.c >/dev/null 2>&1
+
+deps:
+	@$(HAVE_STB) || { \
+	  root=; [ "$$(id -u)" = 0 ] || root='sudo -n'; \
+	  command -v apt-get >/dev/null && $$root true 2>/dev/null && \
+	    { $$root apt-get install -y libstb-dev || \
+	      { $$root apt-get update && $$root apt-get install -y libstb-dev; }; } >/dev/null 2>&1; \
+	  $(HAVE_STB); } || { \
+	  echo 'stb_ds.h is missing: install libstb-dev (Debian, Ubuntu), or put stb_ds.h of github.com/nothings/stb in a folder and give make CPPFLAGS=-I/that/folder'; \
+	  exit 1; }
+
+# ---- the headers: made in build/include, copied to the top by `make headers` ----------------------
+
+PARTS   := $(wildcard src/*/*.h src/*/*.c)
+HEADERS := $(B)/include/actionfinder.h $(B)/include/deeppotential.h
+
+$(B)/amalgamate: tools/amalgamate.c
+	@mkdir -p $(B)
+	$(CC) -std=c99 -O1 $(WARN) $< -o $@
+
+$(B)/include/%.h: src/%.in.h $(PARTS) $(B)/amalgamate
+	@mkdir -p $(B)/include
+	$(B)/amalgamate $< $@
+
+headers: $(HEADERS)
+	@for h in $(HEADERS); do cmp -s $$h $$(basename $$h) || cp $$h $$(basename $$h); done
+
+# ---- the tools and the examples -------------------------------------------------------------------
+
+TOOL     := $(patsubst tools/%.c,$(B)/%,$(wildcard tools/actionfinder.c))
+EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
+FAST      = -std=c99 -O3 $(NATIVE) $(OPENMP) -Wall -Wextra $(CPPFLAGS) -I$(B)/include $(CFLAGS)
+
+tool: $(TOOL)
+examples: $(EXAMPLES)
+
+$(TOOL): $(B)/%: tools/%.c $(HEADERS) | deps
+	$(CC) $(FAST) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+$(EXAMPLES): $(B)/examples/%: examples/%.c $(HEADERS) | deps
+	@mkdir -p $(@D)
+	$(CC) $(FAST) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+demo: all examples
+	$(B)/actionfinder demo
+
+# ---- the tests ------------------------------------------------------------------------------------
+
+TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+PLAIN   := $(TESTS:%=$(B)/test/%)
+CHECKED := $(if $(SANITIZE_CC),$(TESTS:%=$(B)/test/%.sanitized))
+SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate
+LOGS    := $(addsuffix .log,$(PLAIN) $(CHECKED) $(SCRIPTS:%=$(B)/test/%))
+# -Isrc: the tests compile the parts, not the generated headers; AF__WHITE_BOX: see af_stb_end.c
+TEST     = -std=c99 $(WARN) -DAF__WHITE_BOX= $(CPPFLAGS) -Isrc -Itests -I$(B)/include -MMD -MP
+
+$(PLAIN): $(B)/test/%: tests/%.c $(HEADERS) | deps
+	@mkdir -p $(@D)
+	$(CC) $(TEST) -O2 $(OPENMP) $(CFLAGS) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+$(CHECKED): $(B)/test/%.sanitized: tests/%.c $(HEADERS) | deps
+	@mkdir -p $(@D)
+	$(SANITIZE_CC) $(TEST) -O1 $(SANITIZE) $(SANITIZE_OMP) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+$(addsuffix .log,$(PLAIN) $(CHECKED)): %.log: % always
+	@echo "$*"; sh tests/run.sh $@ $*
+
+$(SCRIPTS:%=$(B)/test/%.log): $(B)/test/%.log: tests/%.sh $(HEADERS) always | deps
+	@mkdir -p $(@D)
+	@echo "$<"; sh tests/run.sh $@ sh $<
+
+test: deps
+	@rm -f $(B)/test/*.log
+	@$(MAKE) --no-print-directory -k -j$(JOBS) $(LOGS) || true # what failed is counted below
+	@$(if $(SANITIZE_CC),,echo 'no compiler with sanitisers: tests run plain only')
+	@sh tests/summary.sh $(LOGS)
+
+floors: deps
+	@mkdir -p $(B)
+	@sh tests/floors.sh
+
+check: headers
+	@git diff --exit-code --stat -- actionfinder.h deeppotential.h || \
+	  { echo 'the committed headers differ from what src/ gives: commit what `make headers` made'; exit 1; }
+	@$(MAKE) --no-print-directory test
+
+clean:
+	rm -rf $(B)
+
+-include $(wildcard $(B)/test/*.d)
+.PHONY: all deps headers tool examples demo test floors check clean always
+.DELETE_ON_ERROR:

@@ -1,0 +1,37 @@
+#!/bin/sh
+# The floors of the house: a part uses only parts above it in the list. Every prefix of the list in
+# src/actionfinder.in.h is compiled, the .h files 1..k and then the .c files 1..k, so that a part that
+# mentions a later one fails.
+. "$(dirname "$0")/checks.sh"
+list=src/actionfinder.in.h
+
+# prefix H C: the list up to .h number H and .c number C. The end of stb_ds always stays.
+prefix() {
+    awk -v h="$1" -v c="$2" '
+        /^#include "[^"]*\/[^"]*\.h"/ { if (++hs > h) next }
+        /^#include "[^"]*\/[^"]*\.c"/ && !/af_stb_end/ { if (++cs > c) next }
+        { print }' $list
+}
+
+compile() {
+    prefix "$1" "$2" >"$out/list.h"
+    printf '#define ACTIONFINDER_IMPLEMENTATION\n#include "list.h"\ntypedef int none;\n' >"$out/all.c"
+    ${CC:-cc} -std=c99 -fsyntax-only -Werror=implicit-function-declaration -Wno-unused ${CPPFLAGS:-} \
+        "-I$out" -Isrc "$out/all.c"
+}
+
+# One line a .c part: its number, how many .h files come with it (up to its own, or to that of the .c
+# part before it), its name. Parts without a .h of their own come with the same as the one before.
+awk '
+    /^#include "[^"]*\/[^"]*\.h"/ { split($0, q, "\""); sub(/\.h$/, "", q[2]); at[q[2]] = ++hs }
+    /^#include "[^"]*\/[^"]*\.c"/ && !/af_stb_end/ {
+        split($0, q, "\""); stem = q[2]; sub(/\.c$/, "", stem)
+        if (at[stem] > cut) cut = at[stem]
+        print ++cs, cut + 0, q[2]
+    }
+    END { for (k = 1; k <= hs; k++) print 0, k, "header " k }' $list >"$out/prefixes"
+
+while read -r c h name; do
+    check "up to $name" compile "$h" "$c"
+done <"$out/prefixes"
+report

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Every piece of C that a reader may copy compiles: the blocks between ```c and ``` in README.md and in
+# the manuals of the headers, and the examples. A block with a main is a whole program; another one is
+# the body of a function that has an af_context *context.
+. "$(dirname "$0")/checks.sh"
+
+for source in README.md src/actionfinder.in.h src/deeppotential.in.h; do
+    [ -f "$source" ] || continue
+    awk -v to="$out/$(basename "$source" | tr . _)" '
+        { sub(/^ \* ?/, "") } # the margin of a manual
+        /^ *```c *$/ && !inside { inside = 1; file = to "_" NR ".txt"; printf "" >file; next }
+        /^ *```/ { inside = 0 }
+        inside { print >file }' "$source"
+done
+
+compile() {
+    ${CC:-cc} -std=c99 -Wall -Wextra -Wno-unused -Werror ${CPPFLAGS:-} "-I$headers" "$@"
+}
+
+for text in "$out"/*.txt; do
+    [ -f "$text" ] || continue
+    program=${text%.txt}
+    if grep -q 'int main(' "$text"; then
+        cp "$text" "$program.c"
+        check "$(basename "$program")" compile "$program.c" -o "$program" -lm
+    else
+        { printf '#include "deeppotential.h"\nvoid snippet(af_context *context);\n'
+          printf 'void snippet(af_context *context) {\n'
+          cat "$text"
+          printf '}\n'; } >"$program.c"
+        check "$(basename "$program")" compile -c "$program.c" -o "$program.o"
+    fi
+done
+for example in examples/*.c; do
+    [ -f "$example" ] || continue
+    check "$example" compile "$example" -o "$out/$(basename "$example" .c)" -lm
+done
+check "README.md shows a program in C" ls "$out"/README_md_*.txt
+report
