@@ -50,13 +50,11 @@ static char *fuzz_load(af__arena *arena, const uint8_t *bytes, size_t count) {
     return copy;
 }
 
-/* Sums every byte, so that the sanitiser sees a pointer that leads nowhere. */
-static unsigned fuzz_touch(const void *data, size_t bytes) {
-    const unsigned char *p = (const unsigned char *)data;
-    unsigned sum = 0;
+/* Reads every byte, so that the sanitiser sees a pointer that leads nowhere. */
+static void fuzz_touch(const void *data, size_t bytes) {
+    const volatile unsigned char *p = (const volatile unsigned char *)data;
     size_t i;
-    for (i = 0; i < bytes; i++) sum += p[i];
-    return sum;
+    for (i = 0; i < bytes; i++) (void)p[i];
 }
 
 static af_status fuzz_tensors_parse(af_context *context, const uint8_t *bytes, size_t count,
@@ -73,47 +71,38 @@ static af_status fuzz_tensors_parse(af_context *context, const uint8_t *bytes, s
 
 /* What was read, as its own writer would write it, is read to the same. */
 static void fuzz_tensors_again(af_context *context, const af_tensors *set) {
-    size_t i, n = af_tensors_count(set);
+    size_t i, data = 0, length, n = af_tensors_count(set);
     af__text header = AF__ZERO;
-    af__placed *placed;
-    af__text_pair *pairs;
+    af_tensors *again = NULL;
+    uint8_t *file;
     header.arena.allocator = context->allocator;
-    placed = AF__ARRAY(&header.arena, af__placed, n);
-    pairs = AF__ARRAY(&header.arena, af__text_pair, AF__LENGTH(set->texts));
-    REQUIRE(placed && pairs);
-    af__header_write(&header, set, placed, n, pairs);
-    REQUIRE(!header.full && AF__LENGTH(header.bytes) % 8 == 0);
-    {
-        size_t length = AF__LENGTH(header.bytes), data = n > 0 ? placed[n - 1].end : 0;
-        uint8_t *file = AF__ARRAY(&header.arena, uint8_t, 8 + length + data);
-        af_tensors *again = NULL;
-        REQUIRE(file);
-        for (i = 0; i < 8; i++) file[i] = (uint8_t)((uint64_t)length >> (8 * i));
-        memcpy(file + 8, header.bytes, length);
-        REQUIRE(fuzz_tensors_parse(context, file, 8 + length + data, &again) == AF_OK);
-        REQUIRE(af_tensors_count(again) == n);
-        for (i = 0; i < n; i++) {
-            const af_tensor *t = af_tensors_find(again, set->tensors[i].name);
-            REQUIRE(t && t->count == set->tensors[i].count && t->rank == set->tensors[i].rank);
-        }
-        for (i = 0; i < AF__LENGTH(set->texts); i++)
-            REQUIRE(strcmp(af_tensors_text(again, set->texts[i].key), set->texts[i].text) == 0);
-        af_tensors_destroy(again);
+    REQUIRE(af__header_write(&header, set) && af__text_length(&header) % 8 == 0);
+    length = af__text_length(&header);
+    for (i = 0; i < n; i++) data += set->tensors[i].count * af__dtype_bytes(set->tensors[i].dtype);
+    file = AF__ARRAY(&header.arena, uint8_t, length + data);
+    REQUIRE(file);
+    memcpy(file, header.bytes, length);
+    REQUIRE(fuzz_tensors_parse(context, file, length + data, &again) == AF_OK);
+    REQUIRE(af_tensors_count(again) == n);
+    for (i = 0; i < n; i++) {
+        const af_tensor *t = af_tensors_find(again, set->tensors[i].name);
+        REQUIRE(t && t->count == set->tensors[i].count && t->rank == set->tensors[i].rank);
     }
+    for (i = 0; af_tensors_key(set, i); i++)
+        REQUIRE(strcmp(af_tensors_text(again, af_tensors_key(set, i)), set->texts[i].text) == 0);
+    af_tensors_destroy(again);
     af__arena_free(&header.arena);
 }
 
 static af_status fuzz_tensors(af_context *context, const uint8_t *bytes, size_t count) {
     af_tensors *set = NULL;
     af_status status = fuzz_tensors_parse(context, bytes, count, &set);
-    unsigned sum = 0;
     size_t i;
     if (status != AF_OK) return status;
     for (i = 0; i < af_tensors_count(set); i++) {
         const af_tensor *t = af_tensors_at(set, i);
-        sum += fuzz_touch(t->data, t->count * af__dtype_bytes(t->dtype));
+        fuzz_touch(t->data, t->count * af__dtype_bytes(t->dtype));
     }
-    REQUIRE(sum != 1 || sum == 1);
     fuzz_tensors_again(context, set);
     af_tensors_destroy(set);
     return AF_OK;
@@ -178,11 +167,11 @@ static af_status fuzz_number(const uint8_t *bytes, size_t count) {
     return AF_OK;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
-
 #ifdef __cplusplus
 extern "C"
 #endif
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     af_context_desc desc = AF__ZERO;
     af_context *context;

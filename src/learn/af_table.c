@@ -501,12 +501,14 @@ AF_API af_status af_table_read(af_context *context, const char *path, const af_t
     if (status != AF_OK) return status;
     scratch.allocator = context->allocator;
     status = af__file_read(context, &scratch, path, &bytes, &count);
-    csv.context = context;
-    csv.path = path;
-    csv.at = bytes;
-    csv.end = bytes + count;
-    csv.line = 1;
-    if (status == AF_OK) status = af__csv_read(&csv, &d, &scratch, table);
+    if (status == AF_OK) {
+        csv.context = context;
+        csv.path = path;
+        csv.at = bytes;
+        csv.end = bytes + count;
+        csv.line = 1;
+        status = af__csv_read(&csv, &d, &scratch, table);
+    }
     af__arena_free(&scratch);
     if (status == AF_OK) *out = table;
     else af_table_destroy(table);

@@ -208,6 +208,10 @@ AF_API const char *af_tensors_text(const af_tensors *tensors, const char *key) {
     return pair ? pair->text : NULL;
 }
 
+AF_API const char *af_tensors_key(const af_tensors *tensors, size_t i) {
+    return i < AF__LENGTH(tensors->texts) ? tensors->texts[i].key : NULL;
+}
+
 AF_API af_status af_tensors_set_number(af_tensors *tensors, const char *key, double value) {
     char text[AF__NUMBER_TEXT];
     af__number_write(value, text);
@@ -275,6 +279,8 @@ static void af__text_put(af__text *text, const char *bytes, size_t count) {
     stbds_header(text->bytes)->length += count;
 }
 
+static size_t af__text_length(const af__text *text) { return AF__LENGTH(text->bytes); }
+
 static void af__text_add(af__text *text, const char *more) {
     af__text_put(text, more, strlen(more));
 }
@@ -329,10 +335,11 @@ static void af__place(const af_tensors *tensors, af__placed *placed, size_t n) {
     }
 }
 
-static void af__header_texts(af__text *text, const af_tensors *tensors, af__text_pair *pairs,
-                             size_t n) {
-    size_t i;
-    if (n == 0) return;
+static void af__header_texts(af__text *text, const af_tensors *tensors) {
+    size_t i, n = AF__LENGTH(tensors->texts);
+    af__text_pair *pairs = AF__ARRAY(&text->arena, af__text_pair, n);
+    if (!pairs) text->full = 1;
+    if (!pairs || n == 0) return;
     memcpy(pairs, tensors->texts, n * sizeof *pairs);
     qsort(pairs, n, sizeof *pairs, af__compare_pairs);
     af__text_json(text, af__metadata_key);
@@ -364,40 +371,39 @@ static void af__header_tensor(af__text *text, const af__placed *placed) {
     af__text_add(text, "]}");
 }
 
-/* The header, padded with spaces to a multiple of 8; `placed` ends in the order of the data. */
-static void af__header_write(af__text *text, const af_tensors *tensors, af__placed *placed,
-                             size_t n, af__text_pair *pairs) {
-    size_t i, texts = AF__LENGTH(tensors->texts);
+/* Makes the header: 8 bytes of length, then JSON padded with spaces to a multiple of 8. Returns the
+ * tensors in the order of their data, NULL when memory is out. */
+static const af__placed *af__header_write(af__text *text, const af_tensors *tensors) {
+    size_t i, n = AF__LENGTH(tensors->tensors);
+    af__placed *placed = AF__ARRAY(&text->arena, af__placed, n);
+    if (!placed) return NULL;
     af__place(tensors, placed, n);
     qsort(placed, n, sizeof *placed, af__compare_names);
-    af__text_add(text, "{");
-    af__header_texts(text, tensors, pairs, texts);
+    af__text_put(text, "\0\0\0\0\0\0\0\0{", 9);
+    af__header_texts(text, tensors);
     for (i = 0; i < n; i++) {
-        if (i > 0 || texts > 0) af__text_add(text, ",");
+        if (i > 0 || AF__LENGTH(tensors->texts) > 0) af__text_add(text, ",");
         af__header_tensor(text, &placed[i]);
     }
     af__text_add(text, "}");
-    while (AF__LENGTH(text->bytes) % 8 != 0 && !text->full) af__text_add(text, " ");
+    while (af__text_length(text) % 8 != 0 && !text->full) af__text_add(text, " ");
+    if (text->full) return NULL;
+    for (i = 0; i < 8; i++)
+        text->bytes[i] = (char)((uint64_t)(af__text_length(text) - 8) >> (8 * i));
     qsort(placed, n, sizeof *placed, af__compare_placing);
+    return placed;
 }
 
 static af_status af__tensors_write(const af_tensors *tensors, const char *path, af__text *header) {
-    size_t i, n = AF__LENGTH(tensors->tensors);
-    af__placed *placed = AF__ARRAY(&header->arena, af__placed, n);
-    af__text_pair *pairs = AF__ARRAY(&header->arena, af__text_pair, AF__LENGTH(tensors->texts));
-    unsigned char length[8];
+    const af__placed *placed = af__header_write(header, tensors);
     af__writer writer;
     af_status status;
-    if (placed && pairs) af__header_write(header, tensors, placed, n, pairs);
-    if (!placed || !pairs || header->full)
-        return af__fail_memory(tensors->context, "the header of a safetensors file");
+    size_t i;
+    if (!placed) return af__fail_memory(tensors->context, "the header of a safetensors file");
     status = af__writer_open(&writer, tensors->context, path);
     if (status != AF_OK) return status;
-    for (i = 0; i < 8; i++)
-        length[i] = (unsigned char)((uint64_t)AF__LENGTH(header->bytes) >> (8 * i));
-    af__writer_put(&writer, length, sizeof length);
-    af__writer_put(&writer, header->bytes, AF__LENGTH(header->bytes));
-    for (i = 0; i < n; i++)
+    af__writer_put(&writer, header->bytes, af__text_length(header));
+    for (i = 0; i < AF__LENGTH(tensors->tensors); i++)
         af__writer_elements(&writer, placed[i].tensor->data, placed[i].tensor->count,
                             af__dtype_bytes(placed[i].tensor->dtype));
     return af__writer_close(&writer);
@@ -633,6 +639,7 @@ static int af__json_texts(af__json *json, af_tensors *tensors) {
 /* What a header says; `placed[i]` belongs to tensors->tensors[i]. */
 typedef struct af__header {
     af__json json;
+    const char *entry;  /* the name of the tensor being read */
     af__placed *placed; /* growing */
     int has_texts;
 } af__header;
@@ -643,6 +650,7 @@ static int af__header_entry(af__header *header, af_tensors *tensors) {
     af__placed placed = AF__ZERO;
     size_t offsets[2] = {0, 0};
     tensor.name = af__json_string(json);
+    header->entry = tensor.name ? tensor.name : "";
     if (!tensor.name || !af__json_need(json, ':', "a colon is missing")) return 0;
     if (strcmp(tensor.name, af__metadata_key) == 0) {
         if (header->has_texts++) return af__json_fail(json, "__metadata__ comes twice");
@@ -753,16 +761,18 @@ static af_status af__tensors_parse(af_tensors *tensors, char *bytes, size_t coun
     if (count < 8) return af__tensors_damaged(tensors, "it is shorter than 8 bytes");
     for (i = 7; i >= 0; i--) length = length << 8 | (unsigned char)bytes[i];
     if (length > count - 8) return af__tensors_damaged(tensors, "its header goes beyond its end");
+    header.entry = "";
     header.json.arena = &tensors->arena;
     header.json.start = header.json.at = bytes + 8;
     header.json.end = bytes + 8 + length;
     if (!af__header_read(&header, tensors)) {
         if (header.json.full) return af__fail_memory(tensors->context, "the header of a file");
         return af__fail(tensors->context, AF_ERROR_FORMAT,
-                        "'%s' is not a safetensors file, or a damaged one: byte %zu of its header: "
-                        "%s",
+                        "'%s' is not a safetensors file, or a damaged one: byte %zu of its header, "
+                        "at '%.60s': %s",
                         af__shown_path(tensors->path),
-                        (size_t)(header.json.at - header.json.start), header.json.wrong);
+                        (size_t)(header.json.at - header.json.start), header.entry,
+                        header.json.wrong);
     }
     return af__tensors_check(tensors, header.placed, bytes + 8 + length,
                              count - 8 - (size_t)length);

@@ -57,6 +57,9 @@ AF_API af_status af_tensors_set_text(af_tensors *tensors, const char *key, const
 /* The text of a key, NULL when there is none; valid until that key is set again. */
 AF_API const char *af_tensors_text(const af_tensors *tensors, const char *key);
 
+/* The key of the i-th text, to go through them all; NULL beyond the last. */
+AF_API const char *af_tensors_key(const af_tensors *tensors, size_t i);
+
 /* Numbers as texts: a double with 17 digits (it comes back the same, nan and inf included) and a
  * whole number up to 2^64 - 1. Reading fails with AF_ERROR_FORMAT when the key is missing or its
  * text is not such a number; *out is untouched then. */

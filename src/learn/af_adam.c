@@ -1,0 +1,116 @@
+/* ---- Adam and RAdam, learning-rate schedules ------------------------------------------------------- */
+
+struct af_adam {
+    af_context *context;
+    af__arena arena;
+    af_adam_desc desc;
+    size_t size;
+    uint64_t step;
+    double *first, *second; /* moments (size) */
+};
+
+AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size, af_adam **out) {
+    af_adam_desc d = AF__ZERO;
+    af_adam *adam;
+    *out = NULL;
+    if (desc) d = *desc;
+    if (d.start_canary != 0 || d.end_canary != 0)
+        return af__fail(c, AF_ERROR_ARGUMENT, "Adam: af_adam_desc was not initialised to zero");
+    if (d.beta1 == 0.0) d.beta1 = 0.9;
+    if (d.beta2 == 0.0) d.beta2 = 0.999;
+    if (d.epsilon == 0.0) d.epsilon = 1e-8;
+    adam = (af_adam *)c->allocator.allocate(sizeof *adam, c->allocator.user);
+    if (!adam) return af__fail_memory(c, "the optimiser's state");
+    memset(adam, 0, sizeof *adam);
+    adam->context = c;
+    adam->arena.allocator = c->allocator;
+    adam->desc = d;
+    adam->size = size;
+    adam->first = AF__ARRAY(&adam->arena, double, size);
+    adam->second = AF__ARRAY(&adam->arena, double, size);
+    if (!adam->first || !adam->second) {
+        af_adam_destroy(adam);
+        return af__fail_memory(c, "the optimiser's state");
+    }
+    *out = adam;
+    return AF_OK;
+}
+
+AF_API void af_adam_destroy(af_adam *adam) {
+    af_allocator allocator;
+    if (!adam) return;
+    allocator = adam->arena.allocator;
+    af__arena_free(&adam->arena);
+    allocator.release(adam, sizeof *adam, allocator.user);
+}
+
+/* The exponent bits, which survive -ffast-math. */
+static int af__is_finite(double x) { return (af__bits(x) >> 52 & 0x7ffu) != 0x7ffu; }
+
+/* How far the step is rectified: 1 for Adam, 0 while RAdam still uses the first moment alone. */
+static double af__rectification(const af_adam *adam, double *second_correction) {
+    double b2 = adam->desc.beta2, t = (double)adam->step, power = pow(b2, t);
+    double longest = 2.0 / (1.0 - b2) - 1.0, length = longest - 2.0 * t * power / (1.0 - power);
+    *second_correction = 1.0 - power;
+    if (adam->desc.method == AF_ADAM) return 1.0;
+    if (length <= 5.0) return 0.0;
+    return sqrt((length - 4.0) * (length - 2.0) * longest /
+                ((longest - 4.0) * (longest - 2.0) * length));
+}
+
+AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, double rate) {
+    const af_adam_desc *d = &adam->desc;
+    double norm = 0.0, scale = 1.0, rectified, correction, step;
+    size_t i;
+    for (i = 0; i < adam->size; i++) norm += gradient[i] * gradient[i];
+    norm = sqrt(norm);
+    if (!af__is_finite(norm))
+        return af__fail(adam->context, AF_ERROR_NONFINITE,
+                        "Adam: the gradient is not finite at step %lu; lower the learning rate",
+                        (unsigned long)adam->step + 1);
+    if (d->clip > 0.0 && norm > d->clip) scale = d->clip / norm;
+    adam->step++;
+    rectified = af__rectification(adam, &correction);
+    step = rate / (1.0 - pow(d->beta1, (double)adam->step));
+    for (i = 0; i < adam->size; i++) {
+        double g = gradient[i] * scale, divisor = 1.0;
+        adam->first[i] += (1.0 - d->beta1) * (g - adam->first[i]);
+        adam->second[i] += (1.0 - d->beta2) * (g * g - adam->second[i]);
+        if (rectified > 0.0) divisor = (sqrt(adam->second[i] / correction) + d->epsilon) / rectified;
+        x[i] -= step * adam->first[i] / divisor + rate * d->weight_decay * x[i];
+    }
+    return AF_OK;
+}
+
+AF_API af_status af_adam_save(const af_adam *adam, af_tensors *to) {
+    af_status status = af_tensors_add(to, "adam.first", AF_DTYPE_F64, 1, &adam->size, adam->first);
+    if (status == AF_OK)
+        status = af_tensors_add(to, "adam.second", AF_DTYPE_F64, 1, &adam->size, adam->second);
+    return status == AF_OK ? af_tensors_set_whole(to, "adam.step", adam->step) : status;
+}
+
+AF_API af_status af_adam_load(af_adam *adam, const af_tensors *from) {
+    af_status status = af_tensors_get(from, "adam.first", 1, &adam->size, adam->first);
+    if (status == AF_OK) status = af_tensors_get(from, "adam.second", 1, &adam->size, adam->second);
+    return status == AF_OK ? af_tensors_whole(from, "adam.step", &adam->step) : status;
+}
+
+AF_API double af_schedule_rate(const af_schedule *schedule, double progress) {
+    double rate = schedule->rate == 0.0 ? 1e-3 : schedule->rate;
+    double last = schedule->last == 0.0 ? 1e-2 : schedule->last;
+    double warmup = schedule->warmup == 0.0 ? 0.02 : schedule->warmup;
+    double u = progress < 0.0 ? 0.0 : progress > 1.0 ? 1.0 : progress, fall = 1.0;
+    if (warmup > 0.0 && u < warmup) return rate * (u + 1e-3 * warmup) / warmup; /* never quite 0 */
+    if (warmup > 0.0 && warmup < 1.0) u = (u - warmup) / (1.0 - warmup);
+    if (schedule->kind == AF_SCHEDULE_COSINE) fall = last + (1.0 - last) * 0.5 * (1.0 + cos(AF__PI * u));
+    if (schedule->kind == AF_SCHEDULE_EXPONENTIAL) fall = pow(last, u);
+    if (schedule->kind == AF_SCHEDULE_STEP) {
+        double left = 1.0 - u;
+        while (left <= 0.5 && fall > last) {
+            left *= 2.0;
+            fall *= 0.5;
+        }
+        if (fall < last) fall = last;
+    }
+    return rate * fall;
+}

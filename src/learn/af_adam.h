@@ -1,0 +1,48 @@
+/* ---- Adam and RAdam, learning-rate schedules ------------------------------------------------------- */
+
+typedef enum af_optimiser {
+    AF_ADAM = 0, /* Kingma & Ba (2015) */
+    AF_RADAM     /* Liu et al. (2020): the step is rectified while the second moment is uncertain */
+} af_optimiser;
+
+typedef struct af_adam_desc {
+    uint32_t start_canary;
+    af_optimiser method;
+    double beta1, beta2;  /* default 0.9, 0.999 */
+    double epsilon;       /* default 1e-8 */
+    double weight_decay;  /* decoupled (Loshchilov & Hutter 2019): x -= rate * weight_decay * x */
+    double clip;          /* the gradient is scaled down to this norm; 0: never */
+    uint32_t end_canary;
+} af_adam_desc;
+
+typedef struct af_adam af_adam;
+
+/* State for `size` parameters: first and second moments and the number of steps. */
+AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size, af_adam **out);
+AF_API void af_adam_destroy(af_adam *adam);
+
+/* One step: x (size) moves along -gradient (size) with the learning rate given. Fails with
+ * AF_ERROR_NONFINITE, x unchanged, when the gradient is not finite. */
+AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, double rate);
+
+/* The state goes into a set of tensors and comes back to the same bits. */
+AF_API af_status af_adam_save(const af_adam *adam, af_tensors *to);
+AF_API af_status af_adam_load(af_adam *adam, const af_tensors *from);
+
+typedef enum af_schedule_kind {
+    AF_SCHEDULE_COSINE = 0,  /* after the warm-up from rate to rate * last along half a cosine */
+    AF_SCHEDULE_CONSTANT,
+    AF_SCHEDULE_EXPONENTIAL, /* from rate to rate * last geometrically */
+    AF_SCHEDULE_STEP         /* halved at 1/2, 3/4, 7/8, ... of the training, not below rate * last */
+} af_schedule_kind;
+
+typedef struct af_schedule {
+    af_schedule_kind kind;
+    double rate;   /* default 1e-3 */
+    double last;   /* final rate over first; default 1e-2 */
+    double warmup; /* fraction of the training in which the rate rises linearly from 0; default 0.02,
+                      negative: none */
+} af_schedule;
+
+/* The learning rate at `progress` in [0,1] of the training. */
+AF_API double af_schedule_rate(const af_schedule *schedule, double progress);

@@ -1,0 +1,210 @@
+/* ---- training -------------------------------------------------------------------------------------- */
+
+struct af_trainer {
+    af_context *context;
+    af__arena arena;
+    af_trainer_desc desc;
+    af_func *func;
+    af_workspace *workspace;
+    af_adam *adam;
+    const void **inputs; /* the parameters, then the batch */
+    double *gradient;    /* (size), then the loss */
+    double *best;        /* parameters of the best validation */
+    double rate;
+};
+
+AF_API void af_trainer_destroy(af_trainer *t) {
+    af_allocator allocator;
+    if (!t) return;
+    allocator = t->arena.allocator;
+    af_workspace_destroy(t->workspace);
+    af_func_destroy(t->func);
+    af_adam_destroy(t->adam);
+    af__arena_free(&t->arena);
+    allocator.release(t, sizeof *t, allocator.user);
+}
+
+static af_status af__trainer_compile(af_trainer *t) {
+    af_context *c = t->context;
+    af_func_desc d = AF__ZERO;
+    af_expr *in = AF__ARRAY(&t->arena, af_expr, t->desc.input_count + 1), out[2];
+    size_t i;
+    if (!in) return af__fail_memory(c, "a trainer");
+    in[0] = af_params_input(t->desc.params);
+    for (i = 0; i < t->desc.input_count; i++) in[i + 1] = t->desc.inputs[i];
+    out[0] = af_params_grad(t->desc.params, t->desc.loss);
+    out[1] = t->desc.loss;
+    d.inputs = in;
+    d.input_count = t->desc.input_count + 1;
+    d.outputs = out;
+    d.output_count = 2;
+    d.label = "training step";
+    if (af_compile(c, &d, &t->func) != AF_OK) return c->status;
+    if (af_workspace_create(t->func, c->threads, &t->workspace) != AF_OK)
+        return af__fail_memory(c, "a training step's workspace");
+    return AF_OK;
+}
+
+static af_status af__trainer_memory(af_trainer *t) {
+    size_t n = af_params_size(t->desc.params);
+    t->inputs = AF__ARRAY(&t->arena, const void *, t->desc.input_count + 1);
+    t->gradient = AF__ARRAY(&t->arena, double, n + 1);
+    t->best = AF__ARRAY(&t->arena, double, n);
+    if (!t->inputs || !t->gradient || !t->best) return af__fail_memory(t->context, "a trainer");
+    return af_adam_create(t->context, &t->desc.adam, n, &t->adam);
+}
+
+AF_API af_status af_trainer_create(af_context *c, const af_trainer_desc *desc, af_trainer **out) {
+    af_trainer *t;
+    af_status status;
+    *out = NULL;
+    if (desc->start_canary != 0 || desc->end_canary != 0)
+        return af__fail(c, AF_ERROR_ARGUMENT, "trainer: af_trainer_desc was not initialised to zero");
+    t = (af_trainer *)c->allocator.allocate(sizeof *t, c->allocator.user);
+    if (!t) return af__fail_memory(c, "a trainer");
+    memset(t, 0, sizeof *t);
+    t->context = c;
+    t->arena.allocator = c->allocator;
+    t->desc = *desc;
+    status = af__trainer_compile(t);
+    if (status == AF_OK) status = af__trainer_memory(t);
+    if (status != AF_OK) {
+        af_trainer_destroy(t);
+        return status;
+    }
+    *out = t;
+    return AF_OK;
+}
+
+AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, double progress,
+                                 double *loss) {
+    size_t i, n = af_params_size(t->desc.params);
+    double *x = af_params_data(t->desc.params);
+    void *out[2];
+    t->inputs[0] = x;
+    for (i = 0; i < t->desc.input_count; i++) t->inputs[i + 1] = inputs[i];
+    out[0] = t->gradient;
+    out[1] = t->gradient + n;
+    if (af_run(t->func, t->workspace, t->inputs, out) != AF_OK)
+        return af__fail(t->context, AF_ERROR_BACKEND, "training: the backend failed");
+    if (t->desc.allreduce) {
+        af_status status = t->desc.allreduce(t->gradient, n + 1, t->desc.allreduce_user);
+        if (status != AF_OK) return af__fail(t->context, status, "training: allreduce failed");
+    }
+    if (loss) *loss = t->gradient[n];
+    if (!af__is_finite(t->gradient[n]))
+        return af__fail(t->context, AF_ERROR_NONFINITE,
+                        "training: the loss is not finite; lower the learning rate");
+    t->rate = af_schedule_rate(&t->desc.schedule, progress);
+    return af_adam_step(t->adam, x, t->gradient, t->rate);
+}
+
+/* ---- checkpoints ---- */
+
+static af_status af__checkpoint_fill(const af_trainer *t, const af_train_desc *d,
+                                     const af_progress *p, af_tensors *to) {
+    size_t n = af_params_size(t->desc.params);
+    af_status s = af_tensors_set_text(to, "format", "actionfinder checkpoint 1");
+    if (s == AF_OK) s = af_params_save(t->desc.params, to, "");
+    if (s == AF_OK) s = af_adam_save(t->adam, to);
+    if (s == AF_OK) s = af_tensors_add(to, "train.best", AF_DTYPE_F64, 1, &n, t->best);
+    if (s == AF_OK) s = af_tensors_set_whole(to, "train.epoch", p->epoch);
+    if (s == AF_OK) s = af_tensors_set_whole(to, "train.best_epoch", p->best_epoch);
+    if (s == AF_OK) s = af_tensors_set_number(to, "train.best_validation", p->best_validation);
+    if (s == AF_OK && d->save) s = d->save(to, d->user);
+    return s;
+}
+
+static af_status af__checkpoint_write(const af_trainer *t, const af_train_desc *d,
+                                      const af_progress *p) {
+    af_tensors *set;
+    af_status s = af_tensors_create(t->context, &set);
+    if (s != AF_OK) return s;
+    s = af__checkpoint_fill(t, d, p, set);
+    if (s == AF_OK) s = af_tensors_write(set, d->checkpoint);
+    af_tensors_destroy(set);
+    return s;
+}
+
+static af_status af__checkpoint_take(af_trainer *t, const af_train_desc *d, const af_tensors *from,
+                                     af_progress *p) {
+    size_t n = af_params_size(t->desc.params);
+    uint64_t epoch = 0, best_epoch = 0;
+    const char *format = af_tensors_text(from, "format");
+    af_status s;
+    if (!format || strcmp(format, "actionfinder checkpoint 1") != 0)
+        return af__fail(t->context, AF_ERROR_FORMAT,
+                        "'%s' is not a checkpoint of this library; remove it or choose another name",
+                        d->checkpoint);
+    s = af_params_load(t->desc.params, from, "");
+    if (s == AF_OK) s = af_adam_load(t->adam, from);
+    if (s == AF_OK) s = af_tensors_get(from, "train.best", 1, &n, t->best);
+    if (s == AF_OK) s = af_tensors_whole(from, "train.epoch", &epoch);
+    if (s == AF_OK) s = af_tensors_whole(from, "train.best_epoch", &best_epoch);
+    if (s == AF_OK) s = af_tensors_number(from, "train.best_validation", &p->best_validation);
+    if (s == AF_OK && d->load) s = d->load(from, d->user);
+    p->epoch = (size_t)epoch;
+    p->best_epoch = (size_t)best_epoch;
+    return s;
+}
+
+static af_status af__checkpoint_read(af_trainer *t, const af_train_desc *d, af_progress *p) {
+    af_tensors *set;
+    af_status s;
+    FILE *there = fopen(d->checkpoint, "rb");
+    if (!there) return AF_OK; /* nothing to resume: begin */
+    fclose(there);
+    s = af_tensors_read(t->context, d->checkpoint, &set);
+    if (s != AF_OK) return s;
+    s = af__checkpoint_take(t, d, set, p);
+    af_tensors_destroy(set);
+    return s;
+}
+
+/* ---- the loop ---- */
+
+static double af__train_fraction(const af_train_desc *d, size_t epoch) {
+    if (d->fraction) return d->fraction(epoch, d->user);
+    return (double)epoch / (double)d->epochs;
+}
+
+static af_status af__train_epoch(af_trainer *t, const af_train_desc *d, af_progress *p,
+                                 double first) {
+    size_t n = af_params_size(t->desc.params);
+    double last = af__train_fraction(d, p->epoch + 1);
+    af_status s = d->epoch(t, p->epoch, first, last > 1.0 ? 1.0 : last, &p->loss, d->user);
+    if (s == AF_OK && d->validate) s = d->validate(t, p->epoch, &p->validation, d->user);
+    if (s != AF_OK) return s;
+    p->epoch++;
+    p->rate = t->rate;
+    if (!d->validate || p->validation < p->best_validation || p->best_epoch == 0) {
+        p->best_validation = p->validation;
+        p->best_epoch = p->epoch;
+        memcpy(t->best, af_params_data(t->desc.params), n * sizeof *t->best);
+    }
+    return AF_OK;
+}
+
+AF_API af_status af_train(af_trainer *t, const af_train_desc *d) {
+    af_progress p = AF__ZERO;
+    af_status s = AF_OK;
+    double fraction;
+    size_t n = af_params_size(t->desc.params), every = d->checkpoint_every ? d->checkpoint_every : 1;
+    int stop = 0;
+    if (d->start_canary != 0 || d->end_canary != 0 || !d->epoch || d->epochs == 0)
+        return af__fail(t->context, AF_ERROR_ARGUMENT,
+                        "train: af_train_desc was not initialised, or has no epochs");
+    p.epochs = d->epochs;
+    p.loss = p.validation = p.best_validation = NAN;
+    memcpy(t->best, af_params_data(t->desc.params), n * sizeof *t->best);
+    if (d->checkpoint && d->resume) s = af__checkpoint_read(t, d, &p);
+    while (s == AF_OK && !stop && p.epoch < d->epochs) {
+        fraction = af__train_fraction(d, p.epoch);
+        if (fraction >= 1.0) break;
+        s = af__train_epoch(t, d, &p, fraction);
+        if (s == AF_OK && d->checkpoint && p.epoch % every == 0) s = af__checkpoint_write(t, d, &p);
+        if (s == AF_OK && d->progress) stop = d->progress(&p, d->user) != 0;
+    }
+    if (s == AF_OK) memcpy(af_params_data(t->desc.params), t->best, n * sizeof *t->best);
+    return s == AF_OK && stop ? AF_STOPPED : s;
+}

@@ -1,0 +1,66 @@
+/* ---- training --------------------------------------------------------------------------------------
+ *
+ * A trainer owns the compiled loss with its gradient and the optimiser. af_trainer_step is the
+ * primitive; af_train loops over epochs of steps, keeps the parameters of the best validation, writes
+ * checkpoints, and resumes from one to the same bits. */
+
+typedef struct af_trainer af_trainer;
+
+typedef struct af_trainer_desc {
+    uint32_t start_canary;
+    af_params *params;
+    af_expr loss;          /* scalar */
+    const af_expr *inputs; /* what the loss needs beside the parameters */
+    size_t input_count;
+    af_adam_desc adam;
+    af_schedule schedule;
+    /* Several machines: replaces values[0..n) (the gradient, then the loss) by their mean over all of
+     * them, e.g. MPI_Allreduce and a division; every machine must start from the same seed. */
+    af_status (*allreduce)(double *values, size_t n, void *user);
+    void *allreduce_user;
+    uint32_t end_canary;
+} af_trainer_desc;
+
+AF_API af_status af_trainer_create(af_context *c, const af_trainer_desc *desc, af_trainer **out);
+AF_API void af_trainer_destroy(af_trainer *t);
+
+/* One optimiser step on one batch: inputs[i] are f64 arrays in the shapes of desc.inputs. `progress` in
+ * [0,1] of the whole training chooses the learning rate. AF_ERROR_NONFINITE, nothing changed, when
+ * loss or gradient are not finite. */
+AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, double progress,
+                                 double *loss);
+
+/* What a progress function sees after each epoch. */
+typedef struct af_progress {
+    size_t epoch, epochs;     /* epochs done, and wanted */
+    double loss, validation;  /* of this epoch; NaN where there is none */
+    double rate;              /* learning rate at its end */
+    double best_validation;
+    size_t best_epoch;
+} af_progress;
+
+typedef struct af_train_desc {
+    uint32_t start_canary;
+    size_t epochs; /* required */
+    /* Runs the steps of one epoch with af_trainer_step; *loss gets their mean. `first` and `last` are
+     * the training's progress at its ends. */
+    af_status (*epoch)(af_trainer *t, size_t epoch, double first, double last, double *loss,
+                       void *user);
+    /* The loss of data not trained on; NULL: the last parameters are the best. */
+    af_status (*validate)(af_trainer *t, size_t epoch, double *validation, void *user);
+    /* Fraction of the training that is over before epoch k; NULL: k / epochs. A caller with a time
+     * limit answers with its clock. Reaching 1 ends the training. */
+    double (*fraction)(size_t epoch, void *user);
+    int (*progress)(const af_progress *progress, void *user); /* non-zero stops: AF_STOPPED */
+    /* State of the caller that checkpoints must hold. */
+    af_status (*save)(af_tensors *to, void *user);
+    af_status (*load)(const af_tensors *from, void *user);
+    void *user;
+    const char *checkpoint;  /* file; NULL: none */
+    size_t checkpoint_every; /* epochs; default 1 */
+    int resume;              /* go on from the checkpoint if the file is there */
+    uint32_t end_canary;
+} af_train_desc;
+
+/* Trains. At the end (also after AF_STOPPED) the parameters are those of the best validation. */
+AF_API af_status af_train(af_trainer *t, const af_train_desc *desc);
