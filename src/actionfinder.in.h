@@ -18,6 +18,9 @@
 #include "dyn/af_potential.h"
 #include "dyn/af_orbit.h"
 #include "dyn/af_isochrone.h"
+#include "action/af_orbits.h"
+#include "action/af_toy.h"
+#include "action/af_finder.h"
 
 #endif /* ACTIONFINDER_H */
 
@@ -54,6 +57,13 @@
 #include "dyn/af_potential.c"
 #include "dyn/af_orbit.c"
 #include "dyn/af_isochrone.c"
+#include "action/af_orbits.c"
+#include "action/af_toy.c"
+#include "action/af_generator.c"
+#include "action/af_finder.c"
+#include "action/af_evaluate.c"
+#include "action/af_fit.c"
+#include "action/af_model.c"
 
 #include "base/af_stb_end.c" /* keep last */
 

@@ -7,9 +7,9 @@
  *     ./fuzz_io N        N changes
  *     ./fuzz_io FILE...  replays files that libFuzzer found
  *
- * The first byte of an input chooses the reader, the rest is the file. Beyond not crashing: a reader
- * that fails leaves a sentence and no object, one that succeeds gives what can be written and read
- * again with the same contents, and no memory is lost. */
+ * The first byte of an input chooses the reader, the rest is the file. Beyond not crashing: a
+ * reader that fails leaves a sentence and no object, a set of tensors that is read can be written
+ * and read again with the same contents, numbers equal strtod's, and no memory is lost. */
 #define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 

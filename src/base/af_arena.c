@@ -29,12 +29,11 @@ static void af__arena_free(af__arena *arena) {
 }
 
 static void *af__block_take(af__block *block, size_t bytes) {
-    uintptr_t base = (uintptr_t)block;
-    uintptr_t start = (base + block->used + AF__ALIGNMENT - 1) / AF__ALIGNMENT * AF__ALIGNMENT;
-    size_t end = (size_t)(start - base) + bytes;
-    if (end > block->bytes) return NULL;
-    block->used = end;
-    return (void *)start;
+    size_t misfit = (size_t)((uintptr_t)block + block->used) % AF__ALIGNMENT;
+    size_t start = block->used + (misfit ? AF__ALIGNMENT - misfit : 0);
+    if (start > block->bytes || bytes > block->bytes - start) return NULL;
+    block->used = start + bytes;
+    return (char *)block + start;
 }
 
 /* Zeroed, 64-byte aligned memory for count elements; NULL when there is none. A count of zero gets
@@ -81,6 +80,7 @@ static void *af__grow(af__arena *arena, void *array, size_t size, size_t more) {
     size_t header = af__round_up(sizeof(stbds_array_header), AF__ALIGNMENT);
     size_t length = array ? (size_t)stbds_header(array)->length : 0;
     size_t capacity = array ? stbds_header(array)->capacity : 0;
+    stbds_array_header fresh = AF__ZERO;
     size_t bytes;
     char *memory;
     if (length + more <= capacity) return array;
@@ -92,7 +92,7 @@ static void *af__grow(af__arena *arena, void *array, size_t size, size_t more) {
     if (!memory) return NULL;
     memory += header;
     if (array) memcpy(memory, array, length * size);
-    memset(stbds_header(memory), 0, sizeof(stbds_array_header));
+    *stbds_header(memory) = fresh;
     stbds_header(memory)->length = length;
     stbds_header(memory)->capacity = capacity;
     return memory;

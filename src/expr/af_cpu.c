@@ -74,8 +74,8 @@ static void af__run_gemm(const af__cpu *cpu, const af__gemm *g, int threads) {
 #ifdef AF_CBLAS
     if (af__run_cblas(p->precision, g)) return;
 #endif
+    if (g->m * g->n * g->k <= AF__GEMM_SHARED) threads = 1;
     if (g->small) {
-        if (g->m * g->n * g->k <= 4 * AF__GEMM_SMALL) threads = 1;
         af__parallel(threads, g->column_blocks, AF__PICK(p, gemm_small), (void *)(uintptr_t)g);
         return;
     }

@@ -33,25 +33,19 @@ static af_expr af__atan2_slope(af_context *c, af_expr y, af_expr x, int which) {
     return which == 0 ? af_div(c, x, r2) : af_neg(c, af_div(c, y, r2));
 }
 
-/* The factor that argument k's tangent gets in an elementwise operation. */
+/* The factor that argument k's tangent gets in an elementwise operation other than where. */
 static af_expr af__partial(af_context *c, af_expr node, size_t k) {
     const af__node *n = af__at(c, node);
     af_op op = n->op;
-    af_expr a, b, d;
+    af_expr a, b;
     a.id = n->arg[0];
     b.id = n->arg[1];
-    d.id = n->arg[2];
-    (void)d;
     switch (op) {
     case AF_OP_ADD: return af_constant(c, 1.0);
     case AF_OP_SUB: return af_constant(c, k == 0 ? 1.0 : -1.0);
     case AF_OP_MUL: return k == 0 ? b : a;
     case AF_OP_ATAN2: return af__atan2_slope(c, a, b, (int)k);
     case AF_OP_LESS: return af_constant(c, 0.0);
-    case AF_OP_WHERE:
-        if (k == 0) return af_constant(c, 0.0);
-        return k == 1 ? af_where(c, a, af_constant(c, 1.0), af_constant(c, 0.0))
-                      : af_where(c, a, af_constant(c, 0.0), af_constant(c, 1.0));
     default: return af__slope(c, op, a, node);
     }
 }
@@ -129,10 +123,22 @@ static af_expr af__add_some(af_context *c, af_expr a, af_expr b) {
     return a.id == 0 ? b : b.id == 0 ? a : af_add(c, a, b);
 }
 
+/* Chosen, not multiplied by 0 or 1: a branch that is not taken may have an infinite tangent. */
+static af_expr af__forward_where(af_context *c, const af__tangents *t, af_expr node) {
+    af__node n = *af__at(c, node);
+    af_expr condition, a = af__tangent_of(t, n.arg[1]), b = af__tangent_of(t, n.arg[2]);
+    condition.id = n.arg[0];
+    if (!a.id && !b.id) return af__none;
+    if (!a.id) a = af_constant(c, 0.0);
+    if (!b.id) b = af_constant(c, 0.0);
+    return af_where(c, condition, a, b);
+}
+
 static af_expr af__forward_elementwise(af_context *c, const af__tangents *t, af_expr node) {
     af_expr sum = af__none;
     size_t k;
     af_op op = af__at(c, node)->op;
+    if (op == AF_OP_WHERE) return af__forward_where(c, t, node);
     for (k = 0; k < af__ops[op].arity; k++) {
         af_expr tangent = af__tangent_of(t, af__at(c, node)->arg[k]);
         if (tangent.id) sum = af__add_some(c, sum, af_mul(c, af__partial(c, node, k), tangent));
@@ -153,23 +159,25 @@ static af_expr af__forward_concat(af_context *c, const af__tangents *t, af_expr 
     return af_concat(c, (int)(axis + t->extra), 2, part);
 }
 
+/* A batch of matrices beside stacked tangents: repeated for every direction. One matrix needs no
+ * repetition. */
+static af_expr af__for_directions(af_context *c, const af__tangents *t, af_expr x) {
+    size_t i, dims[AF_RANK_MAX + 1];
+    const af__node *n = af__at(c, x);
+    if (!t->extra || n->rank <= 2) return x;
+    dims[0] = t->lead;
+    for (i = 0; i < n->rank; i++) dims[1 + i] = n->dim[i];
+    return af_broadcast(c, x, n->rank + 1, dims);
+}
+
 static af_expr af__forward_matmul(af_context *c, const af__tangents *t, af_expr node) {
     af_expr a, b, ta, tb, sum = af__none;
     a.id = af__at(c, node)->arg[0];
     b.id = af__at(c, node)->arg[1];
     ta = af__tangent_of(t, a.id);
     tb = af__tangent_of(t, b.id);
-    if (t->extra && af__at(c, a)->rank > 2 && (ta.id == 0 || tb.id == 0)) {
-        af_expr full = ta.id ? b : a; /* a batch of matrices, repeated for every direction */
-        size_t i, dims[AF_RANK_MAX + 1];
-        const af__node *n = af__at(c, full);
-        dims[0] = t->lead;
-        for (i = 0; i < n->rank; i++) dims[1 + i] = n->dim[i];
-        full = af_broadcast(c, full, n->rank + 1, dims);
-        return ta.id ? af_matmul(c, ta, full) : af_matmul(c, full, tb);
-    }
-    if (ta.id) sum = af_matmul(c, ta, b);
-    if (tb.id) sum = af__add_some(c, sum, af_matmul(c, a, tb));
+    if (ta.id) sum = af_matmul(c, ta, af__for_directions(c, t, b));
+    if (tb.id) sum = af__add_some(c, sum, af_matmul(c, af__for_directions(c, t, a), tb));
     return sum;
 }
 
@@ -193,6 +201,19 @@ static uint32_t *af__scratch_ids(af_context *c, af__arena *scratch, size_t count
     ids = AF__ARRAY(scratch, uint32_t, count);
     if (!ids) af__fail_memory(c, "differentiation");
     return ids;
+}
+
+/* Sets all results to none; returns `status`. Results may lie in the array of the arguments, so they
+ * are not written before the end. */
+static af_status af__give_none(size_t count, af_expr *out, af_status status) {
+    size_t i;
+    for (i = 0; i < count; i++) out[i] = af__none;
+    return status;
+}
+
+static af_status af__fail_none(af_context *c, const char *what, size_t count, af_expr *out) {
+    if (c->status == AF_OK) af__fail(c, AF_ERROR_ARGUMENT, "%s: an expression is none", what);
+    return af__give_none(count, out, c->status);
 }
 
 static int af__any_zero(size_t count, const af_expr *x) {
@@ -260,16 +281,14 @@ AF_API af_status af_jvp(af_context *c, size_t y_count, const af_expr *ys, size_t
     af__tangents t = AF__ZERO;
     uint32_t *dependent, *needed;
     size_t i, last;
-    for (i = 0; i < y_count; i++) out[i] = af__none;
     if (af__any_zero(y_count, ys) || af__any_zero(x_count, xs) || af__any_zero(x_count, tangents))
-        return c->status == AF_OK ? af__fail(c, AF_ERROR_ARGUMENT, "jvp: an expression is none")
-                                  : c->status;
+        return af__fail_none(c, "jvp", y_count, out);
     last = af__last_id(y_count, ys);
     t.count = (last > af__last_id(x_count, xs) ? last : af__last_id(x_count, xs)) + 1;
     t.id = af__scratch_ids(c, &scratch, 3 * t.count);
     if (!t.id || !af__tangent_shapes(c, x_count, xs, tangents, &t)) {
         af__arena_free(&scratch);
-        return c->status;
+        return af__give_none(y_count, out, c->status);
     }
     dependent = t.id + t.count;
     needed = dependent + t.count;
@@ -282,8 +301,8 @@ AF_API af_status af_jvp(af_context *c, size_t y_count, const af_expr *ys, size_t
         if (dependent[i] && needed[i] && !t.id[i]) t.id[i] = af__forward(c, &t, node).id;
     }
     for (i = 0; i < y_count; i++) {
-        out[i] = af__tangent_of(&t, ys[i].id);
-        if (!out[i].id) out[i] = af__tangent_zero(c, &t, ys[i]);
+        af_expr tangent = af__tangent_of(&t, ys[i].id);
+        out[i] = tangent.id ? tangent : af__tangent_zero(c, &t, ys[i]);
     }
     af__arena_free(&scratch);
     return c->status;
@@ -332,10 +351,10 @@ static af_expr af__adjoint(af_context *c, af_expr node, af_expr g, size_t k) {
     af_op op = af__at(c, node)->op;
     if (op == AF_OP_MATMUL) return af__adjoint_matmul(c, node, g, k);
     if (af__ops[op].kind != AF__ELEMENTWISE) return af__adjoint_linear(c, node, g, k);
-    if (op == AF_OP_WHERE && k == 1) {
-        af_expr condition;
+    if (op == AF_OP_WHERE) {
+        af_expr condition, zero = af_constant(c, 0.0);
         condition.id = af__at(c, node)->arg[0];
-        return af_where(c, condition, g, af_constant(c, 0.0));
+        return k == 1 ? af_where(c, condition, g, zero) : af_where(c, condition, zero, g);
     }
     return af_mul(c, g, af__partial(c, node, k));
 }
@@ -371,16 +390,15 @@ AF_API af_status af_vjp(af_context *c, af_expr y, af_expr weight, size_t count, 
     af__arena scratch = AF__ZERO;
     uint32_t *dependent, *is_x, *received;
     size_t i, nodes;
-    for (i = 0; i < count; i++) out[i] = af__none;
-    if (!y.id || !weight.id || af__any_zero(count, xs))
-        return c->status == AF_OK ? af__fail(c, AF_ERROR_ARGUMENT, "vjp: an expression is none")
-                                  : c->status;
+    if (!y.id || !weight.id || af__any_zero(count, xs)) return af__fail_none(c, "vjp", count, out);
     if (!af__same_dims(af__at(c, y), af__at(c, weight)->rank, af__at(c, weight)->dim))
-        return af__fail(c, AF_ERROR_SHAPE, "vjp: y %s with a weight %s", af__show(c, y).text,
-                        af__show(c, weight).text);
+        return af__give_none(count, out,
+                             af__fail(c, AF_ERROR_SHAPE, "vjp: y %s%s with a weight %s",
+                                      af__show(c, y).text, af__show_label(c, y).text,
+                                      af__show(c, weight).text));
     nodes = (y.id > af__last_id(count, xs) ? y.id : af__last_id(count, xs)) + (size_t)1;
     dependent = af__scratch_ids(c, &scratch, 3 * nodes);
-    if (!dependent) return c->status;
+    if (!dependent) return af__give_none(count, out, c->status);
     is_x = dependent + nodes;
     received = is_x + nodes;
     for (i = 0; i < count; i++) is_x[xs[i].id] = 1;
@@ -389,21 +407,21 @@ AF_API af_status af_vjp(af_context *c, af_expr y, af_expr weight, size_t count, 
     af__reverse(c, y, dependent, is_x, received);
     for (i = 0; i < count; i++) {
         const af__node *x = af__at(c, xs[i]);
-        out[i].id = received[xs[i].id];
-        if (!out[i].id) out[i] = af_full(c, x->rank, x->dim, 0.0);
+        af_expr sum;
+        sum.id = received[xs[i].id];
+        out[i] = sum.id ? sum : af_full(c, x->rank, x->dim, 0.0);
     }
     af__arena_free(&scratch);
     return c->status;
 }
 
 AF_API af_status af_grad(af_context *c, af_expr y, size_t count, const af_expr *xs, af_expr *out) {
-    size_t i, dims[AF_RANK_MAX], rank = af_shape(c, y, dims);
-    for (i = 0; i < count; i++) out[i] = af__none;
-    if (!y.id)
-        return c->status == AF_OK ? af__fail(c, AF_ERROR_ARGUMENT, "grad: y is none") : c->status;
+    size_t dims[AF_RANK_MAX], rank = af_shape(c, y, dims);
+    if (!y.id) return af__fail_none(c, "grad", count, out);
     if (af_size(c, y) != 1)
-        return af__fail(c, AF_ERROR_SHAPE, "grad: y must be a scalar, it is %s%s",
-                        af__show(c, y).text, af__show_label(c, y).text);
+        return af__give_none(count, out,
+                             af__fail(c, AF_ERROR_SHAPE, "grad: y must be a scalar, it is %s%s",
+                                      af__show(c, y).text, af__show_label(c, y).text));
     return af_vjp(c, y, af_full(c, rank, dims, 1.0), count, xs, out);
 }
 
@@ -513,7 +531,7 @@ AF_API af_status af_laplacian(af_context *c, af_expr y, af_expr x, af_expr *grad
                               af_expr *laplacian) {
     af__arena scratch = AF__ZERO;
     af__tangents t = AF__ZERO, l = AF__ZERO;
-    uint32_t *dependent;
+    uint32_t *dependent, *needed;
     af_expr unit, node;
     if (gradient) *gradient = af__none;
     if (laplacian) *laplacian = af__none;
@@ -523,16 +541,18 @@ AF_API af_status af_laplacian(af_context *c, af_expr y, af_expr x, af_expr *grad
     unit = af__unit_tangents(c, x);
     if (!unit.id) return c->status;
     t.count = l.count = (y.id > x.id ? y.id : x.id) + (size_t)1;
-    t.id = af__scratch_ids(c, &scratch, 3 * t.count);
+    t.id = af__scratch_ids(c, &scratch, 4 * t.count);
     if (!t.id) return c->status;
     l.id = t.id + t.count;
     dependent = l.id + t.count;
+    needed = dependent + t.count;
     t.extra = 1;
     t.lead = af__at(c, unit)->dim[0];
     t.id[x.id] = unit.id;
     af__mark_dependent(c, y.id, 1, &x, dependent);
+    af__mark_needed(c, 1, &y, y.id, needed);
     for (node.id = x.id + 1; node.id <= y.id; node.id++)
-        if (dependent[node.id]) af__carry(c, &t, &l, node);
+        if (dependent[node.id] && needed[node.id]) af__carry(c, &t, &l, node);
     if (gradient) {
         *gradient = af__tangent_of(&t, y.id);
         if (!gradient->id) *gradient = af__tangent_zero(c, &t, y);

@@ -2,7 +2,9 @@
  *
  * Differentiation takes expressions and returns expressions, so it can be repeated to any order.
  * Take derivatives by few inputs forward (af_jvp), by many parameters in reverse (af_grad). The xs
- * are treated as independent of each other: nothing is differentiated through them. */
+ * are treated as independent of each other: nothing is differentiated through them. Any node may be an
+ * x, except that constants are folded away where they are used: use af_input or af_constant_array. The
+ * results may overwrite the ys (af_jvp) or the xs (the others). After a failure they are none. */
 
 /* Gradient of the scalar y by each of the count xs: out[i] has the shape of xs[i]; a zero constant
  * where y does not depend on it. Fails when y has more than one element. */

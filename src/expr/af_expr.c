@@ -17,7 +17,7 @@ static const af__op_facts af__ops[AF_OP_COUNT] = {
 };
 
 /* What an operation needs beside its arguments:
- *   CONSTANT value;  TENSOR data;  RANDOM number = stream
+ *   CONSTANT value;  TENSOR data, number = their hash;  INPUT number: its own;  RANDOM number = stream
  *   PERMUTE  number = axes, 4 bits each;  SUM number = mask of the summed axes
  *   SLICE, PAD number = start, axis;  CONCAT axis;  SCATTER its shape */
 typedef struct af__node {
@@ -51,14 +51,14 @@ static size_t af__node_size(const af__node *n) {
 
 /* "(3,8,1024)" for error sentences. */
 typedef struct af__dims_text {
-    char text[96];
+    char text[136]; /* six numbers of 20 digits, or a label */
 } af__dims_text;
 
 static af__dims_text af__show_dims(size_t rank, const size_t *dim) {
     af__dims_text s;
     size_t i, used = 1;
     s.text[0] = '(';
-    for (i = 0; i < rank && used + 12 < sizeof s.text; i++) {
+    for (i = 0; i < rank; i++) {
         int n = snprintf(s.text + used, sizeof s.text - used, i ? ",%lu" : "%lu",
                          (unsigned long)dim[i]);
         used += n > 0 ? (size_t)n : 0;
@@ -108,9 +108,10 @@ static int af__node_equal(const af__node *a, const af__node *b) {
     size_t i;
     if (a->op != b->op || a->rank != b->rank || a->axis != b->axis || a->number != b->number)
         return 0;
-    if (af__bits(a->value) != af__bits(b->value) || a->data != b->data) return 0;
+    if (af__bits(a->value) != af__bits(b->value) || !a->data != !b->data) return 0;
     for (i = 0; i < a->rank; i++)
         if (a->dim[i] != b->dim[i]) return 0;
+    if (a->data && memcmp(a->data, b->data, af__node_size(a) * sizeof *a->data) != 0) return 0;
     for (i = 0; i < 3; i++)
         if (a->arg[i] != b->arg[i]) return 0;
     return 1;
@@ -144,11 +145,29 @@ static int af__graph_ready(af_context *c) {
     return 1;
 }
 
-/* The handle of the node equal to *n, made now if it is new. Leaves are never shared. */
+static int af__shape_valid(af_context *c, const char *what, size_t rank, const size_t *dims) {
+    size_t i, size = 1;
+    if (rank > AF_RANK_MAX) {
+        af__fail(c, AF_ERROR_SHAPE, "%s: %lu axes, at most %d are possible", what,
+                 (unsigned long)rank, AF_RANK_MAX);
+        return 0;
+    }
+    for (i = 0; i < rank; i++) {
+        if (dims[i] == 0 || dims[i] > (SIZE_MAX / 64) / size) {
+            af__fail(c, AF_ERROR_SHAPE, "%s: shape %s has an empty axis or is too large", what,
+                     af__show_dims(rank, dims).text);
+            return 0;
+        }
+        size *= dims[i];
+    }
+    return 1;
+}
+
+/* The handle of the node equal to *n, made now if it is new. */
 static af_expr af__intern(af_context *c, const af__node *n) {
     af_expr x = {0};
     uint32_t *slot;
-    int leaf = n->op == AF_OP_INPUT || n->op == AF_OP_TENSOR;
+    if (!af__shape_valid(c, af__ops[n->op].text, n->rank, n->dim)) return x;
     if (!af__graph_ready(c)) {
         af__fail_memory(c, "the expression graph");
         return x;
@@ -158,7 +177,7 @@ static af_expr af__intern(af_context *c, const af__node *n) {
         return x;
     }
     slot = af__table_slot(c->graph, n);
-    if (*slot && !leaf) {
+    if (*slot) {
         x.id = *slot;
         return x;
     }
@@ -167,7 +186,7 @@ static af_expr af__intern(af_context *c, const af__node *n) {
         return x;
     }
     x.id = (uint32_t)(AF__LENGTH(c->graph->node) - 1);
-    if (!*slot) *slot = x.id;
+    *slot = x.id;
     return x;
 }
 
@@ -188,24 +207,6 @@ static af__node af__like(const af_context *c, af_op op, af_expr x) {
     return made;
 }
 
-static int af__shape_valid(af_context *c, const char *what, size_t rank, const size_t *dims) {
-    size_t i, size = 1;
-    if (rank > AF_RANK_MAX) {
-        af__fail(c, AF_ERROR_SHAPE, "%s: %lu axes, at most %d are possible", what,
-                 (unsigned long)rank, AF_RANK_MAX);
-        return 0;
-    }
-    for (i = 0; i < rank; i++) {
-        if (dims[i] == 0 || dims[i] > (SIZE_MAX / 64) / size) {
-            af__fail(c, AF_ERROR_SHAPE, "%s: shape %s has an empty axis or is too large", what,
-                     af__show_dims(rank, dims).text);
-            return 0;
-        }
-        size *= dims[i];
-    }
-    return 1;
-}
-
 /* ---- leaves ---- */
 
 AF_API af_expr af_input(af_context *c, const char *label, size_t rank, const size_t *dims) {
@@ -213,8 +214,9 @@ AF_API af_expr af_input(af_context *c, const char *label, size_t rank, const siz
     af_expr x;
     if (!af__shape_valid(c, label ? label : "input", rank, dims)) return af__none;
     n = af__make(AF_OP_INPUT, rank, dims);
+    n.number = c->graph ? AF__LENGTH(c->graph->node) : 0; /* no two inputs are the same */
     x = af__intern(c, &n);
-    return label ? af_label(c, x, label) : x;
+    return af_label(c, x, label);
 }
 
 AF_API af_expr af_full(af_context *c, size_t rank, const size_t *dims, double value) {
@@ -230,6 +232,7 @@ AF_API af_expr af_constant(af_context *c, double value) { return af_full(c, 0, N
 AF_API af_expr af_constant_array(af_context *c, size_t rank, const size_t *dims, const double *data) {
     af__node n;
     double *copy;
+    size_t i;
     if (!af__shape_valid(c, "tensor", rank, dims)) return af__none;
     n = af__make(AF_OP_TENSOR, rank, dims);
     copy = AF__ARRAY(&c->arena, double, af__node_size(&n));
@@ -237,13 +240,18 @@ AF_API af_expr af_constant_array(af_context *c, size_t rank, const size_t *dims,
         af__fail_memory(c, "a constant tensor");
         return af__none;
     }
-    memcpy(copy, data, af__node_size(&n) * sizeof *copy);
+    for (i = 0; i < af__node_size(&n); i++) {
+        copy[i] = data[i];
+        n.number = af__mix(n.number, af__bits(data[i]));
+    }
     n.data = copy;
     return af__intern(c, &n);
 }
 
 AF_API af_expr af_label(af_context *c, af_expr x, const char *label) {
-    if (x.id && !af__at(c, x)->label) af__at(c, x)->label = af__arena_text(&c->arena, label);
+    if (!x.id || !label || af__at(c, x)->label) return x;
+    af__at(c, x)->label = af__arena_text(&c->arena, label);
+    if (!af__at(c, x)->label) af__fail_memory(c, "a label");
     return x;
 }
 
@@ -296,6 +304,7 @@ static af_expr af__unary(af_context *c, af_op op, af_expr x) {
 
 #define AF__UNARY(function, OP) \
     AF_API af_expr function(af_context *c, af_expr x) { return af__unary(c, AF_OP_##OP, x); }
+AF__UNARY(af_neg, NEG)
 AF__UNARY(af_exp, EXP)
 AF__UNARY(af_expm1, EXPM1)
 AF__UNARY(af_log, LOG)
@@ -313,15 +322,6 @@ AF__UNARY(af_abs, ABS)
 AF__UNARY(af_sign, SIGN)
 AF__UNARY(af_floor, FLOOR)
 #undef AF__UNARY
-
-AF_API af_expr af_neg(af_context *c, af_expr x) {
-    af_expr inner;
-    if (x.id && af__at(c, x)->op == AF_OP_NEG) {
-        inner.id = af__at(c, x)->arg[0];
-        return inner;
-    }
-    return af__unary(c, AF_OP_NEG, x);
-}
 
 /* The common shape of up to three arguments by numpy's rule; false when they do not fit. */
 static int af__common_shape(af_context *c, const char *what, size_t count, const af_expr *x,
@@ -392,16 +392,12 @@ static int af__fold_two(af_context *c, af_expr a, af_expr b, af_op op, af_expr *
     return 1;
 }
 
-static af_expr af__join_pads(af_context *c, af_expr a, af_expr b);
-
 AF_API af_expr af_add(af_context *c, af_expr a, af_expr b) {
     af_expr folded;
     if (!a.id || !b.id) return af__none;
     if (af__fold_two(c, a, b, AF_OP_ADD, &folded)) return folded;
     if (af__is_value(c, a, 0.0)) return af__as_combined(c, b, a, "add");
     if (af__is_value(c, b, 0.0)) return af__as_combined(c, a, b, "add");
-    folded = af__join_pads(c, a, b);
-    if (folded.id) return folded;
     if (a.id > b.id) { /* one order for equal sums */
         af_expr swap = a;
         a = b;
@@ -467,6 +463,7 @@ AF_API af_expr af_square(af_context *c, af_expr x) { return af_mul(c, x, x); }
 
 AF_API af_expr af_power(af_context *c, af_expr x, unsigned exponent) {
     af_expr half;
+    if (!x.id) return x;
     if (exponent == 0) return af__as_combined(c, af_constant(c, 1.0), x, "power");
     if (exponent == 1) return x;
     half = af_power(c, x, exponent / 2);
@@ -552,10 +549,6 @@ AF_API af_expr af_reshape(af_context *c, af_expr x, size_t rank, const size_t *d
     }
     if (af__same_dims(af__at(c, x), rank, dims)) return x;
     if (af__is_constant(c, x)) return af_full(c, rank, dims, af__at(c, x)->value);
-    if (af__at(c, x)->op == AF_OP_RESHAPE) {
-        x.id = af__at(c, x)->arg[0];
-        return af_reshape(c, x, rank, dims);
-    }
     n.arg[0] = x.id;
     return af__intern(c, &n);
 }
@@ -576,16 +569,12 @@ AF_API af_expr af_permute(af_context *c, af_expr x, const size_t *axes) {
         seen |= (size_t)1 << axis;
         moved |= axis ^ i;
         n.dim[i] = from->dim[axis];
-        if (from->op == AF_OP_PERMUTE) axis = (size_t)(from->number >> (4 * axis)) & 15u;
         n.number |= (uint64_t)axis << (4 * i);
     }
     if (!moved) return x;
     if (from->op == AF_OP_CONSTANT) return af_full(c, n.rank, n.dim, from->value);
-    n.arg[0] = from->op == AF_OP_PERMUTE ? from->arg[0] : x.id;
-    for (i = 0; i < n.rank; i++)
-        if (((n.number >> (4 * i)) & 15u) != i) return af__intern(c, &n);
-    x.id = n.arg[0]; /* two permutations that undo each other */
-    return x;
+    n.arg[0] = x.id;
+    return af__intern(c, &n);
 }
 
 AF_API af_expr af_transpose(af_context *c, af_expr x) {
@@ -621,7 +610,6 @@ AF_API af_expr af_broadcast(af_context *c, af_expr x, size_t rank, const size_t 
     if (from->op == AF_OP_CONSTANT) return af_full(c, rank, dims, from->value);
     x = af_reshape(c, x, rank, own);
     if (!x.id || af__same_dims(af__at(c, x), rank, dims)) return x;
-    if (af__at(c, x)->op == AF_OP_BROADCAST) x.id = af__at(c, x)->arg[0];
     n = af__make(AF_OP_BROADCAST, rank, dims);
     n.arg[0] = x.id;
     return af__intern(c, &n);
@@ -697,25 +685,6 @@ AF_API af_expr af_concat(af_context *c, int axis, size_t count, const af_expr *p
         all = af__concat_two(c, a, all, parts[k]);
     }
     return all;
-}
-
-/* Slices are differentiated into pads; the sum of neighbouring pads is the pad of their
- * concatenation, so that cutting an array into pieces costs one copy in reverse. */
-static af_expr af__join_pads(af_context *c, af_expr a, af_expr b) {
-    const af__node *na = af__at(c, a), *nb = af__at(c, b);
-    af_expr xa, xb, both;
-    size_t total, start;
-    if (na->op != AF_OP_PAD || nb->op != AF_OP_PAD || na->axis != nb->axis) return af__none;
-    if (!af__same_dims(na, nb->rank, nb->dim)) return af__none;
-    if (nb->number < na->number) return af__join_pads(c, b, a);
-    xa.id = na->arg[0];
-    xb.id = nb->arg[0];
-    if (na->number + af__at(c, xa)->dim[na->axis] != nb->number) return af__none;
-    total = na->dim[na->axis];
-    start = (size_t)na->number;
-    both = af__concat_two(c, na->axis, xa, xb);
-    if (!both.id) return both;
-    return af_pad(c, both, (int)af__at(c, both)->axis, start, total);
 }
 
 AF_API af_expr af_gather(af_context *c, af_expr x, af_expr index) {

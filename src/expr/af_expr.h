@@ -1,7 +1,8 @@
 /* ---- expressions --------------------------------------------------------------------------------
  *
  * An expression is a handle to a node of a graph in the context. Building computes nothing: shapes
- * are checked, equal nodes are shared, simple identities are applied (x + 0, x * 1, ...). A builder
+ * are checked, equal nodes are shared, simple identities are applied (x + 0, x * 1, ...), but no node
+ * is looked through (-(-x) is two nodes), so that derivatives by any of them are right. A builder
  * that fails returns the none handle (id 0) and leaves its sentence in the context; every builder
  * accepts none and returns none, so a long formula needs one check at the end.
  *
@@ -115,7 +116,8 @@ AF_API af_expr af_silu(af_context *c, af_expr x);                 /* x sigmoid(x
 AF_API af_expr af_wrap(af_context *c, af_expr x);                 /* modulo 2 pi, to [-pi, pi) */
 
 /* Independent uniform numbers in (0,1): a function of (seed, stream, index of the element), where
- * seed is a scalar expression, fed anew at each run. Derivative 0. */
+ * seed is a scalar expression, a whole number (below 2^53, in f32 2^24), fed anew at each run.
+ * Derivative 0. */
 AF_API af_expr af_random(af_context *c, size_t rank, const size_t *dims, af_expr seed,
                          uint64_t stream);
 
@@ -132,7 +134,8 @@ AF_API af_expr af_pad(af_context *c, af_expr x, int axis, size_t start, size_t t
 AF_API af_expr af_concat(af_context *c, int axis, size_t count, const af_expr *parts);
 
 /* Rows x[index[i]] along axis 0; index is (n), whole numbers stored as reals. scatter adds row i of
- * x to row index[i] of `rows` rows of zeros. */
+ * x to row index[i] of `rows` rows of zeros. An index outside the rows, or NaN, counts as row 0; in
+ * f32 whole numbers end at 2^24, so that af_compile refuses more rows. */
 AF_API af_expr af_gather(af_context *c, af_expr x, af_expr index);
 AF_API af_expr af_scatter(af_context *c, af_expr x, af_expr index, size_t rows);
 

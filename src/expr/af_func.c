@@ -61,8 +61,17 @@ typedef struct af__compiler {
 enum {
     AF__GROUP_MICROS = 96,  /* longer runs gain nothing: the tiles no longer fit the cache */
     AF__GROUP_LOADS = 32,
+    AF__GROUP_STORES = 64,  /* beside one for each value */
     AF__GROUPS_BACK = 24    /* how many groups back an operation may join */
 };
+
+/* " 'label'" or "". */
+static af__dims_text af__func_label(const af_func_desc *d) {
+    af__dims_text s;
+    s.text[0] = 0;
+    if (d->label) snprintf(s.text, sizeof s.text, " '%.80s'", d->label);
+    return s;
+}
 
 static void af__compile_memory(af__compiler *k) {
     k->failed = 1;
@@ -314,8 +323,8 @@ static void af__lower_view(af__compiler *k, uint32_t id) {
     af__location *p = &k->place[id], *q = &k->place[n->arg[0]];
     af_operand o;
     size_t i;
-    if (n->op == AF_OP_STOP || q->kind == AF__CONSTANT) {
-        *p = *q; /* the same register, or the same constant in another shape */
+    if (q->kind == AF__CONSTANT) {
+        *p = *q; /* the same constant in another shape */
         return;
     }
     af__materialize(k, q);
@@ -373,7 +382,7 @@ static size_t af__collapse(size_t first, size_t last, size_t *dim, size_t count,
     return out;
 }
 
-enum { AF__SUM_WORK = 32768 }; /* additions that are worth a chunk of their own */
+enum { AF__SUM_WORK = 65536 }; /* additions that are worth a chunk of their own */
 
 /* Outputs that one chunk of a sum makes. */
 static size_t af__sum_block(size_t inner) { return af__clamp(AF__SUM_WORK / inner, 1, AF__SUM_WORK); }
@@ -425,11 +434,11 @@ static void af__lower_sum(af__compiler *k, uint32_t id) {
 static void af__lower_matmul(af__compiler *k, uint32_t id, af_precision precision) {
     const af__node *n = &k->c->graph->node[id];
     size_t i, b = n->rank - 2, size;
-    af_operand x[3];
+    af_operand x[3], result = af__result(k, id);
     af_instr instr = AF__ZERO;
     x[0] = af__as_array(k, n->arg[0]);
     x[1] = af__as_array(k, n->arg[1]);
-    x[2] = af__result(k, id);
+    x[2] = result;
     for (i = 0; i < b; i++) instr.dim[i] = n->dim[i];
     if (b > 0) { /* batch axes: one is kept even when its length is 1 */
         size_t s0[2], s1[2], s2[2];
@@ -452,7 +461,7 @@ static void af__lower_matmul(af__compiler *k, uint32_t id, af_precision precisio
     instr.operand = AF__LENGTH(k->operand);
     for (i = 0; i < 3; i++) af__emit_operand(k, &x[i]);
     af__emit(k, &instr);
-    af__place_result(k, id, &x[2]);
+    af__place_result(k, id, &result);
 }
 
 /* Copies a node's value into a part of an array that exists already. */
@@ -461,8 +470,11 @@ static void af__copy_into(af__compiler *k, uint32_t id, const af_operand *to) {
     af__location *p = &k->place[id];
     size_t group;
     if (p->kind == AF__REGISTER) {
-        af__group_store(k, p->group, p->value, to);
-        return;
+        if (AF__LENGTH(k->group[p->group].store) < AF__GROUP_STORES) {
+            af__group_store(k, p->group, p->value, to);
+            return;
+        }
+        af__materialize(k, p);
     }
     group = af__group_new(k, n->rank, n->dim);
     if (k->failed) return;
@@ -507,18 +519,24 @@ static void af__lower_concat(af__compiler *k, uint32_t id) {
     af__place_result(k, id, &all);
 }
 
-static void af__lower_rows(af__compiler *k, uint32_t id) {
+static void af__lower_rows(af__compiler *k, uint32_t id, const af_func_desc *d) {
     const af__node *n = &k->c->graph->node[id], *from = &k->c->graph->node[n->arg[0]];
     af_operand x = af__as_contiguous(k, n->arg[0]), index = af__as_contiguous(k, n->arg[1]);
     af_operand o = af__result(k, id);
     af_instr instr = AF__ZERO;
-    size_t i, length = 1;
+    size_t i, length = 1, rows = n->op == AF_OP_GATHER ? from->dim[0] : n->dim[0];
+    if (d->precision == AF_F32 && rows > (size_t)1 << 24) { /* not every whole number is a float */
+        k->failed = 1;
+        af__fail(k->c, AF_ERROR_SHAPE, "compile%s: %s: %lu rows, an index in f32 reaches 16777216",
+                 af__func_label(d).text, af__ops[n->op].text, (unsigned long)rows);
+        return;
+    }
     for (i = 1; i < n->rank; i++) length *= n->dim[i];
     instr.kind = n->op == AF_OP_GATHER ? AF_INSTR_GATHER : AF_INSTR_SCATTER;
     instr.rank = 3;
     instr.dim[0] = k->c->graph->node[n->arg[1]].dim[0];
     instr.dim[1] = length;
-    instr.dim[2] = n->op == AF_OP_GATHER ? from->dim[0] : n->dim[0];
+    instr.dim[2] = rows;
     instr.operand = AF__LENGTH(k->operand);
     af__emit_operand(k, &x);
     af__emit_operand(k, &index);
@@ -529,7 +547,7 @@ static void af__lower_rows(af__compiler *k, uint32_t id) {
 
 /* ---- the passes ---- */
 
-static void af__lower_leaf(af__compiler *k, uint32_t id) {
+static void af__lower_leaf(af__compiler *k, uint32_t id, const af_func_desc *d) {
     const af__node *n = &k->c->graph->node[id];
     af__location *p = &k->place[id];
     size_t buffer;
@@ -548,23 +566,23 @@ static void af__lower_leaf(af__compiler *k, uint32_t id) {
     } else if (p->kind == AF__NOWHERE) {
         k->failed = 1;
         af__fail(k->c, AF_ERROR_ARGUMENT,
-                 "compile: the input '%s' %s is used but is not in the list of inputs",
-                 n->label ? n->label : "without label", af__show_dims(n->rank, n->dim).text);
+                 "compile%s: the input '%s' %s is used but is not in the list of inputs",
+                 af__func_label(d).text, n->label ? n->label : "without label", af__show_dims(n->rank, n->dim).text);
     }
 }
 
-static void af__lower(af__compiler *k, uint32_t id, af_precision precision) {
+static void af__lower(af__compiler *k, uint32_t id, const af_func_desc *d) {
     af_op op = k->c->graph->node[id].op;
     switch (af__ops[op].kind) {
-    case AF__LEAF: af__lower_leaf(k, id); break;
+    case AF__LEAF: af__lower_leaf(k, id, d); break;
     case AF__ELEMENTWISE: af__lower_elementwise(k, id); break;
     case AF__VIEW: af__lower_view(k, id); break;
-    case AF__BILINEAR: af__lower_matmul(k, id, precision); break;
+    case AF__BILINEAR: af__lower_matmul(k, id, d->precision); break;
     default:
         if (op == AF_OP_SUM) af__lower_sum(k, id);
         else if (op == AF_OP_PAD) af__lower_pad(k, id);
         else if (op == AF_OP_CONCAT) af__lower_concat(k, id);
-        else af__lower_rows(k, id);
+        else af__lower_rows(k, id, d);
     }
 }
 
@@ -592,8 +610,8 @@ static void af__bind_inputs(af__compiler *k, const af_func_desc *d) {
         af__location *p = &k->place[d->inputs[i].id];
         if (n->op != AF_OP_INPUT || p->kind != AF__NOWHERE) {
             k->failed = 1;
-            af__fail(k->c, AF_ERROR_ARGUMENT, "compile: input %lu of the list is %s",
-                     (unsigned long)i,
+            af__fail(k->c, AF_ERROR_ARGUMENT, "compile%s: input %lu of the list is %s",
+                     af__func_label(d).text, (unsigned long)i,
                      n->op != AF_OP_INPUT ? "not made by af_input" : "there twice");
             return;
         }
@@ -642,7 +660,8 @@ static void af__assign_registers(af__compiler *k, af__group *g, af_instr *instr)
         uint16_t out = m->out;
         size_t arity = af__ops[m->op].arity;
         if (m->op == AF_OP_CONSTANT) last[out] = SIZE_MAX; /* filled once for all tiles */
-        reg[out] = free_count ? free_list[--free_count] : (uint16_t)used++;
+        /* a constant is there before the first operation: its register is its own */
+        reg[out] = free_count && m->op != AF_OP_CONSTANT ? free_list[--free_count] : (uint16_t)used++;
         for (a = 0; a < arity; a++) {
             uint16_t v = m->in[a];
             size_t b, again = 0;
@@ -769,6 +788,10 @@ static size_t af__plan_memory(af__compiler *k) {
         for (i = 0; i < buffers; i++)
             if (k->buffer[i].kind == AF_BUFFER_WORK && k->first_use[i] == at)
                 k->buffer[i].offset = af__take_hole(hole, &holes, af__round_up(k->buffer[i].size, 16), &top);
+        if (top > SIZE_MAX / 64) { /* no machine has it; bytes must not overflow */
+            af__compile_memory(k);
+            return 0;
+        }
         for (i = 0; i < buffers; i++)
             if (k->buffer[i].kind == AF_BUFFER_WORK && k->first_use[i] != SIZE_MAX && k->last_use[i] == at)
                 af__return_hole(hole, &holes, k->buffer[i].offset, af__round_up(k->buffer[i].size, 16));
@@ -776,12 +799,107 @@ static size_t af__plan_memory(af__compiler *k) {
     return top;
 }
 
+/* ---- one form for equal values ----
+ *
+ * Building looks through no node, since any may be one to differentiate by. When a function is
+ * compiled nothing is differentiated any more: pairs of negations and views become one, stops go. */
+
+/* Slices are differentiated into pads; the sum of neighbouring pads is the pad of their
+ * concatenation, so that cutting an array into pieces costs one copy in reverse. */
+static af_expr af__join_pads(af_context *c, af_expr a, af_expr b) {
+    const af__node *na = af__at(c, a), *nb = af__at(c, b);
+    af_expr xa, xb, both;
+    size_t total, start;
+    if (na->op != AF_OP_PAD || nb->op != AF_OP_PAD || na->axis != nb->axis) return af__none;
+    if (!af__same_dims(na, nb->rank, nb->dim)) return af__none;
+    if (nb->number < na->number) return af__join_pads(c, b, a);
+    xa.id = na->arg[0];
+    xb.id = nb->arg[0];
+    if (na->number + af__at(c, xa)->dim[na->axis] != nb->number) return af__none;
+    total = na->dim[na->axis];
+    start = (size_t)na->number;
+    both = af__concat_two(c, na->axis, xa, xb);
+    if (!both.id) return both;
+    return af_pad(c, both, (int)af__at(c, both)->axis, start, total);
+}
+
+static af_expr af__merge_permutations(af_context *c, af__node n, const af__node *inner) {
+    af_expr x;
+    uint64_t axes = 0;
+    size_t i, moved = 0;
+    for (i = 0; i < n.rank; i++) {
+        uint64_t axis = inner->number >> (4 * ((n.number >> (4 * i)) & 15u)) & 15u;
+        axes |= axis << (4 * i);
+        moved |= (size_t)axis ^ i;
+    }
+    x.id = n.arg[0] = inner->arg[0];
+    n.number = axes;
+    return moved ? af__intern(c, &n) : x;
+}
+
+/* The node, whose arguments are in their one form already, in its own. */
+static af_expr af__merge(af_context *c, af__node n) {
+    af__node inner = c->graph->node[n.arg[0]];
+    af_expr x, y;
+    x.id = n.arg[0];
+    y.id = inner.arg[0];
+    if (n.op == AF_OP_STOP) return x;
+    if (n.op == AF_OP_ADD) {
+        y.id = n.arg[1];
+        y = af__join_pads(c, x, y);
+        if (y.id) return y;
+    }
+    if ((n.op == AF_OP_ADD || n.op == AF_OP_MUL) && n.arg[0] > n.arg[1]) {
+        n.arg[0] = n.arg[1];
+        n.arg[1] = x.id;
+    }
+    if (n.op != inner.op) return af__intern(c, &n);
+    if (n.op == AF_OP_NEG) return y;
+    if (n.op == AF_OP_RESHAPE) return af_reshape(c, y, n.rank, n.dim);
+    if (n.op == AF_OP_PERMUTE) return af__merge_permutations(c, n, &inner);
+    if (n.op == AF_OP_BROADCAST) n.arg[0] = y.id;
+    return af__intern(c, &n);
+}
+
+/* The outputs in their one form; NULL when memory is out. */
+static af_expr *af__merge_all(af__compiler *k, const af_func_desc *d) {
+    size_t i, a, last = af__last_id(d->output_count, d->outputs);
+    uint32_t *needed = AF__ARRAY(&k->scratch, uint32_t, last + 1);
+    uint32_t *form = AF__ARRAY(&k->scratch, uint32_t, last + 1);
+    af_expr *outputs = AF__ARRAY(&k->scratch, af_expr, d->output_count);
+    if (!needed || !form || !outputs) {
+        af__compile_memory(k);
+        return NULL;
+    }
+    af__mark_needed(k->c, d->output_count, d->outputs, last, needed);
+    for (i = 1; i <= last; i++) {
+        af__node n = k->c->graph->node[i];
+        form[i] = (uint32_t)i;
+        if (!needed[i] || af__ops[n.op].kind == AF__LEAF) continue;
+        for (a = 0; a < af__ops[n.op].arity; a++) n.arg[a] = form[n.arg[a]];
+        form[i] = af__merge(k->c, n).id;
+        if (!form[i]) {
+            af__compile_memory(k);
+            return NULL;
+        }
+    }
+    for (i = 0; i < d->output_count; i++) outputs[i].id = form[d->outputs[i].id];
+    return outputs;
+}
+
 /* ---- af_compile ---- */
 
 static void af__compile_nodes(af__compiler *k, const af_func_desc *d) {
-    size_t i, last = af__last_id(d->output_count, d->outputs);
+    af_expr *outputs = af__merge_all(k, d);
     uint32_t *needed, *uses;
-    size_t nodes = AF__LENGTH(k->c->graph->node);
+    size_t i, last, nodes = AF__LENGTH(k->c->graph->node);
+    if (!outputs) return;
+    /* never NULL: backends add offsets to them */
+    if (!AF__RESERVE(k->arena, k->micro, 1) || !AF__RESERVE(k->arena, k->store, 1)) {
+        af__compile_memory(k);
+        return;
+    }
+    last = af__last_id(d->output_count, outputs);
     k->place = AF__ARRAY(&k->scratch, af__location, nodes);
     needed = AF__ARRAY(&k->scratch, uint32_t, nodes);
     uses = AF__ARRAY(&k->scratch, uint32_t, nodes);
@@ -789,28 +907,32 @@ static void af__compile_nodes(af__compiler *k, const af_func_desc *d) {
         af__compile_memory(k);
         return;
     }
-    af__mark_needed(k->c, d->output_count, d->outputs, last, needed);
-    af__skip_inner_concats(k->c, last, needed, uses, d->output_count, d->outputs);
+    af__mark_needed(k->c, d->output_count, outputs, last, needed);
+    af__skip_inner_concats(k->c, last, needed, uses, d->output_count, outputs);
     af__bind_inputs(k, d);
     for (i = 1; i <= last && !k->failed; i++)
-        if (needed[i]) af__lower(k, (uint32_t)i, d->precision);
-    for (i = 0; i < d->output_count && !k->failed; i++) af__bind_output(k, d->outputs[i], i);
+        if (needed[i]) af__lower(k, (uint32_t)i, d);
+    for (i = 0; i < d->output_count && !k->failed; i++) af__bind_output(k, outputs[i], i);
     for (i = 0; i < AF__LENGTH(k->group) && !k->failed; i++) af__finish_group(k, &k->group[i]);
 }
 
 static af_status af__check_desc(af_context *c, const af_func_desc *d) {
     size_t i;
     if (c->status != AF_OK) return c->status; /* the first error made while building */
+    if (!d) return af__fail(c, AF_ERROR_ARGUMENT, "compile: there is no af_func_desc");
     if (d->start_canary != 0 || d->end_canary != 0)
         return af__fail(c, AF_ERROR_ARGUMENT, "compile: af_func_desc was not initialised to zero");
     if (d->output_count == 0)
-        return af__fail(c, AF_ERROR_ARGUMENT, "compile: there are no outputs");
+        return af__fail(c, AF_ERROR_ARGUMENT, "compile%s: there are no outputs",
+                        af__func_label(d).text);
     for (i = 0; i < d->output_count; i++)
         if (!d->outputs[i].id)
-            return af__fail(c, AF_ERROR_ARGUMENT, "compile: output %lu is none", (unsigned long)i);
+            return af__fail(c, AF_ERROR_ARGUMENT, "compile%s: output %lu is none",
+                            af__func_label(d).text, (unsigned long)i);
     for (i = 0; i < d->input_count; i++)
         if (!d->inputs[i].id)
-            return af__fail(c, AF_ERROR_ARGUMENT, "compile: input %lu is none", (unsigned long)i);
+            return af__fail(c, AF_ERROR_ARGUMENT, "compile%s: input %lu is none",
+                            af__func_label(d).text, (unsigned long)i);
     return AF_OK;
 }
 

@@ -55,7 +55,7 @@ typedef enum af_instr_kind {
 
 typedef struct af_instr {
     af_instr_kind kind;
-    size_t rank, dim[AF_RANK_MAX];
+    size_t rank, dim[AF_RANK_MAX + 1]; /* MATMUL has one more than its arrays */
     size_t inner;         /* SUM: reduced axes */
     size_t chunks;        /* SUM, MATMUL: parts of the reduction, a function of the shape alone */
     size_t scratch;       /* SUM, MATMUL: buffer of partial results and packed panels, or none */

@@ -28,7 +28,8 @@ enum {
     AF__GEMM_DEPTH = 256,
     AF__GEMM_COLUMNS = 512,
     AF__GEMM_UNITS = 8,   /* fewer units of work than this: the depth is cut too */
-    AF__GEMM_SMALL = 16384 /* products below this are done without packing */
+    AF__GEMM_SMALL = 16384, /* products below this are done without packing */
+    AF__GEMM_SHARED = 1 << 21 /* and below this by one thread: waking others costs more */
 };
 
 typedef struct af__gemm {

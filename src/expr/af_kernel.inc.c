@@ -16,9 +16,10 @@
 #  define AF__EXP_LOW -746.0
 #  define AF__TINY 2.2250738585072014e-308          /* the smallest normal number */
 #  define AF__TINY_POWER 54
-#  define AF__HALF_PI_1 1.570796326734125614166     /* 34 bits, 34 bits, the rest */
+#  define AF__HALF_PI_1 1.570796326734125614166     /* three times 34 bits, the rest */
 #  define AF__HALF_PI_2 6.077100506303965976596e-11
-#  define AF__HALF_PI_3 2.0222662487959507324e-21
+#  define AF__HALF_PI_3 2.022266248711166455796e-21
+#  define AF__HALF_PI_4 8.478427660368899643959e-32
 #  define AF__TURN_LIMIT 1e5                        /* n < 2^17 keeps the products exact */
 #else
 #  define AF__N(name) af__##name##_f32
@@ -33,9 +34,10 @@
 #  define AF__EXP_LOW -104.0
 #  define AF__TINY 1.17549435e-38
 #  define AF__TINY_POWER 25
-#  define AF__HALF_PI_1 1.5703125                   /* 12 bits, 12 bits, the rest */
+#  define AF__HALF_PI_1 1.5703125                   /* three times 12 bits, the rest */
 #  define AF__HALF_PI_2 0.0004837512969970703125
-#  define AF__HALF_PI_3 7.549789954891882169164e-08
+#  define AF__HALF_PI_3 7.54953362047672271728515625e-08
+#  define AF__HALF_PI_4 2.563344151594518788182e-12
 #  define AF__TURN_LIMIT 1e3
 #endif
 
@@ -58,7 +60,7 @@ static inline void AF__N(put)(AF__REAL *p, AF__V v) { memcpy(p, &v, sizeof v); }
 
 static inline AF__V AF__N(splat)(AF__REAL x) {
     AF__V zero = {0};
-    return zero + x;
+    return x - zero; /* -0 - 0 is -0, but 0 + -0 is 0 */
 }
 
 /* The first `left` lanes, 1 elsewhere: 1 is harmless in every operation. */
@@ -158,6 +160,7 @@ static inline AF__V AF__N(expm1_middle)(AF__V x) {
 static inline AF__V AF__N(vexpm1)(AF__V x) {
     AF__V high = AF__N(splat)((AF__REAL)60), low = -high, y;
     y = AF__N(expm1_middle)(AF__N(choose)(x > high, high, AF__N(choose)(x < low, low, x)));
+    y = AF__N(choose)(x == (AF__REAL)0, x, y); /* keeps the sign of zero */
     return AF__N(choose)((x > high) | (x != x), AF__N(vexp)(x), y);
 }
 
@@ -200,14 +203,22 @@ static inline AF__V AF__N(vlog)(AF__V x) {
 static inline AF__V AF__N(vlog1p)(AF__V x) {
     AF__V u = x + (AF__REAL)1, lost = x - (u - (AF__REAL)1);
     AF__V y = AF__N(vlog)(u) + lost / u;
+    y = AF__N(choose)(x == (AF__REAL)0, x, y); /* keeps the sign of zero */
     return AF__N(choose)((x == (AF__REAL)INFINITY) | (x == (AF__REAL)-1), AF__N(vlog)(u), y);
 }
 
-/* x = n pi/2 + r, pi/2 in three parts. */
+/* x = n pi/2 + r, pi/2 in four parts. The first three products and the first difference are exact;
+ * what the other two differences lose is taken off with the last part. */
 static inline AF__V AF__N(turn)(AF__V x, AF__V *n) {
+    AF__V first, second, third, second_part, third_part, lost;
     *n = AF__N(nearest)(x * (AF__REAL)0.63661977236758134308);
-    return ((x - *n * (AF__REAL)AF__HALF_PI_1) - *n * (AF__REAL)AF__HALF_PI_2) -
-           *n * (AF__REAL)AF__HALF_PI_3;
+    first = x - *n * (AF__REAL)AF__HALF_PI_1;
+    second_part = *n * (AF__REAL)AF__HALF_PI_2;
+    third_part = *n * (AF__REAL)AF__HALF_PI_3;
+    second = first - second_part;
+    third = second - third_part;
+    lost = ((first - second) - second_part) + ((second - third) - third_part);
+    return third - (*n * (AF__REAL)AF__HALF_PI_4 - lost);
 }
 
 static inline AF__V AF__N(sin_core)(AF__V r) {
@@ -233,20 +244,33 @@ static inline AF__V AF__N(cos_core)(AF__V r) {
     return (p * z - (AF__REAL)0.5) * z + (AF__REAL)1;
 }
 
-/* sin(x + quarter pi/2): the quadrant chooses the series and the sign. Arguments too large for the
- * reduction go to the C library one by one. */
-static AF__V AF__N(sine)(AF__V x, int quarter) {
+/* sin(x + quarter pi/2): the quadrant chooses the series and the sign. */
+static inline AF__V AF__N(sine)(AF__V x, int quarter) {
     AF__V n, r = AF__N(turn)(x, &n), y;
     const AF__REAL magic = (AF__REAL)(1.5 * (double)((int64_t)1 << AF__MANTISSA));
     AF__I quadrant = (AF__I)(n + (magic + (AF__REAL)quarter));
-    AF__I large = ~(AF__N(fabs)(x) < (AF__REAL)AF__TURN_LIMIT);
     AF__I none = {0}, one = none + 1;
-    size_t i;
     y = AF__N(choose)((quadrant & one) == one, AF__N(cos_core)(r), AF__N(sin_core)(r));
     y = AF__N(choose)((quadrant & (one << 1)) == (one << 1), -y, y);
-    for (i = 0; i < AF__LANES; i++)
-        if (large[i]) y[i] = quarter ? AF__C(cos)(x[i]) : AF__C(sin)(x[i]);
-    return y;
+    return quarter ? y : AF__N(choose)(x == (AF__REAL)0, x, y); /* keeps the sign of zero */
+}
+
+/* A tile of sines or cosines; arguments too large for the reduction go to the C library one by one. */
+static void AF__N(sines)(AF__REAL *out, const AF__REAL *a, size_t n, int quarter) {
+    AF__I large = {0};
+    AF__INTEGER any[AF__LANES], all = 0;
+    size_t i;
+    for (i = 0; i < n; i += AF__LANES) {
+        AF__V x = AF__N(get)(a + i, n - i);
+        large |= ~(AF__N(fabs)(x) < (AF__REAL)AF__TURN_LIMIT);
+        AF__N(set)(out + i, n - i, quarter ? AF__N(sine)(x, 1) : AF__N(sine)(x, 0));
+    }
+    memcpy(any, &large, sizeof any);
+    for (i = 0; i < AF__LANES; i++) all |= any[i];
+    if (!all) return;
+    for (i = 0; i < n; i++)
+        if (!(AF__C(fabs)(a[i]) < (AF__REAL)AF__TURN_LIMIT))
+            out[i] = quarter ? AF__C(cos)(a[i]) : AF__C(sin)(a[i]);
 }
 
 /* atan(t) for 0 <= t <= 1: t is moved to the nearest of 0, tan(pi/8), 1, then the series. */
@@ -313,10 +337,11 @@ static inline AF__V AF__N(vsoftplus)(AF__V x) {
 }
 
 static inline AF__V AF__N(vfloor)(AF__V x) {
-    AF__V n = AF__N(nearest)(x), one = AF__N(splat)((AF__REAL)1);
+    const AF__REAL whole = (AF__REAL)((int64_t)1 << AF__MANTISSA); /* from here on all numbers are */
+    AF__V a = AF__N(fabs)(x), one = AF__N(splat)((AF__REAL)1);
+    AF__V n = AF__N(with_sign)((a + whole) - whole, x);
     n = AF__N(choose)(n > x, n - one, n);
-    /* numbers beyond 2^(mantissa - 1) are whole already */
-    return AF__N(choose)(AF__N(fabs)(x) < (AF__REAL)((int64_t)1 << (AF__MANTISSA - 1)), n, x);
+    return AF__N(choose)(a < whole, n, x);
 }
 
 static inline AF__V AF__N(vsign)(AF__V x) {
@@ -327,10 +352,16 @@ static inline AF__V AF__N(vsign)(AF__V x) {
 
 /* ---- tiles: one elementwise operation over n elements ---- */
 
+/* The whole number nearest to zero beside x; 0 for what is none. */
+static uint64_t AF__N(seed)(AF__REAL x) {
+    const AF__REAL limit = (AF__REAL)9223372036854775808.0; /* 2^63 */
+    return x > -limit && x < limit ? (uint64_t)(int64_t)x : 0;
+}
+
 static void AF__N(random)(AF__REAL *out, const AF__REAL *seed, uint64_t stream, size_t first, size_t n) {
     size_t i;
     for (i = 0; i < n; i++) {
-        AF__REAL u = (AF__REAL)af_random_uniform((uint64_t)seed[i], stream, first + i);
+        AF__REAL u = (AF__REAL)af_random_uniform(AF__N(seed)(seed[i]), stream, first + i);
         out[i] = u < (AF__REAL)1 ? u : (AF__REAL)0.5; /* a float may round up to 1 */
     }
 }
@@ -373,8 +404,8 @@ static void AF__N(micro)(const af_micro *m, AF__REAL *const *reg, size_t first, 
         AF__MAP1(LOG1P, AF__N(vlog1p)(x))
         AF__MAP1(SQRT, AF__N(vsqrt)(x))
         AF__MAP1(RECIPROCAL, one / x)
-        AF__MAP1(SIN, AF__N(sine)(x, 0))
-        AF__MAP1(COS, AF__N(sine)(x, 1))
+    case AF_OP_SIN: AF__N(sines)(out, a, n, 0); break;
+    case AF_OP_COS: AF__N(sines)(out, a, n, 1); break;
         AF__MAP1(TANH, AF__N(vtanh)(x))
         AF__MAP1(SECH2, AF__N(vsech2)(x))
         AF__MAP1(SIGMOID, AF__N(vsigmoid)(x))
@@ -440,7 +471,7 @@ static void AF__N(tile_chunk)(size_t chunk, void *user) {
     const af_operand *operand = p->operand + instr->operand;
     const af_micro *micro = p->micro + instr->micro;
     size_t length = job->tile, begin = chunk * job->chunk, end = begin + job->chunk, i, first;
-    AF__REAL *reg[AF__REGISTERS], *own[AF__REGISTERS], *array[AF__REGISTERS];
+    AF__REAL *reg[AF__REGISTERS], *own[AF__REGISTERS], *array[AF__OPERANDS];
     AF__REAL memory[AF__TILE_BYTES / sizeof(AF__REAL)] __attribute__((aligned(64)));
     if (end > job->total) end = job->total;
     for (i = 0; i < instr->registers; i++) reg[i] = own[i] = memory + i * length;
@@ -707,4 +738,5 @@ static void AF__N(rows)(const af__cpu *cpu, const af_instr *instr) {
 #undef AF__HALF_PI_1
 #undef AF__HALF_PI_2
 #undef AF__HALF_PI_3
+#undef AF__HALF_PI_4
 #undef AF__TURN_LIMIT

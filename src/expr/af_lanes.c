@@ -2,8 +2,9 @@
 
 enum {
     AF__TILE_BYTES = 32768, /* the tile registers of a fused run, in the first-level cache */
-    AF__REGISTERS = 160,    /* AF__GROUP_LOADS + AF__GROUP_MICROS + some */
-    AF__CHUNK = 8192        /* elements of a fused run that are worth a chunk of their own */
+    AF__REGISTERS = AF__GROUP_LOADS + AF__GROUP_MICROS,
+    AF__OPERANDS = AF__GROUP_LOADS + AF__GROUP_STORES + AF__GROUP_MICROS, /* of a fused run */
+    AF__CHUNK = 32768       /* elements of a fused run that are worth a chunk of their own */
 };
 
 /* A workspace of the CPU backend. */

@@ -9,13 +9,25 @@ struct af_adam {
     double *first, *second; /* moments (size) */
 };
 
+static af_status af__adam_check(af_context *c, const af_adam_desc *d) {
+    if (d->start_canary != 0 || d->end_canary != 0)
+        return af__fail(c, AF_ERROR_ARGUMENT, "Adam: af_adam_desc was not initialised to zero");
+    if (!(d->beta1 >= 0.0 && d->beta1 < 1.0 && d->beta2 >= 0.0 && d->beta2 < 1.0))
+        return af__fail(c, AF_ERROR_ARGUMENT, "Adam: beta1 %g and beta2 %g must lie in [0,1)",
+                        d->beta1, d->beta2);
+    if (!(d->epsilon >= 0.0 && d->weight_decay >= 0.0 && d->clip >= 0.0))
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "Adam: epsilon %g, weight_decay %g and clip %g must not be negative",
+                        d->epsilon, d->weight_decay, d->clip);
+    return AF_OK;
+}
+
 AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size, af_adam **out) {
     af_adam_desc d = AF__ZERO;
     af_adam *adam;
     *out = NULL;
     if (desc) d = *desc;
-    if (d.start_canary != 0 || d.end_canary != 0)
-        return af__fail(c, AF_ERROR_ARGUMENT, "Adam: af_adam_desc was not initialised to zero");
+    if (af__adam_check(c, &d) != AF_OK) return AF_ERROR_ARGUMENT;
     if (d.beta1 == 0.0) d.beta1 = 0.9;
     if (d.beta2 == 0.0) d.beta2 = 0.999;
     if (d.epsilon == 0.0) d.epsilon = 1e-8;
@@ -47,7 +59,22 @@ AF_API void af_adam_destroy(af_adam *adam) {
 /* The exponent bits, which survive -ffast-math. */
 static int af__is_finite(double x) { return (af__bits(x) >> 52 & 0x7ffu) != 0x7ffu; }
 
-/* How far the step is rectified: 1 for Adam, 0 while RAdam still uses the first moment alone. */
+/* sqrt(sum v^2), also where the squares overflow; not finite when an element is not. */
+static double af__norm(const double *v, size_t n) {
+    double sum = 0.0, largest = 0.0;
+    size_t i;
+    for (i = 0; i < n; i++) sum += v[i] * v[i];
+    if (af__is_finite(sum)) return sqrt(sum);
+    for (i = 0; i < n; i++) {
+        if (!af__is_finite(v[i])) return v[i];
+        if (fabs(v[i]) > largest) largest = fabs(v[i]);
+    }
+    for (i = 0, sum = 0.0; i < n; i++) sum += (v[i] / largest) * (v[i] / largest);
+    return largest * sqrt(sum);
+}
+
+/* How far the step is rectified: 1 for Adam, 0 while RAdam still uses the first moment alone, which
+ * is while the average is shorter than 5 (Liu et al.'s algorithm says 4, their program 5). */
 static double af__rectification(const af_adam *adam, double *second_correction) {
     double b2 = adam->desc.beta2, t = (double)adam->step, power = pow(b2, t);
     double longest = 2.0 / (1.0 - b2) - 1.0, length = longest - 2.0 * t * power / (1.0 - power);
@@ -60,15 +87,14 @@ static double af__rectification(const af_adam *adam, double *second_correction) 
 
 AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, double rate) {
     const af_adam_desc *d = &adam->desc;
-    double norm = 0.0, scale = 1.0, rectified, correction, step;
+    double norm = af__norm(gradient, adam->size), scale = 1.0, rectified, correction, step;
     size_t i;
-    for (i = 0; i < adam->size; i++) norm += gradient[i] * gradient[i];
-    norm = sqrt(norm);
-    if (!af__is_finite(norm))
-        return af__fail(adam->context, AF_ERROR_NONFINITE,
-                        "Adam: the gradient is not finite at step %lu; lower the learning rate",
-                        (unsigned long)adam->step + 1);
     if (d->clip > 0.0 && norm > d->clip) scale = d->clip / norm;
+    if (!af__is_finite(norm) || !af__is_finite((norm * scale) * (norm * scale)))
+        return af__fail(adam->context, AF_ERROR_NONFINITE,
+                        "Adam: the gradient, or its square, is not finite at step %lu; lower the "
+                        "learning rate",
+                        (unsigned long)adam->step + 1);
     adam->step++;
     rectified = af__rectification(adam, &correction);
     step = rate / (1.0 - pow(d->beta1, (double)adam->step));
@@ -90,23 +116,36 @@ AF_API af_status af_adam_save(const af_adam *adam, af_tensors *to) {
 }
 
 AF_API af_status af_adam_load(af_adam *adam, const af_tensors *from) {
-    af_status status = af_tensors_get(from, "adam.first", 1, &adam->size, adam->first);
-    if (status == AF_OK) status = af_tensors_get(from, "adam.second", 1, &adam->size, adam->second);
-    return status == AF_OK ? af_tensors_whole(from, "adam.step", &adam->step) : status;
+    size_t size = adam->size;
+    af__arena scratch = AF__ZERO;
+    double *moments;
+    af_status status;
+    scratch.allocator = adam->arena.allocator;
+    moments = AF__ARRAY(&scratch, double, 2 * size);
+    if (!moments) return af__fail_memory(adam->context, "the optimiser's state from a file");
+    status = af_tensors_get(from, "adam.first", 1, &size, moments);
+    if (status == AF_OK) status = af_tensors_get(from, "adam.second", 1, &size, moments + size);
+    if (status == AF_OK) status = af_tensors_whole(from, "adam.step", &adam->step);
+    if (status == AF_OK) {
+        memcpy(adam->first, moments, size * sizeof *moments);
+        memcpy(adam->second, moments + size, size * sizeof *moments);
+    }
+    af__arena_free(&scratch);
+    return status;
 }
 
 AF_API double af_schedule_rate(const af_schedule *schedule, double progress) {
     double rate = schedule->rate == 0.0 ? 1e-3 : schedule->rate;
     double last = schedule->last == 0.0 ? 1e-2 : schedule->last;
     double warmup = schedule->warmup == 0.0 ? 0.02 : schedule->warmup;
-    double u = progress < 0.0 ? 0.0 : progress > 1.0 ? 1.0 : progress, fall = 1.0;
-    if (warmup > 0.0 && u < warmup) return rate * (u + 1e-3 * warmup) / warmup; /* never quite 0 */
+    double u = progress > 0.0 ? progress < 1.0 ? progress : 1.0 : 0.0, fall = 1.0; /* NaN: 0 */
+    if (warmup > 0.0 && u < warmup) return rate * (1e-3 + (1.0 - 1e-3) * u / warmup);
     if (warmup > 0.0 && warmup < 1.0) u = (u - warmup) / (1.0 - warmup);
     if (schedule->kind == AF_SCHEDULE_COSINE) fall = last + (1.0 - last) * 0.5 * (1.0 + cos(AF__PI * u));
     if (schedule->kind == AF_SCHEDULE_EXPONENTIAL) fall = pow(last, u);
     if (schedule->kind == AF_SCHEDULE_STEP) {
         double left = 1.0 - u;
-        while (left <= 0.5 && fall > last) {
+        while (left <= 0.5 && fall > last && fall > 0.0) {
             left *= 2.0;
             fall *= 0.5;
         }

@@ -26,30 +26,40 @@ AF_API af_expr af_activate(af_context *c, af_activation activation, af_expr x) {
 
 /* ---- declaring ---- */
 
+enum { AF__DENSE_BIAS = 1, AF__DENSE_NORM = 2, AF__DENSE_ZERO = 4, AF__DENSE_BRANCH = 8 };
+
 static af_status af__dense_view(af_net *net, const char *what, size_t rank, const size_t *dims,
                                 af_init init, double scale, size_t *view) {
-    char name[192];
-    snprintf(name, sizeof name, "%s.%lu.%s", net->desc.name, (unsigned long)AF__LENGTH(net->dense),
-             what);
+    char name[AF__KEY];
+    int n = snprintf(name, sizeof name, "%s.%lu.%s", net->desc.name,
+                     (unsigned long)AF__LENGTH(net->dense), what);
+    if (n < 0 || n >= (int)sizeof name)
+        return af__fail(af_params_context(net->params), AF_ERROR_ARGUMENT,
+                        "network '%.40s...': the name is too long", net->desc.name);
     return af_params_add(net->params, name, rank, dims, init, scale, view);
 }
 
 /* Weights are normal with variance gain/in, so that signals keep their size (gain 2 for the one-sided
- * activations, 1 otherwise). */
-static af_status af__dense_add(af_net *net, size_t in, size_t out, int bias, int zero) {
+ * activations, 1 otherwise); the gains of weight norm start at the norm a column has on average. The
+ * layer that ends a residual branch starts smaller by the square root of the number of blocks: else
+ * each block would double the variance, 2^15 times in the paper's network. */
+static af_status af__dense_add(af_net *net, size_t in, size_t out, int flags) {
     af__dense d = AF__ZERO;
     int one_sided = net->desc.activation == AF_SILU || net->desc.activation == AF_RELU;
+    int zero = flags & AF__DENSE_ZERO;
     double scale = zero ? 0.0 : sqrt((one_sided ? 2.0 : 1.0) / (double)in);
     size_t dims[2];
     af_status status;
+    if (flags & AF__DENSE_BRANCH) scale /= sqrt((double)(2 * net->desc.depth + 1));
     dims[0] = in;
     dims[1] = out;
-    d.has_bias = bias;
-    d.has_gain = net->desc.weight_norm && !zero;
-    status = af__dense_view(net, "weight", 2, dims, AF_INIT_NORMAL, scale, &d.weight);
+    d.has_bias = (flags & AF__DENSE_BIAS) != 0;
+    d.has_gain = (flags & AF__DENSE_NORM) != 0 && net->desc.weight_norm;
+    status = af__dense_view(net, "weight", 2, dims, zero ? AF_INIT_CONSTANT : AF_INIT_NORMAL, scale,
+                            &d.weight);
     if (status == AF_OK && d.has_gain)
         status = af__dense_view(net, "gain", 1, &out, AF_INIT_CONSTANT, scale * sqrt((double)in), &d.gain);
-    if (status == AF_OK && bias)
+    if (status == AF_OK && d.has_bias)
         status = af__dense_view(net, "bias", 1, &out, AF_INIT_CONSTANT, 0.0, &d.bias);
     if (status != AF_OK) return status;
     if (!AF__PUSH(&net->arena, net->dense, d))
@@ -64,18 +74,27 @@ static size_t af__block_width(const af_net_desc *d, size_t i) {
     return width < d->max_width ? width : d->max_width;
 }
 
+static int af__last_flags(const af_net_desc *d) {
+    return d->random_last ? AF__DENSE_BIAS : AF__DENSE_BIAS | AF__DENSE_ZERO;
+}
+
+/* Before block i stands a linear layer when it is the first or when the width changes. */
+static int af__has_entry(size_t i, size_t width, size_t next) { return i == 0 || next != width; }
+
 static af_status af__declare_resdense(af_net *net) {
     const af_net_desc *d = &net->desc;
     size_t i, width = d->inputs;
     af_status status = AF_OK;
     for (i = 0; i <= 2 * d->depth && status == AF_OK; i++) {
         size_t next = af__block_width(d, i);
-        if (next != width) status = af__dense_add(net, width, next, 1, 0);
-        if (status == AF_OK) status = af__dense_add(net, next, next, 0, 0);
-        if (status == AF_OK) status = af__dense_add(net, next, next, 1, 0);
+        if (af__has_entry(i, width, next)) status = af__dense_add(net, width, next, AF__DENSE_BIAS);
+        if (status == AF_OK) status = af__dense_add(net, next, next, AF__DENSE_NORM);
+        if (status == AF_OK)
+            status = af__dense_add(net, next, next,
+                                   AF__DENSE_NORM | AF__DENSE_BIAS | AF__DENSE_BRANCH);
         width = next;
     }
-    return status == AF_OK ? af__dense_add(net, width, d->outputs, 1, !d->random_last) : status;
+    return status == AF_OK ? af__dense_add(net, width, d->outputs, af__last_flags(d)) : status;
 }
 
 static af_status af__declare_mlp(af_net *net) {
@@ -83,10 +102,10 @@ static af_status af__declare_mlp(af_net *net) {
     size_t i, width = d->inputs;
     af_status status = AF_OK;
     for (i = 0; i < d->depth && status == AF_OK; i++) {
-        status = af__dense_add(net, width, d->width, 1, 0);
+        status = af__dense_add(net, width, d->width, AF__DENSE_BIAS | AF__DENSE_NORM);
         width = d->width;
     }
-    return status == AF_OK ? af__dense_add(net, width, d->outputs, 1, !d->random_last) : status;
+    return status == AF_OK ? af__dense_add(net, width, d->outputs, af__last_flags(d)) : status;
 }
 
 static af_status af__net_check(af_context *c, const af_net_desc *d) {
@@ -95,6 +114,10 @@ static af_status af__net_check(af_context *c, const af_net_desc *d) {
     if (d->inputs == 0 || d->outputs == 0)
         return af__fail(c, AF_ERROR_ARGUMENT, "network '%s': inputs and outputs must be positive",
                         d->name ? d->name : "net");
+    if ((int)d->architecture < AF_MLP || (int)d->architecture > AF_RESDENSE ||
+        (int)d->activation < AF_SILU || (int)d->activation > AF_RELU)
+        return af__fail(c, AF_ERROR_ARGUMENT, "network '%s': no architecture %d or activation %d",
+                        d->name ? d->name : "net", (int)d->architecture, (int)d->activation);
     if (!(d->dropout >= 0.0 && d->dropout < 1.0))
         return af__fail(c, AF_ERROR_ARGUMENT, "network '%s': dropout %g is not in [0,1)",
                         d->name ? d->name : "net", d->dropout);
@@ -171,7 +194,7 @@ static af_expr af__apply_resdense(const af_net *net, af_expr x, af_expr seed) {
     for (i = 0; i <= 2 * d->depth; i++) {
         size_t next = af__block_width(d, i);
         af_expr h;
-        if (next != width) x = af__dense_apply(net, layer++, x);
+        if (af__has_entry(i, width, next)) x = af__dense_apply(net, layer++, x);
         h = af__dropout(net, af_activate(c, d->activation, x), next, 2 * i, seed);
         h = af__dense_apply(net, layer++, h);
         h = af__dropout(net, af_activate(c, d->activation, h), next, 2 * i + 1, seed);

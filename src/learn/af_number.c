@@ -209,7 +209,7 @@ static af__number_kind af__number_read(const char *p, const char *end, double *v
     if (end - p > AF__NUMBER_LENGTH) return AF__NUMBER_BAD;
     if (!af__decimal_scan(p, end, &d)) return af__number_special(p, end, value);
     if (d.digits == 0) {
-        *value = d.negative ? -0.0 : 0.0;
+        *value = af__number_of_bits((uint64_t)d.negative << 63); /* -0 even with -ffast-math */
     } else if (!d.dropped && d.exponent >= -AF__FIVES && d.exponent <= AF__FIVES) {
         *value = af__decimal_exact(d.digits, d.exponent);
         if (d.negative) *value = -*value;

@@ -266,7 +266,7 @@ static af_status af__csv_field(af__csv *csv, af__field *field) {
 static char af__csv_separator(const af__csv *csv) {
     int tab = 0, semicolon = 0, quoted = 0;
     const char *p;
-    for (p = csv->at; p < csv->end && !af__csv_ends(*p); p++) {
+    for (p = csv->at; p < csv->end && (quoted || !af__csv_ends(*p)); p++) {
         if (*p == '"') quoted = !quoted;
         if (quoted) continue;
         if (*p == ',') return ',';

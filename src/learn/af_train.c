@@ -1,5 +1,7 @@
 /* ---- training -------------------------------------------------------------------------------------- */
 
+#include <errno.h>
+
 struct af_trainer {
     af_context *context;
     af__arena arena;
@@ -8,6 +10,7 @@ struct af_trainer {
     af_workspace *workspace;
     af_adam *adam;
     const void **inputs; /* the parameters, then the batch */
+    void **outputs;      /* gradient, loss, the caller's */
     double *gradient;    /* (size), then the loss */
     double *best;        /* parameters of the best validation */
     double rate;
@@ -27,17 +30,19 @@ AF_API void af_trainer_destroy(af_trainer *t) {
 static af_status af__trainer_compile(af_trainer *t) {
     af_context *c = t->context;
     af_func_desc d = AF__ZERO;
-    af_expr *in = AF__ARRAY(&t->arena, af_expr, t->desc.input_count + 1), out[2];
+    af_expr *in = AF__ARRAY(&t->arena, af_expr, t->desc.input_count + 1);
+    af_expr *out = AF__ARRAY(&t->arena, af_expr, t->desc.output_count + 2);
     size_t i;
-    if (!in) return af__fail_memory(c, "a trainer");
+    if (!in || !out) return af__fail_memory(c, "a trainer");
     in[0] = af_params_input(t->desc.params);
     for (i = 0; i < t->desc.input_count; i++) in[i + 1] = t->desc.inputs[i];
     out[0] = af_params_grad(t->desc.params, t->desc.loss);
     out[1] = t->desc.loss;
+    for (i = 0; i < t->desc.output_count; i++) out[i + 2] = t->desc.outputs[i];
     d.inputs = in;
     d.input_count = t->desc.input_count + 1;
     d.outputs = out;
-    d.output_count = 2;
+    d.output_count = t->desc.output_count + 2;
     d.label = "training step";
     if (af_compile(c, &d, &t->func) != AF_OK) return c->status;
     if (af_workspace_create(t->func, c->threads, &t->workspace) != AF_OK)
@@ -46,20 +51,38 @@ static af_status af__trainer_compile(af_trainer *t) {
 }
 
 static af_status af__trainer_memory(af_trainer *t) {
-    size_t n = af_params_size(t->desc.params);
+    size_t i, n = af_params_size(t->desc.params);
     t->inputs = AF__ARRAY(&t->arena, const void *, t->desc.input_count + 1);
+    t->outputs = AF__ARRAY(&t->arena, void *, t->desc.output_count + 2);
     t->gradient = AF__ARRAY(&t->arena, double, n + 1);
     t->best = AF__ARRAY(&t->arena, double, n);
-    if (!t->inputs || !t->gradient || !t->best) return af__fail_memory(t->context, "a trainer");
+    if (!t->inputs || !t->outputs || !t->gradient || !t->best)
+        return af__fail_memory(t->context, "a trainer");
+    t->outputs[0] = t->gradient;
+    t->outputs[1] = t->gradient + n;
+    for (i = 0; i < t->desc.output_count; i++) t->outputs[i + 2] = t->desc.output_data[i];
     return af_adam_create(t->context, &t->desc.adam, n, &t->adam);
+}
+
+static af_status af__trainer_check(af_context *c, const af_trainer_desc *d) {
+    const af_schedule *s = &d->schedule;
+    if (d->start_canary != 0 || d->end_canary != 0)
+        return af__fail(c, AF_ERROR_ARGUMENT, "trainer: af_trainer_desc was not initialised to zero");
+    if (!d->params || !d->loss.id)
+        return af__fail(c, AF_ERROR_ARGUMENT, "trainer: it needs parameters and a loss");
+    if (!(s->rate >= 0.0 && s->last >= 0.0 && s->warmup <= 1.0))
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "trainer: a schedule with rate %g, last %g and warmup %g is not possible",
+                        s->rate, s->last, s->warmup);
+    return AF_OK;
 }
 
 AF_API af_status af_trainer_create(af_context *c, const af_trainer_desc *desc, af_trainer **out) {
     af_trainer *t;
     af_status status;
     *out = NULL;
-    if (desc->start_canary != 0 || desc->end_canary != 0)
-        return af__fail(c, AF_ERROR_ARGUMENT, "trainer: af_trainer_desc was not initialised to zero");
+    status = af__trainer_check(c, desc);
+    if (status != AF_OK) return status;
     t = (af_trainer *)c->allocator.allocate(sizeof *t, c->allocator.user);
     if (!t) return af__fail_memory(c, "a trainer");
     memset(t, 0, sizeof *t);
@@ -80,12 +103,9 @@ AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, doubl
                                  double *loss) {
     size_t i, n = af_params_size(t->desc.params);
     double *x = af_params_data(t->desc.params);
-    void *out[2];
     t->inputs[0] = x;
     for (i = 0; i < t->desc.input_count; i++) t->inputs[i + 1] = inputs[i];
-    out[0] = t->gradient;
-    out[1] = t->gradient + n;
-    if (af_run(t->func, t->workspace, t->inputs, out) != AF_OK)
+    if (af_run(t->func, t->workspace, t->inputs, t->outputs) != AF_OK)
         return af__fail(t->context, AF_ERROR_BACKEND, "training: the backend failed");
     if (t->desc.allreduce) {
         af_status status = t->desc.allreduce(t->gradient, n + 1, t->desc.allreduce_user);
@@ -136,12 +156,12 @@ static af_status af__checkpoint_take(af_trainer *t, const af_train_desc *d, cons
         return af__fail(t->context, AF_ERROR_FORMAT,
                         "'%s' is not a checkpoint of this library; remove it or choose another name",
                         d->checkpoint);
-    s = af_params_load(t->desc.params, from, "");
-    if (s == AF_OK) s = af_adam_load(t->adam, from);
-    if (s == AF_OK) s = af_tensors_get(from, "train.best", 1, &n, t->best);
-    if (s == AF_OK) s = af_tensors_whole(from, "train.epoch", &epoch);
+    s = af_tensors_whole(from, "train.epoch", &epoch);
     if (s == AF_OK) s = af_tensors_whole(from, "train.best_epoch", &best_epoch);
     if (s == AF_OK) s = af_tensors_number(from, "train.best_validation", &p->best_validation);
+    if (s == AF_OK) s = af_tensors_get(from, "train.best", 1, &n, t->best);
+    if (s == AF_OK) s = af_adam_load(t->adam, from);
+    if (s == AF_OK) s = af_params_load(t->desc.params, from, "");
     if (s == AF_OK && d->load) s = d->load(from, d->user);
     p->epoch = (size_t)epoch;
     p->best_epoch = (size_t)best_epoch;
@@ -151,9 +171,11 @@ static af_status af__checkpoint_take(af_trainer *t, const af_train_desc *d, cons
 static af_status af__checkpoint_read(af_trainer *t, const af_train_desc *d, af_progress *p) {
     af_tensors *set;
     af_status s;
-    FILE *there = fopen(d->checkpoint, "rb");
-    if (!there) return AF_OK; /* nothing to resume: begin */
-    fclose(there);
+    FILE *there;
+    errno = 0;
+    there = fopen(d->checkpoint, "rb");
+    if (!there && (errno == ENOENT || errno == 0)) return AF_OK; /* nothing to resume: begin */
+    if (there) fclose(there);
     s = af_tensors_read(t->context, d->checkpoint, &set);
     if (s != AF_OK) return s;
     s = af__checkpoint_take(t, d, set, p);
@@ -168,6 +190,13 @@ static double af__train_fraction(const af_train_desc *d, size_t epoch) {
     return (double)epoch / (double)d->epochs;
 }
 
+/* NaN and infinity are worse than any number. */
+static int af__train_is_better(const af_progress *p) {
+    if (p->best_epoch == 0) return 1;
+    if (!af__is_finite(p->validation)) return 0;
+    return !af__is_finite(p->best_validation) || p->validation < p->best_validation;
+}
+
 static af_status af__train_epoch(af_trainer *t, const af_train_desc *d, af_progress *p,
                                  double first) {
     size_t n = af_params_size(t->desc.params);
@@ -177,7 +206,7 @@ static af_status af__train_epoch(af_trainer *t, const af_train_desc *d, af_progr
     if (s != AF_OK) return s;
     p->epoch++;
     p->rate = t->rate;
-    if (!d->validate || p->validation < p->best_validation || p->best_epoch == 0) {
+    if (!d->validate || af__train_is_better(p)) {
         p->best_validation = p->validation;
         p->best_epoch = p->epoch;
         memcpy(t->best, af_params_data(t->desc.params), n * sizeof *t->best);
@@ -190,6 +219,7 @@ AF_API af_status af_train(af_trainer *t, const af_train_desc *d) {
     af_status s = AF_OK;
     double fraction;
     size_t n = af_params_size(t->desc.params), every = d->checkpoint_every ? d->checkpoint_every : 1;
+    size_t written;
     int stop = 0;
     if (d->start_canary != 0 || d->end_canary != 0 || !d->epoch || d->epochs == 0)
         return af__fail(t->context, AF_ERROR_ARGUMENT,
@@ -198,13 +228,18 @@ AF_API af_status af_train(af_trainer *t, const af_train_desc *d) {
     p.loss = p.validation = p.best_validation = NAN;
     memcpy(t->best, af_params_data(t->desc.params), n * sizeof *t->best);
     if (d->checkpoint && d->resume) s = af__checkpoint_read(t, d, &p);
+    written = p.epoch;
     while (s == AF_OK && !stop && p.epoch < d->epochs) {
         fraction = af__train_fraction(d, p.epoch);
         if (fraction >= 1.0) break;
         s = af__train_epoch(t, d, &p, fraction);
-        if (s == AF_OK && d->checkpoint && p.epoch % every == 0) s = af__checkpoint_write(t, d, &p);
+        if (s == AF_OK && d->checkpoint && p.epoch % every == 0) {
+            s = af__checkpoint_write(t, d, &p);
+            written = p.epoch;
+        }
         if (s == AF_OK && d->progress) stop = d->progress(&p, d->user) != 0;
     }
-    if (s == AF_OK) memcpy(af_params_data(t->desc.params), t->best, n * sizeof *t->best);
+    if (s == AF_OK && d->checkpoint && written != p.epoch) s = af__checkpoint_write(t, d, &p);
+    if (s == AF_OK || s == AF_STOPPED) memcpy(af_params_data(t->desc.params), t->best, n * sizeof *t->best);
     return s == AF_OK && stop ? AF_STOPPED : s;
 }

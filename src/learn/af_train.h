@@ -12,6 +12,9 @@ typedef struct af_trainer_desc {
     af_expr loss;          /* scalar */
     const af_expr *inputs; /* what the loss needs beside the parameters */
     size_t input_count;
+    const af_expr *outputs;   /* other values to compute at each step, ... */
+    void *const *output_data; /* ... written (f64) to these arrays, which must stay valid */
+    size_t output_count;
     af_adam_desc adam;
     af_schedule schedule;
     /* Several machines: replaces values[0..n) (the gradient, then the loss) by their mean over all of
@@ -21,6 +24,9 @@ typedef struct af_trainer_desc {
     uint32_t end_canary;
 } af_trainer_desc;
 
+/* Compiles the loss and its gradient; the parameters must outlive the trainer. AF_ERROR_ARGUMENT,
+ * AF_ERROR_SHAPE for a loss that is not a scalar, AF_ERROR_MEMORY, or what went wrong in building the
+ * expressions; *out is NULL then. */
 AF_API af_status af_trainer_create(af_context *c, const af_trainer_desc *desc, af_trainer **out);
 AF_API void af_trainer_destroy(af_trainer *t);
 
@@ -43,10 +49,10 @@ typedef struct af_train_desc {
     uint32_t start_canary;
     size_t epochs; /* required */
     /* Runs the steps of one epoch with af_trainer_step; *loss gets their mean. `first` and `last` are
-     * the training's progress at its ends. */
+     * the training's progress at its ends. AF_STOPPED ends the training; the epoch does not count. */
     af_status (*epoch)(af_trainer *t, size_t epoch, double first, double last, double *loss,
                        void *user);
-    /* The loss of data not trained on; NULL: the last parameters are the best. */
+    /* The loss of data not trained on, NaN being the worst; NULL: the last parameters are the best. */
     af_status (*validate)(af_trainer *t, size_t epoch, double *validation, void *user);
     /* Fraction of the training that is over before epoch k; NULL: k / epochs. A caller with a time
      * limit answers with its clock. Reaching 1 ends the training. */
@@ -57,10 +63,12 @@ typedef struct af_train_desc {
     af_status (*load)(const af_tensors *from, void *user);
     void *user;
     const char *checkpoint;  /* file; NULL: none */
-    size_t checkpoint_every; /* epochs; default 1 */
+    size_t checkpoint_every; /* epochs; default 1; the last is written in any case */
     int resume;              /* go on from the checkpoint if the file is there */
     uint32_t end_canary;
 } af_train_desc;
 
-/* Trains. At the end (also after AF_STOPPED) the parameters are those of the best validation. */
+/* Trains. At the end (also after AF_STOPPED) the parameters are those of the best validation. After an
+ * error of a step they are as the last good step left them; a checkpoint that cannot be taken in
+ * (AF_ERROR_IO, AF_ERROR_FORMAT, AF_ERROR_SHAPE) leaves the parameters as they were. */
 AF_API af_status af_train(af_trainer *t, const af_train_desc *desc);

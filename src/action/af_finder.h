@@ -1,0 +1,127 @@
+/* ---- ActionFinder ----------------------------------------------------------------------------------
+ *
+ * Learns the canonical map (x,v) -> (theta'',J'') from orbits (Ibata et al. 2021, ApJ 915, 5). A toy
+ * isochrone gives (theta,J); a generating function G(theta,J') of type 2 changes them:
+ *
+ *     J = J' + dG/dtheta (eq. 5),   theta' = theta + dG/dJ' (eq. 6)
+ *
+ * with one J' for each stream, solved for so that it is the mean over the stars of J - dG/dtheta; an
+ * optional point transformation theta'' = P(theta') (eqs. 7, 8) follows. What is minimised is the spread of J'' within streams;
+ * the potential is never told.
+ *
+ * J = (J_phi, J_z, J_r) [km/s kpc], theta = (theta_phi, theta_z, theta_r) [rad] in [0, 2 pi), with the
+ * zero points and signs of af_isochrone.h: theta_r = 0 at pericentre, theta_z = 0 at the upward
+ * crossing of the plane, J_phi = L_z > 0 for counter-clockwise orbits. */
+
+typedef enum af_generator_kind {
+    AF_GENERATOR_FOURIER = 0, /* G = sum_k a_k(J') sin(k.theta) [+ b_k(J') (cos(k.theta) - 1)], the
+                                 coefficients from a network: G is periodic, theta = 0 stays, the network
+                                 runs once a stream */
+    AF_GENERATOR_NETWORK      /* G = net(cos theta, sin theta, J'), eq. 9 */
+} af_generator_kind;
+
+/* A symmetry of the potential. It removes harmonics from a Fourier G. */
+typedef enum af_symmetry {
+    AF_SYMMETRY_AUTO = 0, /* decided from the data, see the fields below */
+    AF_SYMMETRY_YES,
+    AF_SYMMETRY_NO
+} af_symmetry;
+
+typedef enum af_spread_kind {
+    AF_SPREAD_ROBUST = 0, /* mean over streams of (s^2/softening^2 + 1)^(1/4), s the rms spread: streams
+                             that no map fits (resonant, chaotic) lose their weight */
+    AF_SPREAD_ABSOLUTE    /* mean absolute deviation, eqs. 12 and 19 */
+} af_spread_kind;
+
+/* Zero means default for every field. */
+typedef struct af_finder_desc {
+    uint32_t start_canary;
+    af_isochrone toy; /* mass 0: chosen from the orbits, so that all are bound */
+    int free_toy;     /* M and b are learned too */
+
+    af_generator_kind generator;
+    size_t harmonics_r, harmonics_z, harmonics_phi; /* highest |k|; default 12, 8, 3 */
+    double harmonics_budget; /* sum of |k_i|/highest at most this; default 1.5 */
+    af_symmetry axisymmetric; /* no theta_phi in G, so J_phi = L_z. AUTO: when L_z is conserved in the
+                                 data to a hundredth of what the other toy actions are */
+    af_symmetry plane_symmetric; /* only even k_z (+ k_phi): z -> -z. AUTO: yes */
+    af_symmetry time_symmetric;  /* only sines. AUTO: when axisymmetric */
+    double coefficient_penalty;  /* times the mean square of the network's output; default 1; negative:
+                                    none */
+    af_net_desc net;    /* of G; inputs and outputs are set here. Default: MLP 3 x 64 SiLU for a Fourier
+                           G; architecture RESDENSE, depth 7, weight_norm 1, dropout 0.5 is the paper's */
+    int point_transformation; /* theta'' = theta' + net(cos theta', sin theta') */
+    af_net_desc point_net;
+
+    af_spread_kind spread;
+    double softening;       /* [km/s kpc]; default: 0.02 times the toy's median spread */
+    double negative_weight; /* of eq. 13; default 0 for ROBUST, 1 for ABSOLUTE; negative: none */
+    double angle_weight;    /* alpha_1 of eq. 12; default 0.1 for a network G or a point transformation;
+                               negative: none */
+    uint64_t seed;
+    uint32_t end_canary;
+} af_finder_desc;
+
+/* How training goes; zero means default. */
+typedef struct af_fit_desc {
+    uint32_t start_canary;
+    size_t train;      /* the first `train` streams are trained on, the others validate; 0: 7/8 of them */
+    size_t epochs;     /* passes over the training streams; default 1000 */
+    size_t batch;      /* streams a step; default 256 */
+    size_t validate_every; /* epochs; default: about every 50 steps */
+    af_adam_desc adam; /* clip 0 means 10 here */
+    af_schedule schedule; /* rate 0 means 3e-3 here */
+    double (*fraction)(size_t epoch, void *user);              /* as in af_train_desc */
+    int (*progress)(const af_progress *progress, void *user);
+    void *user;
+    const char *checkpoint; /* file, or NULL */
+    size_t checkpoint_every;
+    int resume;
+    uint32_t end_canary;
+} af_fit_desc;
+
+typedef struct af_finder af_finder;
+
+/* A finder for these orbits: chooses toy, symmetries and scales, makes the networks; starts as the
+ * identity, i.e. the toy. AF_ERROR_DATA when a star is unbound in a given toy (the sentence names it)
+ * or the toy cannot be chosen. The orbits are not kept. */
+AF_API af_status af_finder_create(af_context *c, const af_orbits *orbits, const af_finder_desc *desc,
+                                  af_finder **out);
+AF_API void af_finder_destroy(af_finder *f);
+
+/* Trains; every stream needs two stars (AF_ERROR_DATA). Keeps the best validation; AF_STOPPED when
+ * the progress function asked to stop. */
+AF_API af_status af_finder_fit(af_finder *f, const af_orbits *orbits, const af_fit_desc *desc);
+
+/* One safetensors file: the parameters, and everything else in its metadata. */
+AF_API af_status af_finder_save(const af_finder *f, const char *path);
+AF_API af_status af_finder_load(af_context *c, const char *path, af_finder **out);
+
+AF_API af_isochrone af_finder_toy(const af_finder *f);
+AF_API size_t af_finder_parameters(const af_finder *f);
+AF_API size_t af_finder_harmonics(const af_finder *f);
+AF_API int af_finder_is_axisymmetric(const af_finder *f);
+
+/* ---- evaluation ---- */
+
+enum { AF_STAR_UNCONVERGED = 1024 }; /* J' did not settle; the last value is given. Beside AF_ORBIT_ */
+
+/* Evaluates streams of up to `stars` stars. Made once (compiles and allocates); af_evaluate allocates
+ * nothing. One evaluator per thread; finder and orbits may be shared. `threads` as in
+ * af_workspace_create: 1 for use inside a caller's threads. */
+typedef struct af_evaluator af_evaluator;
+
+AF_API af_status af_evaluator_create(const af_finder *f, size_t stars, size_t block, int threads,
+                                     af_evaluator **out);
+AF_API void af_evaluator_destroy(af_evaluator *e);
+
+/* xv (streams, stars, 6) -> j, theta (streams, stars, 3), each NULL if not wanted. The stars of a
+ * stream share one J' (solve them one by one with stars = 1). count (streams): valid stars, NULL: all;
+ * the others get NaN. flags (streams, stars), or NULL: AF_ORBIT_ and AF_STAR_ bits; stars unbound in
+ * the toy get NaN and do not count. Returns the number of stars that failed. */
+AF_API size_t af_evaluate(af_evaluator *e, size_t streams, const double *xv, const size_t *count,
+                          double *j, double *theta, unsigned *flags);
+
+/* The same for orbits as a whole: j and theta (S,N,3). */
+AF_API af_status af_finder_evaluate(const af_finder *f, const af_orbits *orbits, double *j,
+                                    double *theta, unsigned *flags);

@@ -1,0 +1,310 @@
+/* ---- ActionFinder: training --------------------------------------------------------------------------- */
+
+/* A fit in progress: the streams' toy coordinates, and one batch of them in the order the graph wants. */
+typedef struct af__fit {
+    af_finder *f;
+    const af_orbits *orbits;
+    af_fit_desc desc;
+    af__arena arena;
+    af_trainer *trainer;
+    af_evaluator *judge; /* of the validation streams */
+    size_t train, batch, validate_every;
+    double *warm;                     /* J' of every training stream (S,3), from its last visit */
+    uint32_t *order;                  /* (train) */
+    size_t *member;                   /* streams of the batch (B) */
+    double *theta, *j, *weight, *old; /* the batch */
+    double *xv;                       /* (6,N,B) for a free toy */
+    double *next;                     /* (3,1,B): J' after the step */
+    double seed;                      /* of the dropout */
+} af__fit;
+
+enum { AF__STEPS_A_VALIDATION = 50 };
+
+/* ---- the loss as an expression ---- */
+
+/* The toy of a free M and b: theta and J of the batch from xv. */
+static af_status af__free_toy(const af_finder *f, af_expr xv, af__inputs *in) {
+    af_context *c = f->context;
+    af_expr view = af_params_expr(f->g.params, f->g.toy_view), mass, scale, j;
+    mass = af_exp(c, af_reshape(c, af_slice(c, view, 0, 0, 1), 0, NULL));
+    scale = af_exp(c, af_reshape(c, af_slice(c, view, 0, 1, 1), 0, NULL));
+    mass = af_scale(c, mass, AF_GRAVITY * f->toy.mass);
+    scale = af_scale(c, scale, f->toy.scale);
+    if (af_isochrone_expr(c, mass, scale, xv, &j, &in->theta) != AF_OK) return c->status;
+    in->j = af_scale(c, j, 1.0 / f->g.action_scale);
+    return AF_OK;
+}
+
+static af_status af__fit_compile(af__fit *t) {
+    const af__generator *g = &t->f->g;
+    af_context *c = g->c;
+    af__inputs in = af__finder_inputs(c, t->orbits->stars, t->batch);
+    af_expr inputs[5], dropout = af_input(c, "dropout seed", 0, NULL), next;
+    af_trainer_desc d = AF__ZERO;
+    void *watched[1];
+    af__map m;
+    size_t dims[3];
+    dims[0] = 6;
+    dims[1] = t->orbits->stars;
+    dims[2] = t->batch;
+    inputs[0] = in.weight;
+    inputs[1] = in.old;
+    inputs[2] = dropout;
+    inputs[3] = g->desc.free_toy ? af_input(c, "xv", 3, dims) : in.theta;
+    inputs[4] = in.j;
+    if (g->desc.free_toy && af__free_toy(t->f, inputs[3], &in) != AF_OK) return c->status;
+    next = af__newton(g, in.theta, af__stream_mean(c, in.weight, in.j), in.weight, in.old, dropout, NULL);
+    m = af__map_of(g, in.theta, in.j, next, dropout);
+    d.params = g->params;
+    d.loss = af__loss(g, &m, in.weight, next, dropout);
+    d.inputs = inputs;
+    d.input_count = g->desc.free_toy ? 4 : 5;
+    d.outputs = &next;
+    d.output_count = 1;
+    watched[0] = t->next;
+    d.output_data = watched;
+    d.adam = t->desc.adam;
+    d.schedule = t->desc.schedule;
+    return af_trainer_create(c, &d, &t->trainer);
+}
+
+/* ---- one epoch ---- */
+
+static void af__fit_gather(af__fit *t, const af_isochrone *toy) {
+    size_t b, i, k, n = t->orbits->stars, block = t->batch;
+    for (b = 0; b < block; b++) {
+        size_t s = t->member[b];
+        const double *xv = af_orbits_xv(t->orbits, s);
+        af__fill_stream(toy, t->f->g.action_scale, xv, n, t->orbits->count[s], b, block, t->theta, t->j,
+                        t->weight, t->judge->flags);
+        for (k = 0; k < 3; k++) t->old[k * block + b] = t->warm[3 * s + k];
+        if (!t->xv) continue;
+        for (i = 0; i < n; i++)
+            for (k = 0; k < 6; k++) t->xv[(k * n + i) * block + b] = xv[6 * i + k];
+    }
+}
+
+/* Where a step went astray the next visit starts from the toy's actions again. */
+static void af__fit_keep_warm(af__fit *t) {
+    size_t b, i, k, n = t->orbits->stars, block = t->batch;
+    for (b = 0; b < block; b++) {
+        double *warm = t->warm + 3 * t->member[b], sum = 0.0;
+        af__keep_positive(t->next, block, b);
+        for (k = 0; k < 3; k++) sum += t->next[k * block + b];
+        for (k = 0; k < 3; k++) {
+            warm[k] = t->next[k * block + b];
+            if (af__is_finite(sum)) continue;
+            warm[k] = 0.0;
+            for (i = 0; i < n; i++) warm[k] += t->weight[i * block + b] * t->j[(k * n + i) * block + b];
+        }
+    }
+}
+
+/* A free toy must keep every star bound: the mass stays above what binds them all. */
+static void af__fit_bind(af__fit *t) {
+    double *change = af_params_view(t->f->g.params, t->f->g.toy_view), least;
+    least = AF__TOY_MARGIN * af__binding_mass(t->orbits, t->f->toy.scale * exp(change[1]));
+    if (t->f->toy.mass * exp(change[0]) < least) change[0] = log(least / t->f->toy.mass);
+}
+
+static af_status af__fit_epoch(af_trainer *trainer, size_t epoch, double first, double last,
+                               double *loss, void *user) {
+    af__fit *t = (af__fit *)user;
+    size_t step, b, steps = t->train / t->batch;
+    const void *inputs[5];
+    double sum = 0.0, one = 0.0;
+    af_random_permutation(t->f->g.desc.seed, 1 + epoch, t->train, t->order);
+    inputs[0] = t->weight;
+    inputs[1] = t->old;
+    inputs[2] = &t->seed;
+    inputs[3] = t->xv ? t->xv : t->theta;
+    inputs[4] = t->j;
+    for (step = 0; step < steps; step++) {
+        af_isochrone toy = af_finder_toy(t->f);
+        af_status s;
+        for (b = 0; b < t->batch; b++) t->member[b] = t->order[step * t->batch + b];
+        af__fit_gather(t, &toy);
+        t->seed = (double)(epoch * steps + step);
+        s = af_trainer_step(trainer, inputs, first + (last - first) * (double)step / (double)steps, &one);
+        if (s != AF_OK) return s;
+        af__fit_keep_warm(t);
+        if (t->xv) af__fit_bind(t);
+        sum += one;
+    }
+    *loss = sum / (double)steps;
+    return AF_OK;
+}
+
+/* ---- validation: the spread of streams not trained on, with J' solved for ---- */
+
+static double af__spread_of_stream(const af_evaluator *e, const af_finder_desc *d, double action_scale,
+                                size_t b) {
+    size_t i, k, n = e->stars, block = e->block;
+    double square = 0.0, absolute = 0.0, soft = d->softening / action_scale;
+    for (k = 0; k < 3; k++) {
+        double mean = 0.0;
+        for (i = 0; i < n; i++) mean += e->weight[i * block + b] * e->action[(k * n + i) * block + b];
+        for (i = 0; i < n; i++) {
+            double away = e->action[(k * n + i) * block + b] - mean;
+            square += e->weight[i * block + b] * away * away / 3.0;
+            absolute += e->weight[i * block + b] * fabs(away) / 3.0;
+        }
+    }
+    if (d->spread == AF_SPREAD_ABSOLUTE) return absolute;
+    return sqrt(sqrt(square / (soft * soft) + 1.0));
+}
+
+static af_status af__fit_validate(af_trainer *trainer, size_t epoch, double *validation, void *user) {
+    af__fit *t = (af__fit *)user;
+    af_evaluator *e = t->judge;
+    size_t first, b, n = t->orbits->streams, held = n > t->train ? t->train : 0;
+    double sum = 0.0;
+    (void)trainer;
+    *validation = NAN;
+    if (epoch % t->validate_every != 0) return AF_OK;
+    e->toy = af_finder_toy(t->f);
+    for (first = held; first < n; first += e->block) {
+        for (b = 0; b < e->block; b++) {
+            size_t s = first + b < n ? first + b : n - 1;
+            af__fill_stream(&e->toy, t->f->g.action_scale, af_orbits_xv(t->orbits, s), e->stars,
+                            t->orbits->count[s], b, e->block, e->theta, e->j, e->weight, e->flags);
+        }
+        af__mean_actions(e->j, e->weight, e->stars, e->block, e->start);
+        af__evaluate_block(e);
+        for (b = 0; b < e->block && first + b < n; b++)
+            sum += af__spread_of_stream(e, &t->f->g.desc, t->f->g.action_scale, b);
+    }
+    *validation = sum / (double)(n - held);
+    return AF_OK;
+}
+
+/* ---- af_finder_fit ---- */
+
+static double af__fit_fraction(size_t epoch, void *user) {
+    const af__fit *t = (const af__fit *)user;
+    if (t->desc.fraction) return t->desc.fraction(epoch, t->desc.user);
+    return (double)epoch / (double)t->desc.epochs;
+}
+
+static int af__fit_progress(const af_progress *progress, void *user) {
+    const af__fit *t = (const af__fit *)user;
+    return t->desc.progress ? t->desc.progress(progress, t->desc.user) : 0;
+}
+
+static af_status af__fit_save(af_tensors *to, void *user) {
+    const af__fit *t = (const af__fit *)user;
+    size_t dims[2];
+    dims[0] = t->train;
+    dims[1] = 3;
+    return af_tensors_add(to, "fit.actions", AF_DTYPE_F64, 2, dims, t->warm);
+}
+
+static af_status af__fit_load(const af_tensors *from, void *user) {
+    const af__fit *t = (const af__fit *)user;
+    size_t dims[2];
+    dims[0] = t->train;
+    dims[1] = 3;
+    return af_tensors_get(from, "fit.actions", 2, dims, t->warm);
+}
+
+static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o, const af_fit_desc *d) {
+    af_context *c = f->context;
+    af_isochrone toy = af_finder_toy(f);
+    size_t s, i;
+    if (d->start_canary != 0 || d->end_canary != 0)
+        return af__fail(c, AF_ERROR_ARGUMENT, "fit: af_fit_desc was not initialised to zero");
+    if (d->train > o->streams)
+        return af__fail(c, AF_ERROR_ARGUMENT, "fit: %lu training streams were asked for, there are %lu",
+                        (unsigned long)d->train, (unsigned long)o->streams);
+    for (s = 0; s < o->streams; s++) {
+        if (o->count[s] < 2)
+            return af__fail(c, AF_ERROR_DATA,
+                            "stream %g has one star; two on the same orbit are needed to learn from it",
+                            o->id[s]);
+        for (i = 0; i < o->count[s]; i++)
+            if (af_isochrone_actions(&toy, af_orbits_xv(o, s) + 6 * i, NULL, NULL, NULL) & AF_ORBIT_FAILED)
+                return af__unbound_star(c, o, s, i);
+    }
+    return AF_OK;
+}
+
+static void af__fit_defaults(af__fit *t) {
+    af_fit_desc *d = &t->desc;
+    size_t n = t->orbits->streams;
+    t->train = d->train ? d->train : n - n / 8;
+    t->batch = d->batch ? d->batch : 256;
+    if (t->batch > t->train) t->batch = t->train;
+    if (d->epochs == 0) d->epochs = 1000;
+    if (d->adam.clip == 0.0) d->adam.clip = 10.0;
+    if (d->schedule.rate == 0.0) d->schedule.rate = 3e-3;
+    t->validate_every = d->validate_every;
+    if (t->validate_every == 0)
+        t->validate_every = af__clamp(AF__STEPS_A_VALIDATION * t->batch / t->train, 1, 1000);
+}
+
+static af_status af__fit_memory(af__fit *t) {
+    size_t n = t->orbits->stars * t->batch, s, i, k;
+    af_isochrone toy = af_finder_toy(t->f);
+    t->warm = AF__ARRAY(&t->arena, double, 3 * t->train);
+    t->order = AF__ARRAY(&t->arena, uint32_t, t->train);
+    t->member = AF__ARRAY(&t->arena, size_t, t->batch);
+    t->theta = AF__ARRAY(&t->arena, double, 3 * n);
+    t->j = AF__ARRAY(&t->arena, double, 3 * n);
+    t->weight = AF__ARRAY(&t->arena, double, n);
+    t->old = AF__ARRAY(&t->arena, double, 3 * t->batch);
+    t->next = AF__ARRAY(&t->arena, double, 3 * t->batch);
+    if (t->f->g.desc.free_toy) t->xv = AF__ARRAY(&t->arena, double, 6 * n);
+    if (!t->warm || !t->order || !t->member || !t->theta || !t->j || !t->weight || !t->old || !t->next ||
+        (t->f->g.desc.free_toy && !t->xv))
+        return af__fail_memory(t->f->context, "the training data");
+    for (s = 0; s < t->train; s++)
+        for (i = 0; i < t->orbits->count[s]; i++) {
+            double j[3];
+            af_isochrone_actions(&toy, af_orbits_xv(t->orbits, s) + 6 * i, j, NULL, NULL);
+            for (k = 0; k < 3; k++)
+                t->warm[3 * s + k] += j[k] / t->f->g.action_scale / (double)t->orbits->count[s];
+        }
+    return AF_OK;
+}
+
+static af_status af__fit_run(af__fit *t) {
+    af_train_desc d = AF__ZERO;
+    size_t block = t->batch > 256 ? t->batch : 256;
+    af_status s = af__fit_memory(t);
+    if (block > t->orbits->streams) block = t->orbits->streams;
+    if (block < t->batch) block = t->batch;
+    if (s == AF_OK)
+        s = af_evaluator_create(t->f, t->orbits->stars, block, t->f->context->threads, &t->judge);
+    if (s == AF_OK) s = af__fit_compile(t);
+    if (s != AF_OK) return s;
+    d.epochs = t->desc.epochs;
+    d.epoch = af__fit_epoch;
+    d.validate = af__fit_validate;
+    d.fraction = af__fit_fraction;
+    d.progress = af__fit_progress;
+    d.save = af__fit_save;
+    d.load = af__fit_load;
+    d.user = t;
+    d.checkpoint = t->desc.checkpoint;
+    d.checkpoint_every = t->desc.checkpoint_every;
+    d.resume = t->desc.resume;
+    return af_train(t->trainer, &d);
+}
+
+AF_API af_status af_finder_fit(af_finder *f, const af_orbits *orbits, const af_fit_desc *desc) {
+    af_fit_desc none = AF__ZERO;
+    af__fit t = AF__ZERO;
+    af_status s;
+    if (!desc) desc = &none;
+    if (af__finder_fit_check(f, orbits, desc) != AF_OK) return f->context->status;
+    t.f = f;
+    t.orbits = orbits;
+    t.desc = *desc;
+    t.arena.allocator = f->context->allocator;
+    af__fit_defaults(&t);
+    s = af__fit_run(&t);
+    af_trainer_destroy(t.trainer);
+    af_evaluator_destroy(t.judge);
+    af__arena_free(&t.arena);
+    return s;
+}

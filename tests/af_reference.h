@@ -1,0 +1,629 @@
+/* A naive interpreter of the expression graph, random graphs, and a counting allocator: what the
+ * tests of the expression floor share. Include it after the library and af_test.h. */
+#ifndef AF_REFERENCE_H
+#define AF_REFERENCE_H
+
+/* ---- an allocator that counts, and fails at a chosen call ---- */
+
+typedef struct test_memory {
+    long calls, live, fail_at; /* fail_at 0: never */
+    size_t bytes;
+} test_memory;
+
+static inline void *test_allocate(size_t bytes, void *user) {
+    test_memory *m = (test_memory *)user;
+    if (++m->calls == m->fail_at) return NULL;
+    m->live++;
+    m->bytes += bytes;
+    return malloc(bytes);
+}
+
+static inline void test_release(void *pointer, size_t bytes, void *user) {
+    test_memory *m = (test_memory *)user;
+    m->live--;
+    m->bytes -= bytes;
+    free(pointer);
+}
+
+static inline af_context *test_context(test_memory *memory) {
+    af_context_desc desc;
+    af_context *c = NULL;
+    memset(&desc, 0, sizeof desc);
+    if (memory) {
+        desc.allocator.allocate = test_allocate;
+        desc.allocator.release = test_release;
+        desc.allocator.user = memory;
+    }
+    af_context_create(&desc, &c);
+    return c;
+}
+
+static inline double *test_array(size_t n) {
+    double *x = (double *)calloc(n ? n : 1, sizeof *x);
+    if (!x) exit(2);
+    return x;
+}
+
+/* ---- running: numbers in and out as double, arithmetic in `precision` ---- */
+
+enum { TEST_OUTPUTS = 512, TEST_INPUTS = 16 };
+
+static inline void *test_convert(af_precision precision, const double *x, size_t n) {
+    size_t i;
+    float *f;
+    double *d = test_array(n);
+    f = (float *)d;
+    for (i = 0; i < n; i++) {
+        if (precision == AF_F64) d[i] = x ? x[i] : NAN;
+        else f[i] = x ? (float)x[i] : (float)NAN;
+    }
+    return d;
+}
+
+/* Compiles and runs; results[i] is allocated here. False when that fails. */
+static inline int test_compute(af_context *c, af_precision precision, int threads, size_t inputs,
+                               const af_expr *in, const double *const *data, size_t outputs,
+                               const af_expr *out, double **results) {
+    af_func_desc desc;
+    af_func *f = NULL;
+    af_workspace *w = NULL;
+    void *from[TEST_INPUTS], *to[TEST_OUTPUTS];
+    size_t i, k;
+    af_status status;
+    memset(&desc, 0, sizeof desc);
+    desc.inputs = in;
+    desc.input_count = inputs;
+    desc.outputs = out;
+    desc.output_count = outputs;
+    desc.precision = precision;
+    for (i = 0; i < outputs; i++) results[i] = test_array(af_size(c, out[i]));
+    status = af_compile(c, &desc, &f);
+    if (status == AF_OK) status = af_workspace_create(f, threads, &w);
+    if (status != AF_OK) {
+        printf("  compile: %s\n", af_error(c));
+        test_broken++;
+        af_func_destroy(f);
+        return 0;
+    }
+    for (i = 0; i < inputs; i++) from[i] = test_convert(precision, data[i], af_size(c, in[i]));
+    for (i = 0; i < outputs; i++) to[i] = test_convert(precision, NULL, af_size(c, out[i]));
+    for (k = 0; k < 2; k++) status = af_run(f, w, (const void *const *)from, to); /* again: reuse */
+    for (i = 0; i < outputs; i++)
+        for (k = 0; k < af_size(c, out[i]); k++)
+            results[i][k] = precision == AF_F64 ? ((double *)to[i])[k] : (double)((float *)to[i])[k];
+    for (i = 0; i < inputs; i++) free(from[i]);
+    for (i = 0; i < outputs; i++) free(to[i]);
+    af_workspace_destroy(w);
+    af_func_destroy(f);
+    CHECK(status == AF_OK);
+    return status == AF_OK;
+}
+
+static inline void test_free(size_t count, double **x) {
+    size_t i;
+    for (i = 0; i < count; i++) free(x[i]);
+}
+
+/* ---- the naive interpreter: node after node, element after element ---- */
+
+static inline void reference_unravel(const af__node *n, size_t linear, size_t *at) {
+    size_t i;
+    for (i = n->rank; i-- > 0;) {
+        at[i] = linear % n->dim[i];
+        linear /= n->dim[i];
+    }
+}
+
+static inline size_t reference_ravel(const af__node *n, const size_t *at) {
+    size_t i, linear = 0;
+    for (i = 0; i < n->rank; i++) linear = linear * n->dim[i] + at[i];
+    return linear;
+}
+
+static inline long double reference_softplus(long double x) {
+    return (x > 0 ? x : 0) + log1pl(expl(-fabsl(x)));
+}
+
+static inline long double reference_unary(af_op op, long double x) {
+    switch (op) {
+    case AF_OP_NEG: return -x;
+    case AF_OP_EXP: return expl(x);
+    case AF_OP_EXPM1: return expm1l(x);
+    case AF_OP_LOG: return logl(x);
+    case AF_OP_LOG1P: return log1pl(x);
+    case AF_OP_SQRT: return sqrtl(x);
+    case AF_OP_RECIPROCAL: return 1 / x;
+    case AF_OP_SIN: return sinl(x);
+    case AF_OP_COS: return cosl(x);
+    case AF_OP_TANH: return tanhl(x);
+    case AF_OP_SECH2: return 1 / (coshl(x) * coshl(x));
+    case AF_OP_SIGMOID: return x < 0 ? expl(x) / (1 + expl(x)) : 1 / (1 + expl(-x));
+    case AF_OP_SOFTPLUS: return reference_softplus(x);
+    case AF_OP_ATAN: return atanl(x);
+    case AF_OP_ABS: return fabsl(x);
+    case AF_OP_SIGN: return x > 0 ? 1 : x < 0 ? -1 : x;
+    case AF_OP_FLOOR: return floorl(x);
+    default: return NAN;
+    }
+}
+
+static inline double reference_elementwise(const af__node *n, const double *const *a, size_t i) {
+    long double x = a[0][i], y = a[1] ? a[1][i] : 0, z = a[2] ? a[2][i] : 0;
+    switch (n->op) {
+    case AF_OP_ADD: return (double)(x + y);
+    case AF_OP_SUB: return (double)(x - y);
+    case AF_OP_MUL: return (double)(x * y);
+    case AF_OP_ATAN2: return (double)atan2l(x, y);
+    case AF_OP_LESS: return x < y ? 1 : 0;
+    case AF_OP_WHERE: return (double)(x != 0 ? y : z);
+    case AF_OP_RANDOM: return af_random_uniform((uint64_t)x, n->number, i);
+    default: return (double)reference_unary(n->op, x);
+    }
+}
+
+/* The element of the argument that element i of a view shows; SIZE_MAX: the zeros of a pad. */
+static inline size_t reference_source(const af__node *n, const af__node *from, size_t i) {
+    size_t k, at[AF_RANK_MAX], src[AF_RANK_MAX];
+    if (n->op == AF_OP_RESHAPE || n->op == AF_OP_STOP) return i;
+    reference_unravel(n, i, at);
+    for (k = 0; k < n->rank; k++) src[k] = at[k];
+    for (k = 0; k < n->rank; k++) {
+        if (n->op == AF_OP_PERMUTE) src[(n->number >> (4 * k)) & 15u] = at[k];
+        if (n->op == AF_OP_BROADCAST && from->dim[k] == 1) src[k] = 0;
+    }
+    if (n->op == AF_OP_SLICE) src[n->axis] += (size_t)n->number;
+    if (n->op == AF_OP_PAD) {
+        if (at[n->axis] < n->number || at[n->axis] - n->number >= from->dim[n->axis])
+            return SIZE_MAX;
+        src[n->axis] -= (size_t)n->number;
+    }
+    return reference_ravel(from, src);
+}
+
+static inline void reference_sum(const af__node *n, const af__node *from, const double *x,
+                                 double *y) {
+    size_t i, k, at[AF_RANK_MAX], size = af__node_size(n);
+    long double *total = (long double *)calloc(size, sizeof *total);
+    if (!total) exit(2);
+    for (i = 0; i < af__node_size(from); i++) {
+        reference_unravel(from, i, at);
+        for (k = 0; k < from->rank; k++)
+            if (n->number >> k & 1u) at[k] = 0;
+        total[reference_ravel(n, at)] += x[i];
+    }
+    for (i = 0; i < size; i++) y[i] = (double)total[i];
+    free(total);
+}
+
+static inline void reference_concat(const af__node *n, const af__node *left, const af__node *right,
+                                    const double *a, const double *b, double *y) {
+    size_t i, at[AF_RANK_MAX];
+    for (i = 0; i < af__node_size(n); i++) {
+        reference_unravel(n, i, at);
+        if (at[n->axis] < left->dim[n->axis]) {
+            y[i] = a[reference_ravel(left, at)];
+        } else {
+            at[n->axis] -= left->dim[n->axis];
+            y[i] = b[reference_ravel(right, at)];
+        }
+    }
+}
+
+/* An index outside the rows counts as row 0. */
+static inline void reference_rows(const af__node *n, const af__node *from, const double *x,
+                                  const double *index, size_t count, double *y) {
+    size_t i, j, rows = n->op == AF_OP_GATHER ? from->dim[0] : n->dim[0];
+    size_t length = af__node_size(from) / from->dim[0];
+    for (i = 0; i < af__node_size(n); i++) y[i] = 0;
+    for (i = 0; i < count; i++) {
+        size_t row = index[i] >= 0 && index[i] < (double)rows ? (size_t)index[i] : 0;
+        for (j = 0; j < length; j++) {
+            if (n->op == AF_OP_GATHER) y[i * length + j] = x[row * length + j];
+            else y[row * length + j] += x[i * length + j];
+        }
+    }
+}
+
+static inline void reference_matmul(const af__node *n, size_t depth, const double *a,
+                                    const double *b, double *y) {
+    size_t rows = n->dim[n->rank - 2], columns = n->dim[n->rank - 1];
+    size_t s, i, j, k, batch = af__node_size(n) / (rows * columns);
+    for (s = 0; s < batch; s++)
+        for (i = 0; i < rows; i++)
+            for (j = 0; j < columns; j++) {
+                long double total = 0;
+                for (k = 0; k < depth; k++)
+                    total += (long double)a[(s * rows + i) * depth + k] *
+                             b[(s * depth + k) * columns + j];
+                y[(s * rows + i) * columns + j] = (double)total;
+            }
+}
+
+static inline void reference_node(const af_context *c, size_t id, double **v) {
+    const af__node *n = &c->graph->node[id], *x = &c->graph->node[n->arg[0]];
+    const double *a[3];
+    size_t i, size = af__node_size(n);
+    double *y = v[id] = test_array(size);
+    for (i = 0; i < 3; i++) a[i] = n->arg[i] ? v[n->arg[i]] : NULL;
+    switch (n->op) {
+    case AF_OP_INPUT: memset(y, 0, size * sizeof *y); break; /* not one of the given inputs */
+    case AF_OP_CONSTANT: for (i = 0; i < size; i++) y[i] = n->value; break;
+    case AF_OP_TENSOR: memcpy(y, n->data, size * sizeof *y); break;
+    case AF_OP_SUM: reference_sum(n, x, a[0], y); break;
+    case AF_OP_CONCAT: reference_concat(n, x, &c->graph->node[n->arg[1]], a[0], a[1], y); break;
+    case AF_OP_GATHER:
+    case AF_OP_SCATTER:
+        reference_rows(n, x, a[0], a[1], c->graph->node[n->arg[1]].dim[0], y);
+        break;
+    case AF_OP_MATMUL: reference_matmul(n, x->dim[x->rank - 1], a[0], a[1], y); break;
+    default:
+        for (i = 0; i < size; i++) {
+            if (af__ops[n->op].kind == AF__ELEMENTWISE) {
+                y[i] = reference_elementwise(n, a, i);
+            } else {
+                size_t from = reference_source(n, x, i);
+                y[i] = from == SIZE_MAX ? 0.0 : a[0][from];
+            }
+        }
+    }
+}
+
+/* The values of the outputs by the naive interpreter. */
+static inline void reference_compute(af_context *c, size_t inputs, const af_expr *in,
+                                     const double *const *data, size_t outputs, const af_expr *out,
+                                     double **results) {
+    size_t i, k, last = af__last_id(outputs, out), leaf = af__last_id(inputs, in);
+    size_t top = (last > leaf ? last : leaf) + 1;
+    double **v = (double **)calloc(top, sizeof *v);
+    uint32_t *needed = (uint32_t *)calloc(top, sizeof *needed);
+    if (!v || !needed) exit(2);
+    af__mark_needed(c, outputs, out, last, needed);
+    for (i = 0; i < inputs; i++) {
+        v[in[i].id] = test_array(af_size(c, in[i]));
+        memcpy(v[in[i].id], data[i], af_size(c, in[i]) * sizeof(double));
+    }
+    for (i = 1; i <= last; i++)
+        if (needed[i] && !v[i]) reference_node(c, i, v);
+    for (i = 0; i < outputs; i++) {
+        results[i] = test_array(af_size(c, out[i]));
+        for (k = 0; k < af_size(c, out[i]); k++) results[i][k] = v[out[i].id][k];
+    }
+    for (i = 0; i < top; i++) free(v[i]);
+    free(v);
+    free(needed);
+}
+
+/* The largest |a - b| / max(1, |b|); infinity where only one of them is NaN. */
+static inline double test_difference(const double *a, const double *b, size_t n) {
+    size_t i;
+    double worst = 0;
+    for (i = 0; i < n; i++) {
+        double d = fabs(a[i] - b[i]) / (fabs(b[i]) > 1 ? fabs(b[i]) : 1);
+        if (a[i] != a[i] && b[i] != b[i]) continue;
+        if (a[i] == b[i]) continue;
+        if (!(d <= worst)) worst = d == d ? d : INFINITY;
+    }
+    return worst;
+}
+
+/* Compiled program against the naive interpreter; prints and counts what differs. */
+static inline int test_agree(af_context *c, af_precision precision, int threads, size_t inputs,
+                             const af_expr *in, const double *const *data, size_t outputs,
+                             const af_expr *out, double tolerance) {
+    double *got[TEST_OUTPUTS], *want[TEST_OUTPUTS];
+    size_t i;
+    int good = 1;
+    reference_compute(c, inputs, in, data, outputs, out, want);
+    if (test_compute(c, precision, threads, inputs, in, data, outputs, out, got)) {
+        for (i = 0; i < outputs; i++) {
+            double d = test_difference(got[i], want[i], af_size(c, out[i]));
+            if (d <= tolerance) continue;
+            printf("  output %lu, node %lu (%s %s) is off by %g (allowed %g)\n", (unsigned long)i,
+                   (unsigned long)out[i].id, af__ops[af__at(c, out[i])->op].text,
+                   af__show(c, out[i]).text, d, tolerance);
+            good = 0;
+        }
+    } else {
+        good = 0;
+    }
+    if (!good) test_broken++;
+    test_free(outputs, got);
+    test_free(outputs, want);
+    return good;
+}
+
+/* ---- random graphs ----
+ *
+ * Values stay below 4 (sines tame what would grow), so that errors do not; discontinuous operations
+ * are applied to exact values only: inputs, whose values are multiples of 1/64, and views of them. */
+
+enum { POOL_SIZE = 96, POOL_ELEMENTS = 3000 };
+
+typedef struct test_pool {
+    af_context *c;
+    af_expr x[POOL_SIZE];
+    double bound[POOL_SIZE];
+    int exact[POOL_SIZE];
+    size_t count;
+    uint64_t seed, at;
+    int smooth; /* only operations that are differentiable everywhere */
+} test_pool;
+
+static inline double pool_draw(test_pool *p) { return af_random_uniform(p->seed, 7, p->at++); }
+
+static inline size_t pool_pick(test_pool *p, size_t n) { return (size_t)(pool_draw(p) * (double)n); }
+
+static inline void pool_add(test_pool *p, af_expr x, double bound, int exact) {
+    if (p->count == POOL_SIZE) return;
+    if (!x.id) {
+        printf("  seed %lu: %s\n", (unsigned long)p->seed, af_error(p->c));
+        test_broken++;
+        return;
+    }
+    if (af_size(p->c, x) > POOL_ELEMENTS) return;
+    if (bound > 4) {
+        x = af_sin(p->c, x);
+        bound = 1;
+        exact = 0;
+    }
+    p->x[p->count] = x;
+    p->bound[p->count] = bound;
+    p->exact[p->count++] = exact;
+}
+
+/* dims with the given product: its factors, dealt out, and some ones. */
+static inline size_t pool_dims(test_pool *p, size_t size, size_t *dims) {
+    size_t i, f, rank = 1 + pool_pick(p, AF_RANK_MAX);
+    for (i = 0; i < rank; i++) dims[i] = 1;
+    for (f = 2; size > 1; f++)
+        for (; size % f == 0; size /= f) dims[pool_pick(p, rank)] *= f;
+    return rank;
+}
+
+/* x cut to length 1 along the axes that do not fit `with`. */
+static inline af_expr pool_fit(test_pool *p, af_expr x, af_expr with) {
+    size_t a[AF_RANK_MAX], b[AF_RANK_MAX], ra = af_shape(p->c, x, a), rb = af_shape(p->c, with, b), i;
+    for (i = 0; i < ra && i < rb; i++) {
+        size_t length = a[ra - 1 - i], other = b[rb - 1 - i];
+        if (length != other && length != 1 && other != 1)
+            x = af_slice(p->c, x, -1 - (int)i, pool_pick(p, length), 1);
+    }
+    return x;
+}
+
+static inline size_t pool_join_size(af_context *c, af_expr x, af_expr y) {
+    size_t a[AF_RANK_MAX], b[AF_RANK_MAX], ra = af_shape(c, x, a), rb = af_shape(c, y, b), i;
+    size_t size = 1;
+    for (i = 0; i < ra || i < rb; i++) {
+        size_t la = i < ra ? a[ra - 1 - i] : 1, lb = i < rb ? b[rb - 1 - i] : 1;
+        size *= la > lb ? la : lb;
+    }
+    return size;
+}
+
+/* x reshaped to n elements: cut or padded. */
+static inline af_expr pool_resize(test_pool *p, af_expr x, size_t rank, const size_t *dims) {
+    size_t i, size = af_size(p->c, x), n = 1;
+    for (i = 0; i < rank; i++) n *= dims[i];
+    x = af_reshape(p->c, x, 1, &size);
+    if (size > n) x = af_slice(p->c, x, 0, pool_pick(p, size - n + 1), n);
+    if (size < n) x = af_pad(p->c, x, 0, pool_pick(p, n - size + 1), n);
+    return af_reshape(p->c, x, rank, dims);
+}
+
+static inline void pool_unary(test_pool *p, af_expr x, double b) {
+    af_context *c = p->c;
+    af_expr positive = af_offset(c, af_square(c, x), 1.0);
+    switch (pool_pick(p, 16)) {
+    case 0: pool_add(p, af_neg(c, x), b, 0); break;
+    case 1: pool_add(p, af_exp(c, x), exp(b), 0); break;
+    case 2: pool_add(p, af_expm1(c, x), exp(b), 0); break;
+    case 3: pool_add(p, af_tanh(c, x), 1, 0); break;
+    case 4: pool_add(p, af_sech2(c, x), 1, 0); break;
+    case 5: pool_add(p, af_sigmoid(c, x), 1, 0); break;
+    case 6: pool_add(p, af_softplus(c, x), b + 1, 0); break;
+    case 7: pool_add(p, af_sin(c, x), 1, 0); break;
+    case 8: pool_add(p, af_cos(c, x), 1, 0); break;
+    case 9: pool_add(p, af_atan(c, x), 2, 0); break;
+    case 10: pool_add(p, af_log(c, positive), 3, 0); break;
+    case 11: pool_add(p, af_log1p(c, af_square(c, x)), 3, 0); break;
+    case 12: pool_add(p, af_sqrt(c, positive), b + 1, 0); break;
+    case 13: pool_add(p, af_reciprocal(c, positive), 1, 0); break;
+    case 14: pool_add(p, af_silu(c, x), b, 0); break;
+    default: pool_add(p, af_power(c, x, (unsigned)pool_pick(p, 4)), b * b * b + 1, 0);
+    }
+}
+
+static inline void pool_jumps(test_pool *p, size_t i, size_t j) {
+    af_context *c = p->c;
+    af_expr x = p->x[i], y = pool_fit(p, p->x[j], p->x[i]);
+    if (p->smooth) return;
+    if (pool_join_size(c, x, y) > POOL_ELEMENTS) return;
+    switch (pool_pick(p, 8)) {
+    case 0: if (p->exact[i]) pool_add(p, af_sign(c, x), 1, 1); break;
+    case 1: if (p->exact[i]) pool_add(p, af_floor(c, x), 5, 0); break;
+    case 2: if (p->exact[i] && p->exact[j]) pool_add(p, af_less(c, x, y), 1, 1); break;
+    case 3: pool_add(p, af_abs(c, x), p->bound[i], p->exact[i]); break;
+    case 4: pool_add(p, af_maximum(c, x, y), 4, 0); break;
+    case 5: pool_add(p, af_minimum(c, x, y), 4, 0); break;
+    case 6: pool_add(p, af_relu(c, x), 4, 0); break;
+    default: pool_add(p, af_stop(c, x), p->bound[i], p->exact[i]);
+    }
+}
+
+static inline void pool_binary(test_pool *p, size_t i, size_t j) {
+    af_context *c = p->c;
+    af_expr x = p->x[i], y = pool_fit(p, p->x[j], p->x[i]), s;
+    double a = p->bound[i], b = p->bound[j];
+    if (pool_join_size(c, x, y) > POOL_ELEMENTS) return;
+    switch (pool_pick(p, 6)) {
+    case 0: pool_add(p, af_add(c, x, y), a + b, 0); break;
+    case 1: pool_add(p, af_sub(c, x, y), a + b, 0); break;
+    case 2: pool_add(p, af_mul(c, x, y), a * b, 0); break;
+    case 3: pool_add(p, af_atan2(c, x, af_offset(c, y, 5.0)), 2, 0); break;
+    case 4: pool_add(p, af_div(c, x, af_offset(c, y, 5.0)), a, 0); break;
+    default:
+        s = pool_fit(p, p->x[0], x); /* an input: exact */
+        s = pool_fit(p, s, y);
+        if (pool_join_size(c, s, x) > POOL_ELEMENTS || pool_join_size(c, s, y) > POOL_ELEMENTS) return;
+        if (!p->smooth) pool_add(p, af_where(c, af_sign(c, s), x, y), a > b ? a : b, 0);
+        else pool_add(p, af_mul(c, af_mul(c, x, y), y), a * b * b, 0);
+    }
+}
+
+static inline void pool_view(test_pool *p, size_t i) {
+    af_context *c = p->c;
+    af_expr x = p->x[i];
+    size_t dims[AF_RANK_MAX], axes[AF_RANK_MAX], rank = af_shape(c, x, dims), k, a, n;
+    switch (pool_pick(p, 6)) {
+    case 0:
+        rank = pool_dims(p, af_size(c, x), dims);
+        pool_add(p, af_reshape(c, x, rank, dims), p->bound[i], p->exact[i]);
+        break;
+    case 1:
+    case 2:
+        for (k = 0; k < rank; k++) axes[k] = k;
+        for (k = rank; k > 1; k--) {
+            a = pool_pick(p, k);
+            n = axes[k - 1];
+            axes[k - 1] = axes[a];
+            axes[a] = n;
+        }
+        pool_add(p, af_permute(c, x, axes), p->bound[i], p->exact[i]);
+        break;
+    case 3:
+        for (k = 0; k < rank; k++)
+            if (dims[k] == 1 && af_size(c, x) < 500) dims[k] = 1 + pool_pick(p, 4);
+        if (rank < AF_RANK_MAX && af_size(c, x) < 500 && pool_draw(p) < 0.5) {
+            for (k = rank++; k > 0; k--) dims[k] = dims[k - 1];
+            dims[0] = 1 + pool_pick(p, 3);
+        }
+        pool_add(p, af_broadcast(c, x, rank, dims), p->bound[i], p->exact[i]);
+        break;
+    case 4:
+        if (rank == 0) break;
+        a = pool_pick(p, rank);
+        n = 1 + pool_pick(p, dims[a]);
+        pool_add(p, af_slice(c, x, (int)a, pool_pick(p, dims[a] - n + 1), n), p->bound[i], p->exact[i]);
+        break;
+    default:
+        if (rank == 0) break;
+        a = pool_pick(p, rank);
+        n = dims[a] + pool_pick(p, 4);
+        pool_add(p, af_pad(c, x, (int)a, pool_pick(p, n - dims[a] + 1), n), p->bound[i], p->exact[i]);
+    }
+}
+
+static inline void pool_linear(test_pool *p, size_t i, size_t j) {
+    static const double places[5] = {2, 0, 1, 2, 3};
+    af_context *c = p->c;
+    af_expr x = p->x[i], part[4];
+    size_t dims[AF_RANK_MAX], rank = af_shape(c, x, dims), k, n, five = 5;
+    double size = (double)af_size(c, x);
+    switch (rank == 0 ? 6 : pool_pick(p, 8)) {
+    case 0: /* parts of different lengths, one of them not x itself */
+    case 1:
+        n = pool_pick(p, rank);
+        for (k = 0; k < 4; k++) {
+            size_t shape[AF_RANK_MAX];
+            af_shape(c, x, shape);
+            shape[n] = 1 + pool_pick(p, 3);
+            part[k] = k % 2 ? x : pool_resize(p, p->x[j], rank, shape);
+        }
+        if (pool_draw(p) < 0.5) part[0] = af_concat(c, (int)n, 2, part + 1);
+        pool_add(p, af_concat(c, (int)n, 2 + pool_pick(p, 3), part), 4, 0);
+        break;
+    case 2:
+        n = pool_pick(p, rank);
+        pool_add(p, af_sum_axis(c, x, (int)n), p->bound[i] * (double)dims[n], 0);
+        break;
+    case 3: pool_add(p, af_mean_axis(c, x, -1), p->bound[i], 0); break;
+    case 4: {
+        size_t dim = dims[0];
+        part[0] = af_constant_array(c, 1, &five, places);
+        if (dim >= 4) pool_add(p, af_gather(c, x, part[0]), p->bound[i], p->exact[i]);
+        break;
+    }
+    case 5:
+        dims[0] = 5;
+        part[0] = af_constant_array(c, 1, &five, places);
+        pool_add(p, af_scatter(c, pool_resize(p, x, rank, dims), part[0], 4 + pool_pick(p, 2)), 8, 0);
+        break;
+    case 6: pool_add(p, af_sum(c, x), p->bound[i] * size, 0); break;
+    default: pool_add(p, af__sum_mask(c, x, (unsigned)pool_pick(p, (size_t)1 << rank)),
+                      p->bound[i] * size, 0);
+    }
+}
+
+static inline void pool_matmul(test_pool *p, size_t i, size_t j) {
+    af_context *c = p->c;
+    af_expr x = p->x[i], y = p->x[j];
+    size_t dims[AF_RANK_MAX], one[2], rank = af_shape(c, x, dims), k, swap;
+    double bound;
+    if (rank < 2) return;
+    bound = p->bound[i] * p->bound[j] * (double)dims[rank - 1];
+    swap = dims[rank - 2];
+    dims[rank - 2] = dims[rank - 1];
+    dims[rank - 1] = pool_draw(p) < 0.3 ? swap : 1 + pool_pick(p, 9);
+    k = pool_draw(p) < 0.5 ? rank - 2 : 0; /* one matrix for all, or a batch */
+    if (dims[rank - 1] * af_size(c, x) > 20 * POOL_ELEMENTS) return;
+    if (pool_draw(p) < 0.5) {
+        y = pool_resize(p, y, rank - k, dims + k);
+    } else { /* through a transpose */
+        size_t keep = dims[rank - 1];
+        dims[rank - 1] = dims[rank - 2];
+        dims[rank - 2] = keep;
+        y = af_transpose(c, pool_resize(p, y, rank - k, dims + k));
+    }
+    pool_add(p, af_matmul(c, x, y), bound, 0);
+    if (k == 0 && rank > 2) { /* the single matrix on the left */
+        af_shape(c, x, dims);
+        one[0] = 1 + pool_pick(p, 4);
+        one[1] = dims[rank - 2];
+        pool_add(p, af_matmul(c, pool_resize(p, p->x[j], 2, one), x), 4 * (double)one[1], 0);
+    }
+}
+
+static inline void pool_step(test_pool *p) {
+    size_t i = pool_pick(p, p->count), j = pool_pick(p, p->count);
+    double what = pool_draw(p);
+    if (pool_draw(p) < 0.5 && p->count > 6) i = p->count - 1 - pool_pick(p, 5); /* deep graphs */
+    if (what < 0.25) pool_unary(p, p->x[i], p->bound[i]);
+    else if (what < 0.45) pool_binary(p, i, j);
+    else if (what < 0.55) pool_jumps(p, i, j);
+    else if (what < 0.75) pool_view(p, i);
+    else if (what < 0.9) pool_linear(p, i, j);
+    else pool_matmul(p, i, j);
+}
+
+/* Numbers for the inputs: multiples of 1/64 in [-2, 2). */
+static inline double *pool_numbers(test_pool *p, size_t n) {
+    double *x = test_array(n);
+    size_t i;
+    for (i = 0; i < n; i++) x[i] = floor(pool_draw(p) * 256.0) / 64.0 - 2.0;
+    return x;
+}
+
+/* Leaves of random shapes: `inputs` inputs, then a constant array and filled constants. */
+static inline void pool_begin(test_pool *p, af_context *c, uint64_t seed, size_t inputs,
+                              af_expr *in, double **data) {
+    size_t i, dims[AF_RANK_MAX], rank;
+    double *tensor;
+    memset(p, 0, sizeof *p);
+    p->c = c;
+    p->seed = seed;
+    for (i = 0; i < inputs; i++) {
+        rank = pool_dims(p, 1 + pool_pick(p, 60), dims);
+        in[i] = af_input(c, "in", rank, dims);
+        data[i] = pool_numbers(p, af_size(c, in[i]));
+        pool_add(p, in[i], 2, 1);
+    }
+    rank = pool_dims(p, 24, dims);
+    tensor = pool_numbers(p, 24);
+    pool_add(p, af_constant_array(c, rank, dims, tensor), 2, 1);
+    free(tensor);
+    pool_add(p, af_full(c, rank, dims, pool_draw(p)), 1, 0);
+    pool_add(p, af_random(c, rank, dims, af_constant(c, 5.0), 3), 1, 0);
+}
+
+#endif
