@@ -1,12 +1,384 @@
-/* actionfinder.h - the manual goes here */
+/* actionfinder.h - galactic dynamics by deep learning, in C
+ *
+ * Learns the actions and angles of stars from pieces of their orbits, without being told the
+ * potential; with the expressions, derivatives, networks and training that this takes.
+ *
+ * Version 0.1.0. Licence: MIT, see the file LICENSE.
+ *
+ * DO THIS
+ *
+ *     In ONE C or C++ file, before the include:
+ *
+ *         #define ACTIONFINDER_IMPLEMENTATION
+ *         #include "actionfinder.h"
+ *
+ *     Everywhere else only the include. The one dependency is stb_ds.h, see BUILD LINES.
+ *
+ * A WHOLE PROGRAM
+ *
+ *     Fits a model to the orbits in a file, and prints the actions and angles of its first star.
+ *
+ *     ```c
+ *     #define ACTIONFINDER_IMPLEMENTATION
+ *     #include "actionfinder.h"
+ *     #include <stdio.h>
+ *
+ *     int main(int argc, char **argv) {
+ *         af_context *c = NULL;
+ *         af_orbits *orbits = NULL;
+ *         af_finder *finder = NULL;
+ *         af_evaluator *one = NULL;
+ *         double j[3], theta[3];
+ *         if (argc < 2 || af_context_create(NULL, &c) != AF_OK) return 1;
+ *         if (af_orbits_read(c, argv[1], &orbits) != AF_OK ||            // CSV or NPY
+ *             af_finder_create(c, orbits, NULL, &finder) != AF_OK ||     // NULL: all defaults
+ *             af_finder_fit(finder, orbits, NULL) != AF_OK ||            // a minute or more
+ *             af_evaluator_create(finder, 1, 1, 1, &one) != AF_OK) {     // for one star at a time
+ *             fprintf(stderr, "%s\n", af_error(c));
+ *             return 1;
+ *         }
+ *         af_evaluate(one, 1, af_orbits_xv(orbits, 0), NULL, j, theta, NULL);
+ *         printf("J_phi, J_z, J_r = %g %g %g km/s kpc\n", j[0], j[1], j[2]);
+ *         printf("theta_phi, theta_z, theta_r = %g %g %g rad\n", theta[0], theta[1], theta[2]);
+ *         af_evaluator_destroy(one);
+ *         af_finder_destroy(finder);
+ *         af_orbits_destroy(orbits);
+ *         af_context_destroy(c);
+ *         return 0;
+ *     }
+ *     ```
+ *
+ * CONTENTS (search for the upper-case words)
+ *
+ *     BUILD LINES          compiling, OpenMP, CBLAS, where stb_ds.h comes from
+ *     OPTIONS              macros and the files they act on; desc structs
+ *     THE FIVE CONCEPTS    context, expression, function and workspace, parameters, trainer
+ *     DIFFERENTIATION      reverse, forward, Laplacian, any order, implicit steps
+ *     ACTIONFINDER         data, the map, what is learned, conventions, evaluation
+ *     DYNAMICS             units, potentials, orbits, the isochrone
+ *     ERRORS               status and sentence
+ *     MEMORY               who owns what, allocators
+ *     THREADS              what may be shared
+ *     DETERMINISM          what gives the same bits
+ *     FILES                safetensors, NPY, CSV
+ *     LIMITS               what it cannot do
+ *     WHERE TO READ MORE   papers
+ *
+ *     The declarations follow floor by floor: base, expressions, learning, dynamics, ActionFinder.
+ *     Each function says there what it takes, in which shapes and units, and how it fails.
+ *
+ * BUILD LINES
+ *
+ *     plain         cc -O3 -march=native program.c -lm
+ *     OpenMP        cc -O3 -march=native -fopenmp program.c -lm
+ *     CBLAS         cc -O3 -march=native -fopenmp -DAF_CBLAS program.c -lopenblas -lm
+ *     C++           c++ -O3 -march=native -fopenmp program.cc -lm
+ *
+ *     C99 or later, or C++11 or later, gcc or clang. -march=native matters: vectors are as wide as
+ *     the compiler is told they may be. Without -fopenmp there is one thread. Do not use
+ *     -ffast-math: NaN would not be noticed.
+ *
+ *     stb_ds.h (arrays, github.com/nothings/stb) is needed by the implementation alone: Debian and
+ *     Ubuntu have it in libstb-dev (apt-get install libstb-dev). From elsewhere: -I/its/folder, or
+ *     its full name in AF_STB_DS_H, quotes included:
+ *
+ *         cc -DAF_STB_DS_H='"/home/me/stb/stb_ds.h"' program.c -lm
+ *
+ *     It is isolated: a program may use its own stb_ds, of another version too, before or after.
+ *
+ * OPTIONS
+ *
+ *     Macros, to be defined before the include. None changes a public struct.
+ *
+ *     ACTIONFINDER_IMPLEMENTATION   this file gets the functions' bodies. One file only ...
+ *     AF_STATIC       ... unless this is defined, with the above, in each file that wants a private
+ *                     copy: all functions are static then
+ *     AF_API          what stands before each public function; default: extern, extern "C" in C++.
+ *                     The same in all files, e.g. for a shared library made from C:
+ *                     -DAF_API='__attribute__((visibility("default")))'
+ *     AF_CBLAS        matrix products through <cblas.h>. Implementation only
+ *     AF_STB_DS_H     the name of stb_ds.h, with its quotes or brackets. Implementation only
+ *
+ *     Everything else is chosen at run time, in desc structs: zero means the default for every
+ *     field, and a NULL desc means all defaults. Set a desc to zero before filling it (memset, or =
+ *     {0} in C, = {} in C++): canaries at both ends notice when that was forgotten.
+ *
+ *     ```c
+ *     af_fit_desc fit = {0};
+ *     fit.epochs = 300;
+ *     fit.schedule.rate = 1e-3;
+ *     fit.checkpoint = "fit.safetensors";
+ *     fit.resume = 1; // goes on where a killed run was, to the same bits
+ *     ```
+ *
+ * THE FIVE CONCEPTS
+ *
+ *     1. A CONTEXT (af_context) owns the expressions and remembers the first error.
+ *
+ *     2. An EXPRESSION (af_expr) is a handle to a node of a graph in the context. Building computes
+ *     nothing but shapes. Rows are samples, elementwise operations broadcast as in numpy. What
+ *     fails gives the handle 0, which every builder takes and passes on, so a long formula is
+ *     checked once.
+ *
+ *     3. A FUNCTION (af_func) is compiled from expressions, in double or single precision: what is
+ *     not needed or already there is dropped, elementwise operations are fused, memory is planned.
+ *     It never changes. Numbers live in a WORKSPACE (af_workspace), one for each thread.
+ *
+ *     ```c
+ *     size_t dims[2] = {100, 3};
+ *     static double points[100][3], value[100], gradient[100][3];
+ *     const void *in[1] = {points};
+ *     void *out[2] = {value, gradient};
+ *     af_expr x = af_input(context, "x", 2, dims), y[2];
+ *     af_func_desc desc = {0};
+ *     af_func *f;
+ *     af_workspace *w;
+ *     y[0] = af_sqrt(context, af_sum_axis(context, af_square(context, x), -1));
+ *     af_grad(context, af_sum(context, y[0]), 1, &x, &y[1]);
+ *     desc.inputs = &x;
+ *     desc.input_count = 1;
+ *     desc.outputs = y;
+ *     desc.output_count = 2;
+ *     if (af_compile(context, &desc, &f) != AF_OK) return; // af_error(context) says why
+ *     if (af_workspace_create(f, 1, &w) == AF_OK) af_run(f, w, in, out);
+ *     af_workspace_destroy(w);
+ *     af_func_destroy(f);
+ *     ```
+ *
+ *     4. PARAMETERS (af_params) are all numbers that are learned, in one flat vector with named
+ *     views. Networks (af_net) declare views and become expressions of them.
+ *
+ *     5. A TRAINER (af_trainer) owns a compiled loss with its gradient, and an optimiser. A step
+ *     takes one batch of data; af_train loops over epochs, keeps the best validation, writes
+ *     checkpoints.
+ *
+ *     ```c
+ *     size_t dims[2] = {64, 1};
+ *     double x[64] = {0}, y[64] = {0}, loss;
+ *     const void *batch[2] = {x, y};
+ *     af_expr data[2], no_dropout = {0};
+ *     af_net_desc shape = {0};
+ *     af_trainer_desc desc = {0};
+ *     af_params *params;
+ *     af_net *net;
+ *     af_trainer *trainer;
+ *     shape.inputs = shape.outputs = 1; // two hidden layers of 64, SiLU
+ *     if (af_params_create(context, 1, &params) != AF_OK) return;
+ *     if (af_net_create(params, &shape, &net) != AF_OK) return;
+ *     data[0] = af_input(context, "x", 2, dims);
+ *     data[1] = af_input(context, "y", 2, dims);
+ *     desc.params = params;
+ *     desc.inputs = data;
+ *     desc.input_count = 2;
+ *     desc.loss = af_mean(context, af_square(context, af_sub(context,
+ *                     af_net_apply(net, data[0], no_dropout), data[1])));
+ *     if (af_trainer_create(context, &desc, &trainer) != AF_OK) return;
+ *     af_trainer_step(trainer, batch, 0.0, &loss); // fill x and y, step again; 0.0: the beginning
+ *     af_trainer_destroy(trainer);
+ *     af_net_destroy(net);
+ *     af_params_destroy(params);
+ *     ```
+ *
+ * DIFFERENTIATION
+ *
+ *     Derivatives are expressions, made from expressions; the set of operations (AF_OPS) is closed
+ *     under differentiation, so they can be taken again, to any order.
+ *
+ *     af_grad        a scalar by many inputs or parameters: reverse, some two to four times the
+ *                    work of the scalar, whatever their number
+ *     af_vjp         the same for an array, with a weight for each element
+ *     af_jvp         forward, along one direction or a few carried together: for few inputs. A
+ *                    loss that holds derivatives by inputs takes these forward, and then its own
+ *                    gradient by the parameters in reverse
+ *     af_laplacian   gradient and Laplacian by the three coordinates of points, carried together
+ *     af_stop        the value goes through, the derivative does not
+ *
+ *     Derivatives of tanh, sigmoid, softplus are written with sech2 and sigmoid(-x), not as 1 -
+ *     tanh^2, which loses its digits in the tails. At a kink (abs, relu, where) the derivative is
+ *     that of one side; sign, floor, less and random have derivative 0.
+ *
+ *     What is found by iteration is differentiated by the implicit function theorem, not through
+ *     the iterations: solve outside, feed the solution in, and add one Newton step whose slope is
+ *     frozen. At the solution the step is zero, and its first derivative is exactly that of the
+ *     solution; second derivatives are not. Kepler's equation eta - e sin(eta) = M, for d eta/de:
+ *
+ *     ```c
+ *     af_expr e = af_input(context, "e", 0, NULL), m = af_input(context, "M", 0, NULL);
+ *     af_expr old = af_input(context, "eta", 0, NULL); // solved for before
+ *     af_expr left = af_sub(context, old, af_mul(context, e, af_sin(context, old)));
+ *     af_expr slope = af_sub(context, af_constant(context, 1.0),
+ *                            af_mul(context, e, af_cos(context, old)));
+ *     af_expr eta = af_add(context, old, af_div(context, af_sub(context, m, left),
+ *                                               af_stop(context, slope)));
+ *     af_expr by_e;
+ *     af_grad(context, eta, 1, &e, &by_e);
+ *     ```
+ *
+ * ACTIONFINDER
+ *
+ *     Data. Streams: sets of stars known to be on one and the same orbit (streams proper, or pieces
+ *     of orbits), two stars or more each, in Galactocentric coordinates [kpc, km/s]. Files: NPY of
+ *     shape (S,N,6), or CSV with the columns stream, x, y, z, vx, vy, vz.
+ *
+ *     The map. A toy isochrone gives (theta,J) of each star in closed form. A generating function
+ *     of type 2 changes them to (theta',J'):
+ *
+ *         J = J' + dG/dtheta,    theta' = theta + dG/dJ'        G = G(theta,J'), eqs. 5 and 6
+ *
+ *     which is canonical whatever G is. J' is one vector for each stream, solved for (Newton) so
+ *     that it is the mean over the stars of J - dG/dtheta. G is, as default, a Fourier series in
+ *     theta whose coefficients come from a small network of J'; or a network of (cos theta, sin
+ *     theta, J') as in eq. 9 (AF_GENERATOR_NETWORK). An optional point transformation theta'' =
+ *     P(theta') (eqs. 7, 8) follows.
+ *
+ *     Learning. Actions are constant along orbits, so the spread of J'' within streams is what is
+ *     made small. Default: the mean over streams of (s^2/softening^2 + 1)^(1/4), s being the rms
+ *     spread, so that streams that no map fits lose their weight; AF_SPREAD_ABSOLUTE is eqs. 12 and
+ *     19. Streams held back validate, and the best validation is kept. The potential is never told,
+ *     nor are the true actions.
+ *
+ *     Toy. Chosen from the orbits so that all stars are bound in it, or given (af_finder_desc.toy),
+ *     and then fixed or learned too (free_toy). An untrained finder is its toy.
+ *
+ *     Symmetries. Whether L_z is conserved is seen from the data (axisymmetric; then J_phi = L_z
+ *     exactly); symmetry about the plane z = 0 is supposed. Both can be set.
+ *
+ *     Conventions. J = (J_phi, J_z, J_r) [km/s kpc]: J_phi = L_z, positive for counter-clockwise
+ *     orbits; J_z and J_r >= 0 in the toy. theta = (theta_phi, theta_z, theta_r) [rad] in [0, 2
+ *     pi): theta_r = 0 at pericentre, theta_z = 0 at the upward crossing of the plane. Special
+ *     orbits (planar, circular, ...): af_isochrone_actions. A map that keeps J constant is not
+ *     unique: the one found is that which is reached from the toy.
+ *
+ *     Evaluation. An af_evaluator is made once for `stars` stars a stream: with stars = 1 each star
+ *     stands alone, with more the stars of a stream share one J', as in training. af_evaluate
+ *     allocates nothing; af_finder_evaluate does all orbits at once. Make evaluators after
+ *     training. Flags say what happened to a star: AF_ORBIT_UNBOUND (NaN), AF_ORBIT_PLANAR, ...,
+ *     AF_STAR_UNCONVERGED (J' did not settle; take care).
+ *
+ *     ```c
+ *     static double xv[1000][6], j[1000][3], theta[1000][3]; // fill xv
+ *     static unsigned flags[1000];
+ *     af_finder *finder;
+ *     af_evaluator *one;
+ *     size_t failed;
+ *     if (af_finder_load(context, "model.safetensors", &finder) != AF_OK) return;
+ *     if (af_evaluator_create(finder, 1, 64, 1, &one) != AF_OK) return; // 64 stars a block
+ *     failed = af_evaluate(one, 1000, xv[0], NULL, j[0], theta[0], flags);
+ *     af_evaluator_destroy(one);
+ *     af_finder_destroy(finder);
+ *     ```
+ *
+ *     Accuracy. TODO-FIGURES: mean error of the actions against truth, beside the toy's and the
+ *     Staeckel fudge's, with the command that measures it.
+ *
+ * DYNAMICS
+ *
+ *     kpc, km/s, solar masses and Gyr everywhere. Frequencies are in km/s/kpc, af_rad_per_gyr
+ *     converts. Potentials (isochrone, Plummer, Miyamoto-Nagai, logarithmic, NFW) are values that
+ *     add up, with acceleration and density in closed form. Orbits: leapfrog and a sixth-order
+ *     symplectic integrator, in these potentials or in a force of the caller's. The isochrone has
+ *     actions, angles and frequencies, and the way back, for special orbits too.
+ *
+ *     ```c
+ *     const double start[6] = {8.0, 0.0, 0.1, 10.0, 230.0, 5.0};
+ *     static double orbit[101][6];
+ *     af_potential parts[2];
+ *     af_potential_sum galaxy;
+ *     parts[0] = af_potential_miyamoto_nagai(6.8e10, 3.0, 0.28);
+ *     parts[1] = af_potential_nfw(8.0e11, 16.0);
+ *     galaxy.parts = parts;
+ *     galaxy.count = 2;
+ *     af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_potential(&galaxy), start,
+ *                        0.01, 10, 101, orbit[0]); // 1 Gyr, a row every 10 Myr, steps of 1 Myr
+ *     ```
+ *
+ * ERRORS
+ *
+ *     What can fail returns an af_status. The sentence, with names, numbers and what to do, is
+ *     af_error(context). The FIRST error is kept until af_error_clear, and nothing is compiled in a
+ *     context that holds one: clear it to go on after a failure. *out is NULL when a create or read
+ *     function fails, destroy functions take NULL. AF_STOPPED is not an error. The library never
+ *     prints, exits or aborts. Pointers to objects are not checked for NULL.
+ *
+ * MEMORY
+ *
+ *     af_thing_create and af_thing_read make an object, af_thing_destroy frees it with all that
+ *     belongs to it; pointers got from an object belong to it. Objects made with another one are
+ *     destroyed before it: evaluator, finder, orbits, then context. Descs, strings and data are
+ *     copied, unless the declaration says that they must stay. Expressions live as long as their
+ *     context; each fit and each evaluator adds some, so a program that makes thousands gives each
+ *     its own context.
+ *
+ *     af_context_desc.allocator replaces malloc and free, for everything. Sizes are checked; when
+ *     memory ends the call fails with AF_ERROR_MEMORY and nothing is lost that was there before.
+ *     af_run, af_trainer_step, af_evaluate, the isochrone, potentials and orbits allocate nothing.
+ *
+ * THREADS
+ *
+ *     With OpenMP the library uses the threads OpenMP would, or af_context_desc.threads. Inside
+ *     threads of your own give 1 to af_workspace_create and af_evaluator_create.
+ *
+ *     One thread at a time for a context and for all that uses it to build or to report: creating,
+ *     compiling, reading, writing, training. Different contexts are independent. An af_func, a
+ *     trained af_finder and af_orbits may be shared for reading; each thread has its own
+ *     af_workspace or af_evaluator. The functions of dynamics and of random numbers have no state
+ *     at all.
+ *
+ * DETERMINISM
+ *
+ *     The same program on the same machine gives the same bits for any number of threads: work is
+ *     cut by the problem, not by the threads, and partial sums are added in a fixed order. Random
+ *     numbers are a function of (seed, stream, index), and no seed comes from a clock. A training
+ *     resumed from a checkpoint gives the bits of one that was never interrupted, unless a time
+ *     limit (af_fit_desc.fraction) answers otherwise. Another compiler, another width of vectors or
+ *     AF_CBLAS gives other roundings; with AF_CBLAS the rest is that library's promise.
+ *
+ * FILES
+ *
+ *     Models and checkpoints are safetensors files: `safetensors.numpy.load_file` opens them in
+ *     Python. Arrays: NPY (numpy.save). Tables: CSV and ECSV with a header. Readers check every
+ *     length, and their sentences name the file and the line. Writers write another file beside,
+ *     and rename it when it is complete: what was there before is never half overwritten.
+ *
+ * LIMITS
+ *
+ *     - Stars of a stream must be on one orbit: a mistake in membership, or errors of distance and
+ *       velocity, are taken for physics. There is no error model.
+ *     - Every star must be bound in the toy. One star near escape makes the toy heavy for all:
+ *       leave it out.
+ *     - Resonantly trapped and chaotic orbits have no actions that this map could find. Their
+ *       weight is reduced; the numbers they get mean little.
+ *     - Triaxial potentials: box orbits do not have the topology of the toy and are not covered;
+ *       tubes need axisymmetric = AF_SYMMETRY_NO and are little tested. No rotating frames, no
+ *       bars.
+ *     - Actions far from those of the training streams are extrapolated, without warning.
+ *     - Not there yet: frequencies, the acceleration field, the way back (theta,J) -> (x,v) of a
+ *       learned map, a GPU, Levenberg-Marquardt and L-BFGS.
+ *     - The vector kernels are not tuned yet, nor chosen at run time: AF_CBLAS with a good library
+ *       can be faster for wide networks.
+ *     - Arrays have at most six axes, whole numbers in them at most 2^53.
+ *
+ * WHERE TO READ MORE
+ *
+ *     The examples, one file an idea, and the test of each part.
+ *     Ibata, Diakogiannis, Famaey & Monari 2021, ApJ 915, 5 (arXiv:2012.05250): ActionFinder; the
+ *         numbers of equations are this paper's. (Eq. 4 has J_r misprinted, see af_isochrone.h.)
+ *     Binney & Tremaine 2008, Galactic Dynamics, 2nd edition: actions, angles, isochrone (3.5).
+ *     McGill & Binney 1990, MNRAS 244, 634, and Sanders & Binney 2014, MNRAS 441, 3284: generating
+ *         functions from a toy, by fitting orbits in a known potential.
+ *     Sanders & Binney 2016, MNRAS 457, 2107: methods to compute actions, compared.
+ *     Griewank & Walther 2008, Evaluating Derivatives: differentiation of programs. */
 #ifndef ACTIONFINDER_H
 #define ACTIONFINDER_H
 
+/* base: visibility, status, context; random numbers */
 #include "base/af_base.h"
 #include "base/af_rng.h"
+/* expr: expressions, their derivatives, compiled functions */
 #include "expr/af_expr.h"
 #include "expr/af_diff.h"
 #include "expr/af_func.h"
+/* learn: files, parameters, networks, optimisers, training */
 #include "learn/af_tensors.h"
 #include "learn/af_npy.h"
 #include "learn/af_table.h"
@@ -14,10 +386,12 @@
 #include "learn/af_net.h"
 #include "learn/af_adam.h"
 #include "learn/af_train.h"
+/* dyn: units, potentials, orbits, the isochrone */
 #include "dyn/af_units.h"
 #include "dyn/af_potential.h"
 #include "dyn/af_orbit.h"
 #include "dyn/af_isochrone.h"
+/* action: ActionFinder */
 #include "action/af_orbits.h"
 #include "action/af_toy.h"
 #include "action/af_finder.h"
@@ -27,11 +401,13 @@
 #if defined(ACTIONFINDER_IMPLEMENTATION) && !defined(ACTIONFINDER_IMPLEMENTATION_DONE)
 #define ACTIONFINDER_IMPLEMENTATION_DONE
 
+/* base: context, stb_ds, arenas, random numbers, parallel loops */
 #include "base/af_base.c"
 #include "base/af_stb.c"
 #include "base/af_arena.c"
 #include "base/af_rng.c"
 #include "base/af_par.c"
+/* expr: graph, derivatives, compiler, CPU backend */
 #include "expr/af_expr.c"
 #include "expr/af_diff.c"
 #include "expr/af_gemm.c"
@@ -44,6 +420,7 @@
 #include "expr/af_kernel.inc.c"
 #undef AF__BITS
 #include "expr/af_cpu.c"
+/* learn: files, parameters, networks, optimisers, training */
 #include "learn/af_number.c"
 #include "learn/af_file.c"
 #include "learn/af_tensors.c"
@@ -53,10 +430,12 @@
 #include "learn/af_net.c"
 #include "learn/af_adam.c"
 #include "learn/af_train.c"
+/* dyn */
 #include "dyn/af_units.c"
 #include "dyn/af_potential.c"
 #include "dyn/af_orbit.c"
 #include "dyn/af_isochrone.c"
+/* action: orbits, toy, generating function, evaluation, training, model files */
 #include "action/af_orbits.c"
 #include "action/af_toy.c"
 #include "action/af_generator.c"

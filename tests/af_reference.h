@@ -90,7 +90,8 @@ static inline int test_compute(af_context *c, af_precision precision, int thread
     for (k = 0; k < 2; k++) status = af_run(f, w, (const void *const *)from, to); /* again: reuse */
     for (i = 0; i < outputs; i++)
         for (k = 0; k < af_size(c, out[i]); k++)
-            results[i][k] = precision == AF_F64 ? ((double *)to[i])[k] : (double)((float *)to[i])[k];
+            results[i][k] =
+                precision == AF_F64 ? ((double *)to[i])[k] : (double)((float *)to[i])[k];
     for (i = 0; i < inputs; i++) free(from[i]);
     for (i = 0; i < outputs; i++) free(to[i]);
     af_workspace_destroy(w);
@@ -247,7 +248,9 @@ static inline void reference_node(const af_context *c, size_t id, double **v) {
     for (i = 0; i < 3; i++) a[i] = n->arg[i] ? v[n->arg[i]] : NULL;
     switch (n->op) {
     case AF_OP_INPUT: memset(y, 0, size * sizeof *y); break; /* not one of the given inputs */
-    case AF_OP_CONSTANT: for (i = 0; i < size; i++) y[i] = n->value; break;
+    case AF_OP_CONSTANT:
+        for (i = 0; i < size; i++) y[i] = n->value;
+        break;
     case AF_OP_TENSOR: memcpy(y, n->data, size * sizeof *y); break;
     case AF_OP_SUM: reference_sum(n, x, a[0], y); break;
     case AF_OP_CONCAT: reference_concat(n, x, &c->graph->node[n->arg[1]], a[0], a[1], y); break;
@@ -335,7 +338,8 @@ static inline int test_agree(af_context *c, af_precision precision, int threads,
 /* ---- random graphs ----
  *
  * Values stay below 4 (sines tame what would grow), so that errors do not; discontinuous operations
- * are applied to exact values only: inputs, whose values are multiples of 1/64, and views of them. */
+ * are applied to exact values only: inputs, whose values are multiples of 1/64, and views of them.
+ */
 
 enum { POOL_SIZE = 96, POOL_ELEMENTS = 3000 };
 
@@ -351,7 +355,9 @@ typedef struct test_pool {
 
 static inline double pool_draw(test_pool *p) { return af_random_uniform(p->seed, 7, p->at++); }
 
-static inline size_t pool_pick(test_pool *p, size_t n) { return (size_t)(pool_draw(p) * (double)n); }
+static inline size_t pool_pick(test_pool *p, size_t n) {
+    return (size_t)(pool_draw(p) * (double)n);
+}
 
 static inline void pool_add(test_pool *p, af_expr x, double bound, int exact) {
     if (p->count == POOL_SIZE) return;
@@ -382,7 +388,8 @@ static inline size_t pool_dims(test_pool *p, size_t size, size_t *dims) {
 
 /* x cut to length 1 along the axes that do not fit `with`. */
 static inline af_expr pool_fit(test_pool *p, af_expr x, af_expr with) {
-    size_t a[AF_RANK_MAX], b[AF_RANK_MAX], ra = af_shape(p->c, x, a), rb = af_shape(p->c, with, b), i;
+    size_t a[AF_RANK_MAX], b[AF_RANK_MAX], ra = af_shape(p->c, x, a), rb = af_shape(p->c, with, b),
+                                           i;
     for (i = 0; i < ra && i < rb; i++) {
         size_t length = a[ra - 1 - i], other = b[rb - 1 - i];
         if (length != other && length != 1 && other != 1)
@@ -440,9 +447,15 @@ static inline void pool_jumps(test_pool *p, size_t i, size_t j) {
     if (p->smooth) return;
     if (pool_join_size(c, x, y) > POOL_ELEMENTS) return;
     switch (pool_pick(p, 8)) {
-    case 0: if (p->exact[i]) pool_add(p, af_sign(c, x), 1, 1); break;
-    case 1: if (p->exact[i]) pool_add(p, af_floor(c, x), 5, 0); break;
-    case 2: if (p->exact[i] && p->exact[j]) pool_add(p, af_less(c, x, y), 1, 1); break;
+    case 0:
+        if (p->exact[i]) pool_add(p, af_sign(c, x), 1, 1);
+        break;
+    case 1:
+        if (p->exact[i]) pool_add(p, af_floor(c, x), 5, 0);
+        break;
+    case 2:
+        if (p->exact[i] && p->exact[j]) pool_add(p, af_less(c, x, y), 1, 1);
+        break;
     case 3: pool_add(p, af_abs(c, x), p->bound[i], p->exact[i]); break;
     case 4: pool_add(p, af_maximum(c, x, y), 4, 0); break;
     case 5: pool_add(p, af_minimum(c, x, y), 4, 0); break;
@@ -465,7 +478,8 @@ static inline void pool_binary(test_pool *p, size_t i, size_t j) {
     default:
         s = pool_fit(p, p->x[0], x); /* an input: exact */
         s = pool_fit(p, s, y);
-        if (pool_join_size(c, s, x) > POOL_ELEMENTS || pool_join_size(c, s, y) > POOL_ELEMENTS) return;
+        if (pool_join_size(c, s, x) > POOL_ELEMENTS || pool_join_size(c, s, y) > POOL_ELEMENTS)
+            return;
         if (!p->smooth) pool_add(p, af_where(c, af_sign(c, s), x, y), a > b ? a : b, 0);
         else pool_add(p, af_mul(c, af_mul(c, x, y), y), a * b * b, 0);
     }
@@ -504,13 +518,15 @@ static inline void pool_view(test_pool *p, size_t i) {
         if (rank == 0) break;
         a = pool_pick(p, rank);
         n = 1 + pool_pick(p, dims[a]);
-        pool_add(p, af_slice(c, x, (int)a, pool_pick(p, dims[a] - n + 1), n), p->bound[i], p->exact[i]);
+        pool_add(p, af_slice(c, x, (int)a, pool_pick(p, dims[a] - n + 1), n), p->bound[i],
+                 p->exact[i]);
         break;
     default:
         if (rank == 0) break;
         a = pool_pick(p, rank);
         n = dims[a] + pool_pick(p, 4);
-        pool_add(p, af_pad(c, x, (int)a, pool_pick(p, n - dims[a] + 1), n), p->bound[i], p->exact[i]);
+        pool_add(p, af_pad(c, x, (int)a, pool_pick(p, n - dims[a] + 1), n), p->bound[i],
+                 p->exact[i]);
     }
 }
 
@@ -547,11 +563,13 @@ static inline void pool_linear(test_pool *p, size_t i, size_t j) {
     case 5:
         dims[0] = 5;
         part[0] = af_constant_array(c, 1, &five, places);
-        pool_add(p, af_scatter(c, pool_resize(p, x, rank, dims), part[0], 4 + pool_pick(p, 2)), 8, 0);
+        pool_add(p, af_scatter(c, pool_resize(p, x, rank, dims), part[0], 4 + pool_pick(p, 2)), 8,
+                 0);
         break;
     case 6: pool_add(p, af_sum(c, x), p->bound[i] * size, 0); break;
-    default: pool_add(p, af__sum_mask(c, x, (unsigned)pool_pick(p, (size_t)1 << rank)),
-                      p->bound[i] * size, 0);
+    default:
+        pool_add(p, af__sum_mask(c, x, (unsigned)pool_pick(p, (size_t)1 << rank)),
+                 p->bound[i] * size, 0);
     }
 }
 

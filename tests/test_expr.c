@@ -10,11 +10,13 @@ typedef af_expr (*unary_builder)(af_context *c, af_expr x);
 typedef af_expr (*binary_builder)(af_context *c, af_expr a, af_expr b);
 
 static const unary_builder unary_builders[] = {
-    af_neg,  af_exp,   af_expm1,   af_log,      af_log1p, af_sqrt, af_reciprocal, af_sin,   af_cos,
-    af_tanh, af_sech2, af_sigmoid, af_softplus, af_atan,  af_abs,  af_sign,       af_floor, af_square,
-    af_relu, af_silu,  af_wrap,    af_stop,     af_sum,   af_mean, af_transpose};
-static const binary_builder binary_builders[] = {af_add,  af_sub,     af_mul,     af_div,   af_atan2,
-                                                 af_less, af_maximum, af_minimum, af_gather, af_matmul};
+    af_neg,  af_exp,  af_expm1, af_log,      af_log1p,   af_sqrt,     af_reciprocal,
+    af_sin,  af_cos,  af_tanh,  af_sech2,    af_sigmoid, af_softplus, af_atan,
+    af_abs,  af_sign, af_floor, af_square,   af_relu,    af_silu,     af_wrap,
+    af_stop, af_sum,  af_mean,  af_transpose};
+static const binary_builder binary_builders[] = {af_add,    af_sub,   af_mul,     af_div,
+                                                 af_atan2,  af_less,  af_maximum, af_minimum,
+                                                 af_gather, af_matmul};
 
 enum { UNARY_ELEMENTWISE = 22, BINARY_ELEMENTWISE = 8 };
 
@@ -115,11 +117,11 @@ TEST(views_of_views) {
     in[0] = x = af_input(c, "x", 3, d432);
     data[0] = numbers(24, 5, -2, 2);
     b = af_broadcast(c, x, 4, d5);
-    t = af_permute(c, b, p);              /* (2,5,3,4) */
+    t = af_permute(c, b, p); /* (2,5,3,4) */
     s = af_slice(c, af_slice(c, t, 3, 1, 2), 0, 1, 1);
-    out[n++] = s;                                       /* slice of transpose of broadcast */
+    out[n++] = s; /* slice of transpose of broadcast */
     out[n++] = af_exp(c, s);
-    out[n++] = af_reshape(c, b, 4, dr);                  /* reshape of a broadcast: no copy */
+    out[n++] = af_reshape(c, b, 4, dr);                   /* reshape of a broadcast: no copy */
     out[n++] = af_reshape(c, af_transpose(c, x), 1, d24); /* reshape that needs a copy */
     out[n++] = af_reshape(c, af_transpose(c, x), 3, dd);
     out[n++] = af_transpose(c, af_reshape(c, af_transpose(c, af_reshape(c, x, 2, d12)), 2, d6));
@@ -242,7 +244,8 @@ TEST(constants_inside_long_fused_runs) {
     in[0] = x = af_input(c, "x", 1, &n);
     data[0] = numbers(n, 10, -1, 1);
     for (k = 0; k < 400; k++) {
-        x = af_sin(c, af_offset(c, af_tanh(c, af_scale(c, x, 0.5 + 0.001 * (double)k)), 0.01 * (double)k));
+        x = af_sin(
+            c, af_offset(c, af_tanh(c, af_scale(c, x, 0.5 + 0.001 * (double)k)), 0.01 * (double)k));
         if (k % 7 == 0) x = af_add(c, x, in[0]);
     }
     test_agree(c, AF_F64, 1, 1, in, readable(data), 1, &x, 1e-12);
@@ -277,9 +280,9 @@ TEST(very_many_stores_and_live_values) {
 /* ---- sums of every mode ---- */
 
 TEST(sums_of_every_shape) {
-    static const size_t shapes[][3] = {{1, 1, 1},   {3, 5, 7},     {1, 40000, 1}, {2, 1, 33000},
-                                       {33000, 1, 3}, {70000, 2, 1}, {7, 5000, 9},  {300, 3, 100},
-                                       {1, 1, 150001}, {513, 40, 1}, {5, 700, 513}};
+    static const size_t shapes[][3] = {{1, 1, 1},      {3, 5, 7},     {1, 40000, 1}, {2, 1, 33000},
+                                       {33000, 1, 3},  {70000, 2, 1}, {7, 5000, 9},  {300, 3, 100},
+                                       {1, 1, 150001}, {513, 40, 1},  {5, 700, 513}};
     size_t s, mask;
     for (s = 0; s < AF__COUNT(shapes); s++) {
         af_context *c = test_context(NULL);
@@ -337,7 +340,8 @@ TEST(equal_expressions_are_one) {
 TEST(simplifications_keep_the_combined_shape) {
     af_context *c = test_context(NULL);
     size_t d[2] = {2, 3}, three = 3, dims[AF_RANK_MAX];
-    af_expr x = af_input(c, "x", 1, &three), zero = af_full(c, 2, d, 0.0), one = af_full(c, 2, d, 1.0);
+    af_expr x = af_input(c, "x", 1, &three), zero = af_full(c, 2, d, 0.0),
+            one = af_full(c, 2, d, 1.0);
     af_expr all[9];
     size_t i;
     all[0] = af_add(c, x, zero);
@@ -368,7 +372,8 @@ static void fuzz_once(uint64_t seed, size_t steps, af_precision precision, doubl
     outputs = 1 + pool_pick(&p, 8);
     for (i = 0; i < outputs; i++) out[i] = p.x[pool_pick(&p, p.count)];
     out[0] = p.x[p.count - 1];
-    if (!test_agree(c, precision, 1 + (int)(seed % 3), 3, in, readable(data), outputs, out, tolerance))
+    if (!test_agree(c, precision, 1 + (int)(seed % 3), 3, in, readable(data), outputs, out,
+                    tolerance))
         printf("  seed %lu\n", (unsigned long)seed);
     CHECK(af_error_status(c) == AF_OK);
     test_free(3, data);
@@ -382,8 +387,7 @@ TEST(random_graphs_agree_with_the_interpreter) {
 
 TEST(random_graphs_agree_in_single_precision) {
     uint64_t seed;
-    for (seed = 5000; seed < 5300; seed++)
-        fuzz_once(seed, 10 + (size_t)(seed % 40), AF_F32, 2e-3);
+    for (seed = 5000; seed < 5300; seed++) fuzz_once(seed, 10 + (size_t)(seed % 40), AF_F32, 2e-3);
 }
 
 /* ---- memory planning ---- */
@@ -412,7 +416,8 @@ TEST(memory_is_reused) {
     af_context_destroy(c);
 }
 
-/* A run of elementwise operations is one instruction without memory of its own; dead code is gone. */
+/* A run of elementwise operations is one instruction without memory of its own; dead code is gone.
+ */
 TEST(elementwise_runs_are_fused) {
     af_context *c = test_context(NULL);
     size_t n = 1000, square[2] = {1000, 1000}, k;
@@ -482,27 +487,35 @@ static const char *what(af_context *c, af_status expected, af_expr x) {
 
 TEST(builders_say_what_is_wrong) {
     af_context *c = test_context(NULL);
-    size_t d34[2] = {3, 4}, d5 = 5, d7[7] = {1, 1, 1, 1, 1, 1, 1}, zero[2] = {3, 0}, twice[2] = {0, 0};
-    size_t huge[2] = {(size_t)1 << 40, (size_t)1 << 40}, d3 = 3, longest[6] = {1000000, 1, 1, 1, 1, 1};
+    size_t d34[2] = {3, 4}, d5 = 5, d7[7] = {1, 1, 1, 1, 1, 1, 1}, zero[2] = {3, 0},
+           twice[2] = {0, 0};
+    size_t huge[2] = {(size_t)1 << 40, (size_t)1 << 40}, d3 = 3,
+           longest[6] = {1000000, 1, 1, 1, 1, 1};
     af_expr a = af_input(c, "alpha", 2, d34), b = af_input(c, "beta", 1, &d5), two[2];
     const char *text;
     text = what(c, AF_ERROR_SHAPE, af_add(c, a, b));
     CHECK_TEXT(text, "add");
     CHECK_TEXT(text, "(3,4) 'alpha'");
     CHECK_TEXT(text, "(5) 'beta'");
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_atan2(c, a, b)), "atan2: shapes (3,4) 'alpha' and (5) 'beta'");
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_where(c, a, a, b)), "where: shapes (3,4) 'alpha' and (5)");
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_atan2(c, a, b)),
+               "atan2: shapes (3,4) 'alpha' and (5) 'beta'");
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_where(c, a, a, b)),
+               "where: shapes (3,4) 'alpha' and (5)");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_add(c, af_full(c, 2, d34, 0.0), b)), "add");
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_matmul(c, a, a)), "matmul: inner sizes differ, (3,4) 'alpha'");
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_matmul(c, a, a)),
+               "matmul: inner sizes differ, (3,4) 'alpha'");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_matmul(c, a, b)), "fewer than two axes");
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_reshape(c, a, 1, &d5)), "reshape: (3,4) 'alpha' has 12 elements");
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_reshape(c, a, 1, &d5)),
+               "reshape: (3,4) 'alpha' has 12 elements");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_permute(c, a, twice)), "permute");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_transpose(c, b)), "transpose: (5)");
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_broadcast(c, a, 1, &d5)), "broadcast: (3,4) 'alpha' cannot");
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_broadcast(c, a, 1, &d5)),
+               "broadcast: (3,4) 'alpha' cannot");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_slice(c, a, 1, 2, 3)), "slice: 3 elements from 2");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_slice(c, a, 1, 0, 0)), "slice: 0 elements");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_slice(c, a, 1, SIZE_MAX, 2)), "slice");
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_slice(c, a, 2, 0, 1)), "slice: no axis 2 in shape (3,4) 'alpha'");
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_slice(c, a, 2, 0, 1)),
+               "slice: no axis 2 in shape (3,4) 'alpha'");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_slice(c, a, -3, 0, 1)), "no axis -3");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_pad(c, a, 0, 3, 5)), "pad: axis 0 of (3,4)");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_pad(c, a, 5, 0, 9)), "pad: no axis 5");
@@ -513,7 +526,8 @@ TEST(builders_say_what_is_wrong) {
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_scatter(c, b, b, 0)), "scatter");
     two[0] = a;
     two[1] = b;
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_concat(c, 0, 2, two)), "concat: shapes (3,4) 'alpha' and (5)");
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_concat(c, 0, 2, two)),
+               "concat: shapes (3,4) 'alpha' and (5)");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_concat(c, 4, 2, two)), "concat: no axis 4");
     CHECK_TEXT(what(c, AF_ERROR_ARGUMENT, af_concat(c, 0, 0, two)), "concat: there are no parts");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_input(c, "gamma", 7, d7)), "gamma: 7 axes, at most 6");
@@ -521,7 +535,8 @@ TEST(builders_say_what_is_wrong) {
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_input(c, "gamma", 2, huge)), "too large");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_full(c, 7, d7, 0.0)), "full");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_constant_array(c, 2, huge, NULL)), "too large");
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_random(c, 1, &d3, b, 0)), "random: the seed must be a scalar");
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_random(c, 1, &d3, b, 0)),
+               "random: the seed must be a scalar");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_random(c, 2, zero, af_constant(c, 1.0), 0)), "random");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_reshape(c, a, 2, huge)), "reshape");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_broadcast(c, af_constant(c, 1.0), 2, huge)), "broadcast");
@@ -529,8 +544,8 @@ TEST(builders_say_what_is_wrong) {
     af_context_destroy(c);
 }
 
-/* Sizes that overflow, in each builder that makes an array larger than its arguments; sentences with
- * the longest numbers. */
+/* Sizes that overflow, in each builder that makes an array larger than its arguments; sentences
+ * with the longest numbers. */
 TEST(sizes_that_overflow) {
     af_context *c = test_context(NULL);
     size_t column[2], row[2], wide[6], big = (size_t)1 << 57, k, one = 1;
@@ -543,8 +558,10 @@ TEST(sizes_that_overflow) {
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_matmul(c, x, y)), "too large");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_matmul(c, af_full(c, 2, column, 0.0), y)), "too large");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_pad(c, x, 1, 0, row[1])), "too large");
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_pad(c, af_full(c, 2, column, 0.0), 1, 0, row[1])), "too large");
-    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_scatter(c, af_input(c, "z", 2, row), af_full(c, 1, &one, 0.0), big)),
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_pad(c, af_full(c, 2, column, 0.0), 1, 0, row[1])),
+               "too large");
+    CHECK_TEXT(what(c, AF_ERROR_SHAPE,
+                    af_scatter(c, af_input(c, "z", 2, row), af_full(c, 1, &one, 0.0), big)),
                "too large");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_gather(c, y, index)), "too large");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_slice(c, af_matmul(c, x, y), 0, 0, 1)), "matmul");
@@ -686,7 +703,8 @@ static void none_everywhere(af_context *c, int used) {
     CHECK(af_where(c, x, none, none).id == 0);
     CHECK(af_scale(c, none, 2.0).id == 0 && af_scale(c, none, 0.0).id == 0);
     CHECK(af_offset(c, none, 2.0).id == 0 && af_offset(c, none, 0.0).id == 0);
-    CHECK(af_power(c, none, 0).id == 0 && af_power(c, none, 1).id == 0 && af_power(c, none, 5).id == 0);
+    CHECK(af_power(c, none, 0).id == 0 && af_power(c, none, 1).id == 0 &&
+          af_power(c, none, 5).id == 0);
     CHECK(af_random(c, 2, d, none, 0).id == 0);
     CHECK(af_reshape(c, none, 2, d).id == 0 && af_permute(c, none, axes).id == 0);
     CHECK(af_broadcast(c, none, 2, d).id == 0 && af_slice(c, none, 0, 0, 1).id == 0);

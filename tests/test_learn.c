@@ -251,10 +251,11 @@ TEST(params_gradient_of_the_vector_too) { check_flat_gradient(0.3); }
 TEST(params_gradient_of_a_single_view) {
     size_t n = 3;
     double g[3];
+    af_expr y;
     begin();
     CHECK(af_params_add(store, "x", 1, &n, AF_INIT_CONSTANT, 3.0, NULL) == AF_OK);
-    evaluate_one(af_params_grad(store, af_sum(context, af_square(context, af_params_expr(store, 0)))),
-                 af__none, NULL, g);
+    y = af_sum(context, af_square(context, af_params_expr(store, 0)));
+    evaluate_one(af_params_grad(store, y), af__none, NULL, g);
     CHECK(g[0] == 6.0 && g[1] == 6.0 && g[2] == 6.0);
     CHECK(af_params_grad(store, af_params_expr(store, 0)).id == 0); /* not a scalar */
     CHECK_TEXT(af_error(context), "scalar");
@@ -540,7 +541,8 @@ static void check_zero_start(af_architecture architecture, int random_last) {
     fill_normal(at, 33, 5);
     x = af_input(context, "x", 2, dims);
     out[0] = af_net_apply(net, x, af__none);
-    out[1] = af_params_grad(store, af_mean(context, af_square(context, af_offset(context, out[0], -1.0))));
+    out[1] = af_square(context, af_offset(context, out[0], -1.0));
+    out[1] = af_params_grad(store, af_mean(context, out[1]));
     to[0] = y;
     to[1] = gradient;
     evaluate(1, 2, out, x, at, to);
@@ -560,8 +562,8 @@ TEST(networks_start_at_zero) {
     check_zero_start(AF_RESDENSE, 1);
 }
 
-/* Signals keep their size through the 15 blocks of the paper's depth: without care the residual sums
- * double their variance in each. */
+/* Signals keep their size through the 15 blocks of the paper's depth: without care the residual
+ * sums double their variance in each. */
 TEST(resdense_keeps_the_size_of_signals) {
     int activation, norm;
     for (activation = AF_SILU; activation <= AF_RELU; activation++) {
@@ -597,8 +599,8 @@ static size_t find_index(const char *name) {
     return 0;
 }
 
-/* w = g v/|v|: the output does not change with |v|, so the gradient by v is orthogonal to v, column by
- * column. */
+/* w = g v/|v|: the output does not change with |v|, so the gradient by v is orthogonal to v, column
+ * by column. */
 TEST(weight_norm) {
     af_net_desc d = resdense(3, 2, 1);
     af_net *net;
@@ -637,6 +639,28 @@ TEST(weight_norm) {
     evaluate_one(out[0], x, at, scaled);
     CHECK(fabs(scaled[0] - y[0]) > 1e-3);
     free(gradient);
+    af_net_destroy(net);
+    end();
+}
+
+/* The gains start at the norm that the columns have on average, so that weight norm hardly changes
+ * a new network. */
+TEST(weight_norm_at_the_start) {
+    af_net_desc d = resdense(3, 2, 1);
+    af_net *net;
+    size_t i, j, view;
+    double mean = 0.0;
+    begin();
+    d.max_width = 64;
+    net = make_net(&d);
+    view = find_index("net.2.weight");
+    for (j = 0; j < 64; j++) {
+        double square = 0.0;
+        for (i = 0; i < 64; i++) square += pow(af_params_view(store, view)[64 * i + j], 2);
+        mean += sqrt(square) / af_params_view(store, view + 1)[j] / 64.0;
+    }
+    /* the norm of 64 normals is sqrt(64) (1 - 1/256) on average, and sqrt(1/2) about it */
+    CHECK_CLOSE(mean, 1.0 - 1.0 / 256.0, 5 * sqrt(0.5) / 8.0 / 8.0);
     af_net_destroy(net);
     end();
 }
@@ -689,13 +713,13 @@ TEST(dropout_masks) {
     end();
 }
 
-/* Whole networks: evaluation has no dropout, narrow ones never, and a mask belongs to (seed, element),
- * so threads do not change a bit. */
+/* Whole networks: evaluation has no dropout, narrow ones never, and a mask belongs to (seed,
+ * element), so threads do not change a bit. */
 TEST(dropout_in_networks) {
     static const int threads[4] = {1, 2, 3, 8};
     af_net_desc d = resdense(3, 2, 2);
     af_net *net, *narrow;
-    af_expr x, out[3], grads[2];
+    af_expr x, out[3], grad;
     size_t i, k, dims[2] = {300, 3}, n;
     double *at = (double *)malloc(900 * sizeof *at), *y[3], *first[3], *gradient[2];
     begin();
@@ -721,18 +745,16 @@ TEST(dropout_in_networks) {
         y[i] = (double *)malloc(600 * sizeof **y);
         first[i] = (double *)malloc(600 * sizeof **first);
     }
-    for (i = 0; i < 2; i++) {
-        gradient[i] = (double *)malloc(n * sizeof **gradient);
-        grads[i] = af_params_grad(store, af_mean(context, af_square(context, out[i])));
-    }
+    for (i = 0; i < 2; i++) gradient[i] = (double *)malloc(n * sizeof **gradient);
+    grad = af_params_grad(store, af_mean(context, af_square(context, out[1])));
     evaluate(1, 3, out, x, at, first);
     CHECK(memcmp(first[0], first[1], 600 * sizeof **y) != 0);
     CHECK(memcmp(first[1], first[2], 600 * sizeof **y) != 0);
-    evaluate(1, 1, grads + 1, x, at, gradient);
+    evaluate(1, 1, &grad, x, at, gradient);
     for (k = 1; k < 4; k++) {
         evaluate(threads[k], 3, out, x, at, y);
         for (i = 0; i < 3; i++) CHECK(memcmp(y[i], first[i], 600 * sizeof **y) == 0);
-        evaluate(threads[k], 1, grads + 1, x, at, gradient + 1);
+        evaluate(threads[k], 1, &grad, x, at, gradient + 1);
         CHECK(memcmp(gradient[0], gradient[1], n * sizeof **gradient) == 0);
     }
     for (i = 0; i < 3; i++) {
@@ -1154,6 +1176,7 @@ int main(void) {
     RUN(networks_start_at_zero);
     RUN(resdense_keeps_the_size_of_signals);
     RUN(weight_norm);
+    RUN(weight_norm_at_the_start);
     RUN(dropout_masks);
     RUN(dropout_in_networks);
     RUN(networks_refuse);

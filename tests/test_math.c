@@ -23,7 +23,8 @@ typedef struct function {
     double low, high;        /* where it has finite values */
 } function;
 
-/* The bounds are the measured errors of all targets with some room; a Taylor term lost costs more. */
+/* The bounds are the measured errors of all targets with some room; a Taylor term lost costs more.
+ */
 static const function functions[] = {
     {"exp", af_exp, expl, 1.0, 1.0, -800, 710},
     {"expm1", af_expm1, expm1l, 2.0, 2.0, -800, 710},
@@ -54,7 +55,8 @@ static double *apply(builder build, af_precision precision, size_t n, const doub
 
 /* The distance to the next number of the precision beyond |x|, denormals included. */
 static long double unit_of(af_precision precision, long double x) {
-    int exponent, digits = precision == AF_F64 ? 53 : 24, least = precision == AF_F64 ? -1074 : -149;
+    int exponent, digits = precision == AF_F64 ? 53 : 24,
+                  least = precision == AF_F64 ? -1074 : -149;
     frexpl(x, &exponent);
     if (x == 0 || exponent - digits < least) return ldexpl(1, least);
     return ldexpl(1, exponent - digits);
@@ -70,7 +72,8 @@ static double error_in_units(af_precision precision, double y, long double exact
     return (double)(fabsl(y - exact) / unit_of(precision, exact));
 }
 
-/* Arguments of all magnitudes, near 0, near 1, near multiples of pi/2 and pi/4, and uniform ones. */
+/* Arguments of all magnitudes, near 0, near 1, near multiples of pi/2 and pi/4, and uniform ones.
+ */
 static double argument(const function *f, af_precision precision, uint64_t i) {
     double u = af_random_uniform(3, i % 8, i), v = af_random_uniform(4, i % 8, i), x;
     double sign = i % 16 < 8 ? 1 : -1, range = precision == AF_F64 ? 300 : 36;
@@ -110,9 +113,10 @@ TEST(accuracy) {
     size_t i;
     for (i = 0; i < AF__COUNT(functions); i++) {
         const function *f = &functions[i];
-        double x64 = 0, x32 = 0, e64 = worst_error(f, AF_F64, &x64), e32 = worst_error(f, AF_F32, &x32);
-        printf("  %-10s %6.2f ulp in f64 (at %.17g), %6.2f ulp in f32 (at %.9g)\n", f->name, e64, x64,
-               e32, x32);
+        double x64 = 0, x32 = 0, e64 = worst_error(f, AF_F64, &x64),
+               e32 = worst_error(f, AF_F32, &x32);
+        printf("  %-10s %6.2f ulp in f64 (at %.17g), %6.2f ulp in f32 (at %.9g)\n", f->name, e64,
+               x64, e32, x32);
         CHECK(e64 <= f->bound64);
         CHECK(e32 <= f->bound32);
     }
@@ -197,7 +201,8 @@ TEST(special_values) {
             for (k = 0; k < 5; k++) {
                 double w = p ? (double)(float)want[k] : want[k];
                 if (same(y[k], w)) continue;
-                printf("  %s(%g) in f%d is %.17g, expected %.17g\n", s->name, x[k], p ? 32 : 64, y[k], w);
+                printf("  %s(%g) in f%d is %.17g, expected %.17g\n", s->name, x[k], p ? 32 : 64,
+                       y[k], w);
                 test_broken++;
             }
             free(y);
@@ -205,7 +210,8 @@ TEST(special_values) {
 }
 
 TEST(limits_and_denormals) {
-    static const double x[] = {5e-324, -5e-324, 2.2e-308, 1e-310, 709.78, 709.79, -745.1, -745.2, -708.5};
+    static const double x[] = {5e-324, -5e-324, 2.2e-308, 1e-310, 709.78,
+                               709.79, -745.1,  -745.2,   -708.5};
     size_t i;
     double *y;
     y = apply(af_exp, AF_F64, 9, x);
@@ -235,7 +241,7 @@ TEST(limits_and_denormals) {
 }
 
 TEST(huge_arguments_of_sine_and_cosine) {
-    static const double x[] = {1e5,  99999.5, 1e6,   1e10, 1e15, 4503599627370497.5, 1e18,
+    static const double x[] = {1e5,  99999.5, 1e6,   1e10, 1e15,  4503599627370497.5, 1e18,
                                1e22, 1e100,   1e300, -1e7, -1e22, 12345678.9};
     size_t i, n = AF__COUNT(x);
     double *s = apply(af_sin, AF_F64, n, x), *k = apply(af_cos, AF_F64, n, x);
@@ -249,9 +255,20 @@ TEST(huge_arguments_of_sine_and_cosine) {
 }
 
 TEST(floors_of_large_numbers) {
-    static const double x[] = {4503599627370496.5, 2251799813685248.5, 2251799813685249.5,
-                               -2251799813685248.5, -4503599627370495.5, 4503599627370495.5, 0.5,
-                               1.5, -0.5, -1e-300, 1e-300, 9007199254740993.0, 8388607.5, -8388607.5};
+    static const double x[] = {4503599627370496.5,
+                               2251799813685248.5,
+                               2251799813685249.5,
+                               -2251799813685248.5,
+                               -4503599627370495.5,
+                               4503599627370495.5,
+                               0.5,
+                               1.5,
+                               -0.5,
+                               -1e-300,
+                               1e-300,
+                               9007199254740993.0,
+                               8388607.5,
+                               -8388607.5};
     size_t i, n = AF__COUNT(x);
     double *y = apply(af_floor, AF_F64, n, x), *z = apply(af_floor, AF_F32, n, x);
     for (i = 0; i < n; i++) {
@@ -263,8 +280,10 @@ TEST(floors_of_large_numbers) {
 }
 
 TEST(arctangent_of_two_arguments) {
-    static const double v[] = {0.0, -0.0, 1, -1, 3, -3, 1e-300, -1e-300, 1e300, -1e300, INFINITY,
-                               -INFINITY, NAN, 5e-324, -5e-324, 0.41421356237309503, 1e-20};
+    static const double v[] = {
+        0.0,   -0.0,   1,        -1,        3,   -3,     1e-300,  -1e-300,
+        1e300, -1e300, INFINITY, -INFINITY, NAN, 5e-324, -5e-324, 0.41421356237309503,
+        1e-20};
     enum { N = 17 };
     size_t i, n = N * N;
     double *y = test_array(n), *x = test_array(n), *got[1];
@@ -329,7 +348,8 @@ TEST(accuracy_of_arctangents_in_all_quadrants) {
 }
 
 TEST(comparisons_with_nan_and_zero) {
-    static const double a[] = {NAN, 1, 0.0, -0.0, -INFINITY, 2, 1}, b[] = {1, NAN, -0.0, 0.0, 0, 2, 2};
+    static const double a[] = {NAN, 1, 0.0, -0.0, -INFINITY, 2, 1},
+                        b[] = {1, NAN, -0.0, 0.0, 0, 2, 2};
     static const double want[] = {0, 0, 0, 0, 1, 0, 1};
     size_t n = 7, i;
     const double *data[2];
@@ -412,7 +432,8 @@ static void product(size_t batch, size_t m, size_t k, size_t n, int transposed, 
     if (transposed & 1) a = af_transpose(c, a);
     if (transposed & 2) b = af_transpose(c, b);
     out = af_matmul(c, a, b);
-    if (test_compute(c, precision, 1 + (int)(m % 3), 2, in, (const double *const *)data, 1, &out, got))
+    if (test_compute(c, precision, 1 + (int)(m % 3), 2, in, (const double *const *)data, 1, &out,
+                     got))
         for (s = 0; s < batch; s++)
             for (i = 0; i < m; i++)
                 for (j = 0; j < n; j++) {
@@ -427,9 +448,9 @@ static void product(size_t batch, size_t m, size_t k, size_t n, int transposed, 
                     if (!(e <= worst)) worst = e;
                 }
     if (!(worst <= (precision == AF_F64 ? 2e-15 : 1e-6))) {
-        printf("  (%lu,%lu,%lu) x (%lu), transposed %d, shared %d, f%d: error %g\n", (unsigned long)m,
-               (unsigned long)k, (unsigned long)n, (unsigned long)batch, transposed, shared,
-               precision == AF_F64 ? 64 : 32, worst);
+        printf("  (%lu,%lu,%lu) x (%lu), transposed %d, shared %d, f%d: error %g\n",
+               (unsigned long)m, (unsigned long)k, (unsigned long)n, (unsigned long)batch,
+               transposed, shared, precision == AF_F64 ? 64 : 32, worst);
         test_broken++;
     }
     free(got[0]);
@@ -438,7 +459,8 @@ static void product(size_t batch, size_t m, size_t k, size_t n, int transposed, 
 }
 
 TEST(products_of_awkward_sizes) {
-    static const size_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 23, 24, 25, 31, 33, 47, 48, 49, 63, 64, 65, 100, 129, 255, 257, 300};
+    static const size_t sizes[] = {1,  2,  3,  4,  5,  7,  8,  9,   16,  23,  24,  25, 31,
+                                   33, 47, 48, 49, 63, 64, 65, 100, 129, 255, 257, 300};
     size_t t, count = AF__COUNT(sizes);
     for (t = 0; t < 260; t++) {
         size_t m = sizes[(size_t)(af_random_uniform(9, 0, t) * (double)count)];
@@ -455,7 +477,8 @@ TEST(tall_deep_and_wide_products) {
     int transposed;
     product(1, 5000, 64, 64, 0, 0, AF_F64);
     product(1, 5000, 64, 3, 0, 0, AF_F32);
-    for (transposed = 0; transposed < 4; transposed++) product(1, 64, 8192, 64, transposed, 0, AF_F64);
+    for (transposed = 0; transposed < 4; transposed++)
+        product(1, 64, 8192, 64, transposed, 0, AF_F64);
     product(1, 65, 8191, 30, 1, 0, AF_F32);
     product(1, 5, 5000, 7, 0, 0, AF_F64);
     product(1, 3, 7000, 1500, 2, 0, AF_F64); /* few rows: not packed, several blocks of columns */
@@ -490,9 +513,9 @@ TEST(products_of_views) {
     p = af_permute(c, x, order); /* (4,3,30,20) */
     out[n++] = af_matmul(c, p, af_transpose(c, p));
     out[n++] = af_matmul(c, af_transpose(c, p), p);
-    out[n++] = af_matmul(c, af_slice(c, p, 2, 3, 20), af_slice(c, af_slice(c, p, 2, 0, 20), 3, 1, 7));
-    out[n++] = af_matmul(c, p, af_broadcast(c, af_slice(c, af_transpose(c, p), 1, 0, 1),
-                                          4, db));
+    out[n++] =
+        af_matmul(c, af_slice(c, p, 2, 3, 20), af_slice(c, af_slice(c, p, 2, 0, 20), 3, 1, 7));
+    out[n++] = af_matmul(c, p, af_broadcast(c, af_slice(c, af_transpose(c, p), 1, 0, 1), 4, db));
     out[n++] = af_transpose(c, af_matmul(c, p, af_full(c, 2, d + 1, 0.5)));
     test_agree(c, AF_F64, 1, 1, in, (const double *const *)data, n, out, 1e-13);
     test_free(1, data);

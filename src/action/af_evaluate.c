@@ -1,25 +1,50 @@
-/* ---- ActionFinder: evaluation ------------------------------------------------------------------------- */
+/* ---- ActionFinder: evaluation -------------------------------------------------------------------------
+ *
+ * Streams are solved for J' in the lanes of a block: a lane whose stream has settled hands it on and
+ * takes the next one, so that a few hard streams do not keep the others waiting. Settled streams
+ * collect in a second block, which is mapped to actions and angles when it is full. */
 
 enum {
-    AF__NEWTON_STEPS = 25, /* most orbits need 3 to 6 */
-    AF__PLAIN_STEPS = 40   /* damped plain iterations before a second try of Newton's */
+    AF__NEWTON_STEPS = 15, /* most orbits need 3 to 6 */
+    AF__PLAIN_STEPS = 30,  /* damped plain iterations before a second try of Newton's */
+    AF__SOLVE_STEPS = 2 * AF__NEWTON_STEPS + AF__PLAIN_STEPS
 };
 #define AF__SOLVE_TOLERANCE 1e-10 /* residual of J' over action_scale at which it has settled */
+
+/* A block of streams in the order that the programs want: (3,N,B), (1,N,B), (3,1,B). */
+typedef struct af__block_of {
+    double *theta, *j, *weight, *jp;
+    unsigned *flags;  /* (N,B) */
+    size_t *stream;   /* (B): which stream is in the lane; SIZE_MAX: none */
+    double *residual; /* (B) */
+} af__block_of;
 
 struct af_evaluator {
     const af_finder *finder;
     af_isochrone toy;
     af__arena arena;
     size_t stars, block;
-    af_func *step, *map; /* J' -> next J';  J' -> J'', theta'' */
+    af_func *step, *map; /* J' -> next J', residual;  J' -> J'', theta'' */
     af_workspace *step_work, *map_work;
-    double *theta, *j;     /* (3,N,B) */
-    double *weight;        /* (1,N,B) */
-    double *start, *old, *next, *lack; /* (3,1,B): toy means, J', its next value and its residual */
-    double *best, *least;  /* J' (3,1,B) with the least residual (B) so far */
-    double *action, *angle;/* (3,N,B) */
-    unsigned *flags;       /* (N,B) */
+    af__block_of solving, solved;
+    size_t solved_count;
+    double *start, *best;   /* (3,1,B): first J' and the one with the least residual */
+    size_t *steps;          /* (B) */
+    double *next, *lack;    /* (3,1,B): what the step program gives */
+    double *action, *angle; /* (3,N,B): what the map program gives */
 };
+
+/* One evaluation: the caller's arrays. guess (streams,3), or NULL, holds first values of J' in units of
+ * action_scale (NaN: the toy's) and gets the last ones. */
+typedef struct af__request {
+    size_t streams;
+    const double *xv;
+    const size_t *count;
+    double *guess, *j, *theta;
+    unsigned *flags;
+    size_t most_steps;
+    size_t next, failed;
+} af__request;
 
 AF_API void af_evaluator_destroy(af_evaluator *e) {
     af_allocator allocator;
@@ -32,6 +57,8 @@ AF_API void af_evaluator_destroy(af_evaluator *e) {
     af__arena_free(&e->arena);
     allocator.release(e, sizeof *e, allocator.user);
 }
+
+/* ---- programs ---- */
 
 /* The inputs that training and evaluation share. */
 typedef struct af__inputs {
@@ -64,9 +91,11 @@ static af_status af__evaluator_compile(af_evaluator *e, int threads) {
     af__inputs in = af__finder_inputs(c, e->stars, e->block);
     af_expr inputs[5], outputs[2];
     af_func_desc d = AF__ZERO;
+    af__lack l;
     af__map m;
-    outputs[0] = af__newton(g, in.theta, af__stream_mean(c, in.weight, in.j), in.weight, in.old,
-                            af__none, &outputs[1]);
+    l = af__lack_of(g, in.theta, af__stream_mean(c, in.weight, in.j), in.weight, in.old, af__none);
+    outputs[0] = af__newton(g, &l, in.old);
+    outputs[1] = l.lack;
     m = af__map_of(g, in.theta, in.j, in.old, af__none);
     inputs[0] = af_params_input(g->params);
     inputs[1] = in.theta;
@@ -89,22 +118,50 @@ static af_status af__evaluator_compile(af_evaluator *e, int threads) {
     return AF_OK;
 }
 
+static void af__run_block(const af_evaluator *e, const af_func *f, af_workspace *w,
+                          const af__block_of *block, double *first, double *second) {
+    const void *in[5];
+    void *out[2];
+    in[0] = af_params_data(e->finder->g.params);
+    in[1] = block->theta;
+    in[2] = block->j;
+    in[3] = block->weight;
+    in[4] = block->jp;
+    out[0] = first;
+    out[1] = second;
+    af_run(f, w, in, out);
+}
+
+/* ---- memory ---- */
+
+static int af__block_memory(af_evaluator *e, af__block_of *block) {
+    size_t n = e->stars * e->block, i;
+    block->theta = AF__ARRAY(&e->arena, double, 3 * n);
+    block->j = AF__ARRAY(&e->arena, double, 3 * n);
+    block->weight = AF__ARRAY(&e->arena, double, n);
+    block->jp = AF__ARRAY(&e->arena, double, 3 * e->block);
+    block->flags = AF__ARRAY(&e->arena, unsigned, n);
+    block->stream = AF__ARRAY(&e->arena, size_t, e->block);
+    block->residual = AF__ARRAY(&e->arena, double, e->block);
+    if (!block->theta || !block->j || !block->weight || !block->jp || !block->flags || !block->stream ||
+        !block->residual)
+        return 0;
+    for (i = 0; i < 3 * n; i++) block->j[i] = 1.0; /* idle lanes compute some valid orbit */
+    for (i = 0; i < 3 * e->block; i++) block->jp[i] = 1.0;
+    return 1;
+}
+
 static af_status af__evaluator_memory(af_evaluator *e) {
     size_t n = e->stars * e->block;
-    e->theta = AF__ARRAY(&e->arena, double, 3 * n);
-    e->j = AF__ARRAY(&e->arena, double, 3 * n);
-    e->weight = AF__ARRAY(&e->arena, double, n);
-    e->old = AF__ARRAY(&e->arena, double, 3 * e->block);
+    e->start = AF__ARRAY(&e->arena, double, 3 * e->block);
+    e->best = AF__ARRAY(&e->arena, double, 3 * e->block);
+    e->steps = AF__ARRAY(&e->arena, size_t, e->block);
     e->next = AF__ARRAY(&e->arena, double, 3 * e->block);
+    e->lack = AF__ARRAY(&e->arena, double, 3 * e->block);
     e->action = AF__ARRAY(&e->arena, double, 3 * n);
     e->angle = AF__ARRAY(&e->arena, double, 3 * n);
-    e->flags = AF__ARRAY(&e->arena, unsigned, n);
-    e->start = AF__ARRAY(&e->arena, double, 3 * e->block);
-    e->lack = AF__ARRAY(&e->arena, double, 3 * e->block);
-    e->best = AF__ARRAY(&e->arena, double, 3 * e->block);
-    e->least = AF__ARRAY(&e->arena, double, e->block);
-    if (e->theta && e->j && e->weight && e->old && e->next && e->action && e->angle && e->flags &&
-        e->start && e->lack && e->best && e->least)
+    if (e->start && e->best && e->steps && e->next && e->lack && e->action && e->angle &&
+        af__block_memory(e, &e->solving) && af__block_memory(e, &e->solved))
         return AF_OK;
     return af__fail_memory(e->finder->context, "an evaluator");
 }
@@ -135,8 +192,10 @@ AF_API af_status af_evaluator_create(const af_finder *f, size_t stars, size_t bl
     return AF_OK;
 }
 
-/* Puts one stream's toy coordinates into column b of the arrays (3,N,B); stars that fail or are
- * missing take those of a good one and weight 0. Returns the good stars. */
+/* ---- one stream in and out of a lane ---- */
+
+/* Puts one stream's toy coordinates into lane b of the arrays (3,N,B); stars that fail or are missing
+ * take those of a good one and weight 0. Returns the good stars. */
 static size_t af__fill_stream(const af_isochrone *toy, double action_scale, const double *xv,
                               size_t stars, size_t count, size_t b, size_t block, double *theta,
                               double *j, double *weight, unsigned *flags) {
@@ -146,7 +205,7 @@ static size_t af__fill_stream(const af_isochrone *toy, double action_scale, cons
         size_t at = i * block + b;
         unsigned flag = AF_ORBIT_INVALID;
         if (i < count) flag = af_isochrone_actions(toy, xv + 6 * i, action, angle, NULL);
-        flags[at] = flag;
+        if (flags) flags[at] = flag;
         weight[at] = flag & AF_ORBIT_FAILED ? 0.0 : 1.0;
         if (flag & AF_ORBIT_FAILED) continue;
         for (k = 0; k < 3; k++) {
@@ -171,126 +230,222 @@ static size_t af__fill_stream(const af_isochrone *toy, double action_scale, cons
     return good;
 }
 
-static void af__mean_actions(const double *j, const double *weight, size_t stars, size_t block,
-                             double *mean) {
-    size_t i, k, b;
-    for (k = 0; k < 3; k++)
-        for (b = 0; b < block; b++) {
-            double sum = 0.0;
-            for (i = 0; i < stars; i++)
-                sum += weight[i * block + b] * j[(k * stars + i) * block + b];
-            mean[k * block + b] = sum;
-        }
+/* The stars' mean of the toy's actions in lane b. */
+static void af__lane_mean(const double *j, const double *weight, size_t stars, size_t block, size_t b,
+                          double mean[3]) {
+    size_t i, k;
+    for (k = 0; k < 3; k++) {
+        mean[k] = 0.0;
+        for (i = 0; i < stars; i++)
+            mean[k] += weight[i * block + b] * j[(k * stars + i) * block + b];
+    }
 }
 
+static void af__lane_begin(af_evaluator *e, const af__request *r, size_t b, size_t s) {
+    af__block_of *block = &e->solving;
+    double mean[3];
+    const double *guess = r->guess ? r->guess + 3 * s : NULL;
+    size_t k;
+    af__fill_stream(&e->toy, e->finder->g.action_scale, r->xv + s * e->stars * 6, e->stars,
+                    r->count ? r->count[s] : e->stars, b, e->block, block->theta, block->j,
+                    block->weight, block->flags);
+    af__lane_mean(block->j, block->weight, e->stars, e->block, b, mean);
+    block->stream[b] = s;
+    block->residual[b] = INFINITY;
+    e->steps[b] = 0;
+    for (k = 0; k < 3; k++) {
+        e->start[k * e->block + b] = mean[k];
+        if (guess && af__is_finite(guess[k])) mean[k] = guess[k];
+        block->jp[k * e->block + b] = e->best[k * e->block + b] = mean[k];
+    }
+}
+
+/* Moves lane b, with its best J', to the solved block. */
+static void af__lane_hand_on(af_evaluator *e, size_t b) {
+    const af__block_of *from = &e->solving;
+    af__block_of *to = &e->solved;
+    size_t i, a = e->solved_count++, n = e->block;
+    for (i = 0; i < 3 * e->stars; i++) {
+        to->theta[i * n + a] = from->theta[i * n + b];
+        to->j[i * n + a] = from->j[i * n + b];
+    }
+    for (i = 0; i < e->stars; i++) {
+        to->weight[i * n + a] = from->weight[i * n + b];
+        to->flags[i * n + a] = from->flags[i * n + b];
+    }
+    for (i = 0; i < 3; i++) to->jp[i * n + a] = e->best[i * n + b];
+    to->stream[a] = from->stream[b];
+    to->residual[a] = from->residual[b];
+}
+
+/* Copies lane b of the mapped block into the caller's arrays. */
+static void af__lane_take(const af_evaluator *e, af__request *r, size_t b) {
+    const af__block_of *block = &e->solved;
+    size_t i, k, s = block->stream[b], n = e->stars * e->block;
+    size_t count = r->count ? r->count[s] : e->stars;
+    unsigned unsettled = block->residual[b] < AF__SOLVE_TOLERANCE ? 0u : (unsigned)AF_STAR_UNCONVERGED;
+    for (k = 0; k < 3 && r->guess; k++) r->guess[3 * s + k] = block->jp[k * e->block + b];
+    for (i = 0; i < e->stars; i++) {
+        size_t at = i * e->block + b, to = s * e->stars + i;
+        unsigned flag = block->flags[at];
+        int bad = i >= count || (flag & AF_ORBIT_FAILED);
+        if (i < count && bad) r->failed++;
+        if (r->flags) r->flags[to] = bad ? flag : flag | unsettled;
+        for (k = 0; k < 3; k++) {
+            if (r->j) r->j[3 * to + k] = bad ? NAN : e->action[k * n + at] * e->finder->g.action_scale;
+            if (r->theta) r->theta[3 * to + k] = bad ? NAN : af__wrap(e->angle[k * n + at]);
+        }
+    }
+}
+
+static void af__map_solved(af_evaluator *e, af__request *r) {
+    size_t b;
+    if (e->solved_count == 0) return;
+    af__run_block(e, e->map, e->map_work, &e->solved, e->action, e->angle);
+    for (b = 0; b < e->solved_count; b++) af__lane_take(e, r, b);
+    e->solved_count = 0;
+}
+
+/* ---- solving ---- */
+
+/* J_z and J_r are not negative. */
 static void af__keep_positive(double *j, size_t block, size_t b) {
     if (j[block + b] < 0.0) j[block + b] = 0.0;
     if (j[2 * block + b] < 0.0) j[2 * block + b] = 0.0;
 }
 
-/* One step for the streams that have not settled: Newton's, or half of the plain one. Returns how many
- * are left. */
-static size_t af__solve_step(af_evaluator *e, int newton) {
-    const void *in[5];
-    void *out[2];
-    size_t b, k, left = 0, n = e->block;
-    in[0] = af_params_data(e->finder->g.params);
-    in[1] = e->theta;
-    in[2] = e->j;
-    in[3] = e->weight;
-    in[4] = e->old;
-    out[0] = e->next;
-    out[1] = e->lack;
-    af_run(e->step, e->step_work, in, out);
-    for (b = 0; b < n; b++) {
-        double residual = 0.0;
-        if (e->least[b] < AF__SOLVE_TOLERANCE) continue;
-        for (k = 0; k < 3; k++) residual += fabs(e->lack[k * n + b]);
-        if (residual < e->least[b]) {
-            e->least[b] = residual;
-            for (k = 0; k < 3; k++) e->best[k * n + b] = e->old[k * n + b];
-        }
-        if (residual < AF__SOLVE_TOLERANCE) continue;
-        left++;
-        for (k = 0; k < 3; k++) {
-            double *j = e->old + k * n + b;
-            double next = newton ? e->next[k * n + b] : *j + 0.5 * e->lack[k * n + b];
-            *j = af__is_finite(next) ? next : e->start[k * n + b];
-        }
-        af__keep_positive(e->old, n, b);
+/* The next J' of lane b: Newton's; when that has not settled, half steps of the plain iteration from
+ * the toy's actions; then Newton's again. */
+static void af__lane_move(af_evaluator *e, size_t b) {
+    size_t k, n = e->block, step = e->steps[b];
+    int plain = step >= AF__NEWTON_STEPS && step < AF__NEWTON_STEPS + AF__PLAIN_STEPS;
+    for (k = 0; k < 3; k++) {
+        double *j = e->solving.jp + k * n + b;
+        double next = plain ? *j + 0.5 * e->lack[k * n + b] : e->next[k * n + b];
+        if (step == AF__NEWTON_STEPS || !af__is_finite(next)) next = e->start[k * n + b];
+        *j = next;
     }
-    return left;
+    af__keep_positive(e->solving.jp, n, b);
 }
 
-/* Solves for J' from the toy's actions in e->start: Newton; where that fails, plain iterations first;
- * the best J' met is kept. Then computes J'' and theta''. */
-static void af__evaluate_block(af_evaluator *e) {
-    const void *in[5];
-    void *out[2];
-    size_t step, b, bytes = 3 * e->block * sizeof *e->old, left = 1;
-    for (b = 0; b < e->block; b++) e->least[b] = INFINITY;
-    memcpy(e->old, e->start, bytes);
-    memcpy(e->best, e->start, bytes);
-    for (step = 0; step < AF__NEWTON_STEPS && left; step++) left = af__solve_step(e, 1);
-    if (left) memcpy(e->old, e->start, bytes);
-    for (step = 0; step < AF__PLAIN_STEPS && left; step++) left = af__solve_step(e, 0);
-    for (step = 0; step < AF__NEWTON_STEPS && left; step++) left = af__solve_step(e, 1);
-    in[0] = af_params_data(e->finder->g.params);
-    in[1] = e->theta;
-    in[2] = e->j;
-    in[3] = e->weight;
-    in[4] = e->best;
-    out[0] = e->action;
-    out[1] = e->angle;
-    af_run(e->map, e->map_work, in, out);
+/* After a step: true when lane b is done, settled or given up. */
+static int af__lane_done(af_evaluator *e, const af__request *r, size_t b) {
+    double residual = 0.0;
+    size_t k, n = e->block;
+    for (k = 0; k < 3; k++) residual += fabs(e->lack[k * n + b]);
+    if (residual < e->solving.residual[b]) {
+        e->solving.residual[b] = residual;
+        for (k = 0; k < 3; k++) e->best[k * n + b] = e->solving.jp[k * n + b];
+    }
+    if (residual < AF__SOLVE_TOLERANCE || ++e->steps[b] >= r->most_steps) return 1;
+    af__lane_move(e, b);
+    return 0;
 }
 
-/* Copies stream b of the block into the caller's arrays; returns the stars that failed. */
-static size_t af__take_stream(const af_evaluator *e, size_t b, size_t count, double *j, double *theta,
-                              unsigned *flags) {
-    size_t i, k, failed = 0, n = e->stars * e->block;
-    for (i = 0; i < e->stars; i++) {
-        size_t at = i * e->block + b;
-        unsigned flag = e->flags[at] | (e->least[b] < AF__SOLVE_TOLERANCE ? 0u : (unsigned)AF_STAR_UNCONVERGED);
-        int bad = i >= count || (flag & AF_ORBIT_FAILED);
-        if (i < count && bad) failed++;
-        if (flags) flags[i] = flag;
-        for (k = 0; k < 3; k++) {
-            if (j) j[3 * i + k] = bad ? NAN : e->action[k * n + at] * e->finder->g.action_scale;
-            if (theta) theta[3 * i + k] = bad ? NAN : af__wrap(e->angle[k * n + at]);
+static void af__evaluate_request(af_evaluator *e, af__request *r) {
+    size_t b, busy;
+    for (b = 0; b < e->block; b++) e->solving.stream[b] = SIZE_MAX;
+    e->solved_count = 0;
+    for (;;) {
+        for (b = 0, busy = 0; b < e->block; b++) {
+            if (e->solving.stream[b] == SIZE_MAX && r->next < r->streams)
+                af__lane_begin(e, r, b, r->next++);
+            busy += e->solving.stream[b] != SIZE_MAX;
+        }
+        if (busy == 0) break;
+        af__run_block(e, e->step, e->step_work, &e->solving, e->next, e->lack);
+        for (b = 0; b < e->block; b++) {
+            if (e->solving.stream[b] == SIZE_MAX || !af__lane_done(e, r, b)) continue;
+            af__lane_hand_on(e, b);
+            e->solving.stream[b] = SIZE_MAX;
+            if (e->solved_count == e->block) af__map_solved(e, r);
         }
     }
-    return failed;
+    af__map_solved(e, r);
 }
 
 AF_API size_t af_evaluate(af_evaluator *e, size_t streams, const double *xv, const size_t *count,
                           double *j, double *theta, unsigned *flags) {
-    size_t first, b, failed = 0, n = e->stars;
-    for (first = 0; first < streams; first += e->block) {
-        size_t some = streams - first < e->block ? streams - first : e->block;
-        for (b = 0; b < e->block; b++) { /* a part block is filled up with its last stream */
-            size_t s = first + (b < some ? b : some - 1);
-            af__fill_stream(&e->toy, e->finder->g.action_scale, xv + s * n * 6, n, count ? count[s] : n,
-                            b, e->block, e->theta, e->j, e->weight, e->flags);
-        }
-        af__mean_actions(e->j, e->weight, n, e->block, e->start);
-        af__evaluate_block(e);
-        for (b = 0; b < some; b++) {
-            size_t s = first + b, at = s * n;
-            failed += af__take_stream(e, b, count ? count[s] : n, j ? j + 3 * at : NULL,
-                                      theta ? theta + 3 * at : NULL, flags ? flags + at : NULL);
-        }
+    af__request r = AF__ZERO;
+    r.streams = streams;
+    r.xv = xv;
+    r.count = count;
+    r.j = j;
+    r.theta = theta;
+    r.flags = flags;
+    r.most_steps = AF__SOLVE_STEPS;
+    af__evaluate_request(e, &r);
+    return r.failed;
+}
+
+/* ---- orbits as a whole ---- */
+
+enum { AF__EVALUATE_BLOCK = 256 };
+
+/* The component-wise median of the stars' own solutions (N,3) as the stream's J'; `sorted` has room
+ * for N. */
+static void af__median_guess(const double *j, size_t stars, double scale, double *sorted,
+                             double guess[3]) {
+    size_t i, k, n;
+    for (k = 0; k < 3; k++) {
+        for (i = 0, n = 0; i < stars; i++)
+            if (af__is_finite(j[3 * i + k])) sorted[n++] = j[3 * i + k] / scale;
+        if (n == 0) return;
+        qsort(sorted, n, sizeof *sorted, af__less_double);
+        guess[k] = af__quantile(sorted, n, 0.5);
     }
-    return failed;
+}
+
+/* Streams whose common J' did not settle get the median of what their stars give one by one. */
+static void af__evaluate_hard(af_evaluator *e, af_evaluator *single, const af_orbits *o, size_t s,
+                              double *scratch, double *j, double *theta, unsigned *flags) {
+    size_t n = o->stars;
+    double guess[3];
+    af__request r = AF__ZERO;
+    guess[0] = guess[1] = guess[2] = NAN;
+    af_evaluate(single, o->count[s], af_orbits_xv(o, s), NULL, scratch, NULL, NULL);
+    af__median_guess(scratch, o->count[s], e->finder->g.action_scale, scratch + 3 * n, guess);
+    r.streams = 1;
+    r.xv = af_orbits_xv(o, s);
+    r.count = o->count + s;
+    r.guess = guess;
+    r.j = j ? j + 3 * s * n : NULL;
+    r.theta = theta ? theta + 3 * s * n : NULL;
+    r.flags = flags + s * n;
+    r.most_steps = 1; /* the median is not a solution: it is taken as it is */
+    af__evaluate_request(e, &r);
+}
+
+static int af__stream_unsettled(const unsigned *flags, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (flags[i] & AF_STAR_UNCONVERGED) return 1;
+    return 0;
 }
 
 AF_API af_status af_finder_evaluate(const af_finder *f, const af_orbits *o, double *j, double *theta,
                                     unsigned *flags) {
-    af_evaluator *e;
-    size_t block = o->streams < 256 ? o->streams : 256;
-    af_status s = af_evaluator_create(f, o->stars, block, f->context->threads, &e);
-    if (s != AF_OK) return s;
-    af_evaluate(e, o->streams, o->xv, o->count, j, theta, flags);
+    af__arena scratch = AF__ZERO;
+    af_evaluator *e = NULL, *single = NULL;
+    size_t s, n = o->stars, block = o->streams < AF__EVALUATE_BLOCK ? o->streams : AF__EVALUATE_BLOCK;
+    unsigned *own;
+    double *work;
+    af_status status;
+    scratch.allocator = f->context->allocator;
+    own = AF__ARRAY(&scratch, unsigned, o->streams * n);
+    work = AF__ARRAY(&scratch, double, 4 * n);
+    status = own && work ? af_evaluator_create(f, n, block, f->context->threads, &e)
+                         : af__fail_memory(f->context, "an evaluation");
+    if (status == AF_OK && n > 1) status = af_evaluator_create(f, 1, n, f->context->threads, &single);
+    if (status == AF_OK) {
+        af_evaluate(e, o->streams, o->xv, o->count, j, theta, own);
+        for (s = 0; s < o->streams && single; s++)
+            if (af__stream_unsettled(own + s * n, o->count[s]))
+                af__evaluate_hard(e, single, o, s, work, j, theta, own);
+        if (flags) memcpy(flags, own, o->streams * n * sizeof *flags);
+    }
+    af_evaluator_destroy(single);
     af_evaluator_destroy(e);
-    return AF_OK;
+    af__arena_free(&scratch);
+    return status;
 }

@@ -9,12 +9,14 @@ typedef struct af__fit {
     af_trainer *trainer;
     af_evaluator *judge; /* of the validation streams */
     size_t train, batch, validate_every;
+    size_t held;                      /* first stream that validates */
+    double *judged, *verdict;         /* J' (streams - held, 3) and actions of the validation streams */
     double *warm;                     /* J' of every training stream (S,3), from its last visit */
     uint32_t *order;                  /* (train) */
     size_t *member;                   /* streams of the batch (B) */
     double *theta, *j, *weight, *old; /* the batch */
     double *xv;                       /* (6,N,B) for a free toy */
-    double *next;                     /* (3,1,B): J' after the step */
+    double *lack;                     /* (3,1,B): mean(J - dG/dtheta) - J' */
     double seed;                      /* of the dropout */
 } af__fit;
 
@@ -39,8 +41,9 @@ static af_status af__fit_compile(af__fit *t) {
     const af__generator *g = &t->f->g;
     af_context *c = g->c;
     af__inputs in = af__finder_inputs(c, t->orbits->stars, t->batch);
-    af_expr inputs[5], dropout = af_input(c, "dropout seed", 0, NULL), next;
+    af_expr inputs[5], dropout = af_input(c, "dropout seed", 0, NULL), jp;
     af_trainer_desc d = AF__ZERO;
+    af__lack l;
     void *watched[1];
     af__map m;
     size_t dims[3];
@@ -53,15 +56,16 @@ static af_status af__fit_compile(af__fit *t) {
     inputs[3] = g->desc.free_toy ? af_input(c, "xv", 3, dims) : in.theta;
     inputs[4] = in.j;
     if (g->desc.free_toy && af__free_toy(t->f, inputs[3], &in) != AF_OK) return c->status;
-    next = af__newton(g, in.theta, af__stream_mean(c, in.weight, in.j), in.weight, in.old, dropout, NULL);
-    m = af__map_of(g, in.theta, in.j, next, dropout);
+    l = af__lack_of(g, in.theta, af__stream_mean(c, in.weight, in.j), in.weight, in.old, dropout);
+    jp = af__implicit(g, &l, in.old);
+    m = af__map_of(g, in.theta, in.j, jp, dropout);
     d.params = g->params;
-    d.loss = af__loss(g, &m, in.weight, next, dropout);
+    d.loss = af__loss(g, &m, in.weight, jp, dropout);
     d.inputs = inputs;
     d.input_count = g->desc.free_toy ? 4 : 5;
-    d.outputs = &next;
+    d.outputs = &l.lack;
     d.output_count = 1;
-    watched[0] = t->next;
+    watched[0] = t->lack;
     d.output_data = watched;
     d.adam = t->desc.adam;
     d.schedule = t->desc.schedule;
@@ -76,7 +80,7 @@ static void af__fit_gather(af__fit *t, const af_isochrone *toy) {
         size_t s = t->member[b];
         const double *xv = af_orbits_xv(t->orbits, s);
         af__fill_stream(toy, t->f->g.action_scale, xv, n, t->orbits->count[s], b, block, t->theta, t->j,
-                        t->weight, t->judge->flags);
+                        t->weight, NULL);
         for (k = 0; k < 3; k++) t->old[k * block + b] = t->warm[3 * s + k];
         if (!t->xv) continue;
         for (i = 0; i < n; i++)
@@ -84,19 +88,14 @@ static void af__fit_gather(af__fit *t, const af_isochrone *toy) {
     }
 }
 
-/* Where a step went astray the next visit starts from the toy's actions again. */
+/* J' follows the parameters from visit to visit by half steps of the plain iteration, which stays near
+ * the toy's actions where Newton's would go astray. */
 static void af__fit_keep_warm(af__fit *t) {
-    size_t b, i, k, n = t->orbits->stars, block = t->batch;
+    size_t b, k, block = t->batch;
     for (b = 0; b < block; b++) {
-        double *warm = t->warm + 3 * t->member[b], sum = 0.0;
-        af__keep_positive(t->next, block, b);
-        for (k = 0; k < 3; k++) sum += t->next[k * block + b];
-        for (k = 0; k < 3; k++) {
-            warm[k] = t->next[k * block + b];
-            if (af__is_finite(sum)) continue;
-            warm[k] = 0.0;
-            for (i = 0; i < n; i++) warm[k] += t->weight[i * block + b] * t->j[(k * n + i) * block + b];
-        }
+        for (k = 0; k < 3; k++) t->old[k * block + b] += 0.5 * t->lack[k * block + b];
+        af__keep_positive(t->old, block, b);
+        for (k = 0; k < 3; k++) t->warm[3 * t->member[b] + k] = t->old[k * block + b];
     }
 }
 
@@ -137,44 +136,46 @@ static af_status af__fit_epoch(af_trainer *trainer, size_t epoch, double first, 
 
 /* ---- validation: the spread of streams not trained on, with J' solved for ---- */
 
-static double af__spread_of_stream(const af_evaluator *e, const af_finder_desc *d, double action_scale,
-                                size_t b) {
-    size_t i, k, n = e->stars, block = e->block;
-    double square = 0.0, absolute = 0.0, soft = d->softening / action_scale;
+enum { AF__VALIDATION_STEPS = 5 }; /* from the last validation's J'; the first time more are needed */
+
+/* Spread of one stream's actions j (count,3), as in the loss. */
+static double af__spread_of_stream(const af_finder_desc *d, const double *j, size_t count,
+                                   double action_scale) {
+    size_t i, k;
+    double square = 0.0, absolute = 0.0, n = (double)count;
     for (k = 0; k < 3; k++) {
         double mean = 0.0;
-        for (i = 0; i < n; i++) mean += e->weight[i * block + b] * e->action[(k * n + i) * block + b];
-        for (i = 0; i < n; i++) {
-            double away = e->action[(k * n + i) * block + b] - mean;
-            square += e->weight[i * block + b] * away * away / 3.0;
-            absolute += e->weight[i * block + b] * fabs(away) / 3.0;
+        for (i = 0; i < count; i++) mean += j[3 * i + k] / n;
+        for (i = 0; i < count; i++) {
+            double away = j[3 * i + k] - mean;
+            square += away * away / n / 3.0;
+            absolute += fabs(away) / n / 3.0;
         }
     }
-    if (d->spread == AF_SPREAD_ABSOLUTE) return absolute;
-    return sqrt(sqrt(square / (soft * soft) + 1.0));
+    if (d->spread == AF_SPREAD_ABSOLUTE) return absolute / action_scale;
+    return sqrt(sqrt(square / (d->softening * d->softening) + 1.0));
 }
 
 static af_status af__fit_validate(af_trainer *trainer, size_t epoch, double *validation, void *user) {
     af__fit *t = (af__fit *)user;
-    af_evaluator *e = t->judge;
-    size_t first, b, n = t->orbits->streams, held = n > t->train ? t->train : 0;
+    size_t s, stars = t->orbits->stars, count = t->orbits->streams - t->held;
     double sum = 0.0;
+    af__request r = AF__ZERO;
     (void)trainer;
     *validation = NAN;
     if (epoch % t->validate_every != 0) return AF_OK;
-    e->toy = af_finder_toy(t->f);
-    for (first = held; first < n; first += e->block) {
-        for (b = 0; b < e->block; b++) {
-            size_t s = first + b < n ? first + b : n - 1;
-            af__fill_stream(&e->toy, t->f->g.action_scale, af_orbits_xv(t->orbits, s), e->stars,
-                            t->orbits->count[s], b, e->block, e->theta, e->j, e->weight, e->flags);
-        }
-        af__mean_actions(e->j, e->weight, e->stars, e->block, e->start);
-        af__evaluate_block(e);
-        for (b = 0; b < e->block && first + b < n; b++)
-            sum += af__spread_of_stream(e, &t->f->g.desc, t->f->g.action_scale, b);
-    }
-    *validation = sum / (double)(n - held);
+    t->judge->toy = af_finder_toy(t->f);
+    r.streams = count;
+    r.xv = af_orbits_xv(t->orbits, t->held);
+    r.count = t->orbits->count + t->held;
+    r.guess = t->judged;
+    r.j = t->verdict;
+    r.most_steps = AF__VALIDATION_STEPS;
+    af__evaluate_request(t->judge, &r);
+    for (s = 0; s < count; s++)
+        sum += af__spread_of_stream(&t->f->g.desc, t->verdict + 3 * s * stars, r.count[s],
+                                    t->f->g.action_scale);
+    *validation = sum / (double)count;
     return AF_OK;
 }
 
@@ -194,17 +195,23 @@ static int af__fit_progress(const af_progress *progress, void *user) {
 static af_status af__fit_save(af_tensors *to, void *user) {
     const af__fit *t = (const af__fit *)user;
     size_t dims[2];
+    af_status s;
     dims[0] = t->train;
     dims[1] = 3;
-    return af_tensors_add(to, "fit.actions", AF_DTYPE_F64, 2, dims, t->warm);
+    s = af_tensors_add(to, "fit.actions", AF_DTYPE_F64, 2, dims, t->warm);
+    dims[0] = t->orbits->streams - t->held;
+    return s == AF_OK ? af_tensors_add(to, "fit.judged", AF_DTYPE_F64, 2, dims, t->judged) : s;
 }
 
 static af_status af__fit_load(const af_tensors *from, void *user) {
     const af__fit *t = (const af__fit *)user;
     size_t dims[2];
+    af_status s;
     dims[0] = t->train;
     dims[1] = 3;
-    return af_tensors_get(from, "fit.actions", 2, dims, t->warm);
+    s = af_tensors_get(from, "fit.actions", 2, dims, t->warm);
+    dims[0] = t->orbits->streams - t->held;
+    return s == AF_OK ? af_tensors_get(from, "fit.judged", 2, dims, t->judged) : s;
 }
 
 static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o, const af_fit_desc *d) {
@@ -234,6 +241,7 @@ static void af__fit_defaults(af__fit *t) {
     t->train = d->train ? d->train : n - n / 8;
     t->batch = d->batch ? d->batch : 256;
     if (t->batch > t->train) t->batch = t->train;
+    t->held = n > t->train ? t->train : 0; /* nothing held out: the training streams judge */
     if (d->epochs == 0) d->epochs = 1000;
     if (d->adam.clip == 0.0) d->adam.clip = 10.0;
     if (d->schedule.rate == 0.0) d->schedule.rate = 3e-3;
@@ -243,7 +251,7 @@ static void af__fit_defaults(af__fit *t) {
 }
 
 static af_status af__fit_memory(af__fit *t) {
-    size_t n = t->orbits->stars * t->batch, s, i, k;
+    size_t n = t->orbits->stars * t->batch, s, i, k, judges = t->orbits->streams - t->held;
     af_isochrone toy = af_finder_toy(t->f);
     t->warm = AF__ARRAY(&t->arena, double, 3 * t->train);
     t->order = AF__ARRAY(&t->arena, uint32_t, t->train);
@@ -252,11 +260,15 @@ static af_status af__fit_memory(af__fit *t) {
     t->j = AF__ARRAY(&t->arena, double, 3 * n);
     t->weight = AF__ARRAY(&t->arena, double, n);
     t->old = AF__ARRAY(&t->arena, double, 3 * t->batch);
-    t->next = AF__ARRAY(&t->arena, double, 3 * t->batch);
+    t->lack = AF__ARRAY(&t->arena, double, 3 * t->batch);
+    t->judged = AF__ARRAY(&t->arena, double, 3 * judges);
+    t->verdict = AF__ARRAY(&t->arena, double, 3 * judges * t->orbits->stars);
     if (t->f->g.desc.free_toy) t->xv = AF__ARRAY(&t->arena, double, 6 * n);
-    if (!t->warm || !t->order || !t->member || !t->theta || !t->j || !t->weight || !t->old || !t->next ||
+    if (!t->warm || !t->order || !t->member || !t->theta || !t->j || !t->weight || !t->old || !t->lack ||
+        !t->judged || !t->verdict ||
         (t->f->g.desc.free_toy && !t->xv))
         return af__fail_memory(t->f->context, "the training data");
+    for (s = 0; s < 3 * judges; s++) t->judged[s] = NAN;
     for (s = 0; s < t->train; s++)
         for (i = 0; i < t->orbits->count[s]; i++) {
             double j[3];
@@ -269,10 +281,9 @@ static af_status af__fit_memory(af__fit *t) {
 
 static af_status af__fit_run(af__fit *t) {
     af_train_desc d = AF__ZERO;
-    size_t block = t->batch > 256 ? t->batch : 256;
+    size_t judges = t->orbits->streams - t->held;
+    size_t block = judges < AF__EVALUATE_BLOCK ? judges : AF__EVALUATE_BLOCK;
     af_status s = af__fit_memory(t);
-    if (block > t->orbits->streams) block = t->orbits->streams;
-    if (block < t->batch) block = t->batch;
     if (s == AF_OK)
         s = af_evaluator_create(t->f, t->orbits->stars, block, t->f->context->threads, &t->judge);
     if (s == AF_OK) s = af__fit_compile(t);

@@ -285,28 +285,42 @@ static af_expr af__solve3(af_context *c, const af__matrix3 *a, af_expr b, af_exp
 
 /* ---- J' ---- */
 
-/* One Newton step towards J' = mean(J - dG/dtheta(theta, J')), from `old`. Old and the matrix are
- * constants for differentiation: at the solution the derivative of this step by the parameters is
- * that of the implicit function theorem. Where the matrix is nearly singular the plain iteration is
- * taken instead, and no step is longer than half of the orbit's actions. *residual, if wanted, gets
- * mean(J - dG/dtheta) - J' at `old`. */
-static af_expr af__newton(const af__generator *g, af_expr theta, af_expr mean, af_expr weight,
-                          af_expr old, af_expr dropout, af_expr *residual) {
+/* What J' lacks to be the stars' mean of J - dG/dtheta(theta, J'), and the Newton step that would
+ * mend it. The matrix is a constant for differentiation. Where it is nearly singular the step is the
+ * lack itself. */
+typedef struct af__lack {
+    af_expr lack, step; /* (3,1,B) */
+} af__lack;
+
+static af__lack af__lack_of(const af__generator *g, af_expr theta, af_expr mean, af_expr weight,
+                            af_expr jp, af_expr dropout) {
     af_context *c = g->c;
-    af_expr slope = af__mean_gradient(g, theta, weight, old, dropout), lack, step, stacked, units, det;
-    af_expr size, limit;
+    af_expr slope = af__mean_gradient(g, theta, weight, jp, dropout), stacked, det;
+    af_expr units = af__units3(c, jp);
     af__matrix3 a;
-    units = af__units3(c, old);
-    if (af_jvp(c, 1, &slope, 1, &old, &units, &stacked) != AF_OK) return af__none;
-    lack = af_sub(c, af_sub(c, mean, slope), old);
+    af__lack l;
+    l.lack = l.step = af__none;
+    if (af_jvp(c, 1, &slope, 1, &jp, &units, &stacked) != AF_OK) return l;
+    l.lack = af_sub(c, af_sub(c, mean, slope), jp);
     a = af__one_plus(c, af_stop(c, stacked), 0);
-    step = af__solve3(c, &a, lack, &det);
-    step = af_where(c, af_less(c, af_constant(c, 0.1), det), step, lack);
-    size = af_sum_axis(c, af_abs(c, old), 0);
-    limit = af_div(c, af_scale(c, size, 0.5), af_offset(c, af_sum_axis(c, af_abs(c, step), 0), 1e-12));
-    limit = af_stop(c, af_minimum(c, limit, af_constant(c, 1.0)));
-    if (residual) *residual = lack;
-    return af_add(c, old, af_mul(c, limit, step));
+    l.step = af__solve3(c, &a, l.lack, &det);
+    l.step = af_where(c, af_less(c, af_constant(c, 0.1), det), l.step, l.lack);
+    return l;
+}
+
+/* J' as training sees it: the value `old`, with the derivative by the parameters that the implicit
+ * function theorem gives to the solution of lack = 0, i.e. that of a Newton step. */
+static af_expr af__implicit(const af__generator *g, const af__lack *l, af_expr old) {
+    return af_add(g->c, old, af_sub(g->c, l->step, af_stop(g->c, l->step)));
+}
+
+/* A Newton step from `old`, no longer than half of the orbit's actions. */
+static af_expr af__newton(const af__generator *g, const af__lack *l, af_expr old) {
+    af_context *c = g->c;
+    af_expr size = af_scale(c, af_sum_axis(c, af_abs(c, old), 0), 0.5);
+    af_expr length = af_offset(c, af_sum_axis(c, af_abs(c, l->step), 0), 1e-12);
+    af_expr limit = af_minimum(c, af_div(c, size, length), af_constant(c, 1.0));
+    return af_add(c, old, af_mul(c, limit, l->step));
 }
 
 /* ---- the whole map, from (theta, J) and J' ---- */

@@ -1,1 +1,261 @@
-/* ---- ActionFinder: model files ------------------------------------------------------------------------ */
+/* ---- ActionFinder: model files ------------------------------------------------------------------------
+ *
+ * A safetensors file: the views of the parameters, the tables `harmonic` (K,3), `amplitude` (K) and
+ * `whitening` (2,4), and all choices as texts in the metadata. */
+
+#define AF__MODEL_FORMAT "actionfinder model 1"
+
+/* A field of the description and its key; numbers are written with 17 digits. */
+typedef struct af__model_field {
+    const char *key;
+    double *number;
+    size_t *whole;
+    int *choice;
+} af__model_field;
+
+enum { AF__FIELDS = 40 };
+
+typedef struct af__model_table {
+    af__model_field field[AF__FIELDS];
+    size_t count;
+} af__model_table;
+
+static void af__add_number(af__model_table *t, const char *key, double *number) {
+    af__model_field f = AF__ZERO;
+    f.key = key;
+    f.number = number;
+    t->field[t->count++] = f;
+}
+
+static void af__add_whole(af__model_table *t, const char *key, size_t *whole) {
+    af__model_field f = AF__ZERO;
+    f.key = key;
+    f.whole = whole;
+    t->field[t->count++] = f;
+}
+
+static void af__add_choice(af__model_table *t, const char *key, int *choice) {
+    af__model_field f = AF__ZERO;
+    f.key = key;
+    f.choice = choice;
+    t->field[t->count++] = f;
+}
+
+/* Enumerations as integers, for the table of fields. */
+typedef struct af__choices {
+    int generator, axisymmetric, plane_symmetric, time_symmetric, spread;
+    int architecture[2], activation[2];
+} af__choices;
+
+static void af__choices_take(af__choices *k, const af_finder_desc *d) {
+    k->generator = (int)d->generator;
+    k->axisymmetric = (int)d->axisymmetric;
+    k->plane_symmetric = (int)d->plane_symmetric;
+    k->time_symmetric = (int)d->time_symmetric;
+    k->spread = (int)d->spread;
+    k->architecture[0] = (int)d->net.architecture;
+    k->architecture[1] = (int)d->point_net.architecture;
+    k->activation[0] = (int)d->net.activation;
+    k->activation[1] = (int)d->point_net.activation;
+}
+
+static void af__choices_give(const af__choices *k, af_finder_desc *d) {
+    d->generator = (af_generator_kind)k->generator;
+    d->axisymmetric = (af_symmetry)k->axisymmetric;
+    d->plane_symmetric = (af_symmetry)k->plane_symmetric;
+    d->time_symmetric = (af_symmetry)k->time_symmetric;
+    d->spread = (af_spread_kind)k->spread;
+    d->net.architecture = (af_architecture)k->architecture[0];
+    d->point_net.architecture = (af_architecture)k->architecture[1];
+    d->net.activation = (af_activation)k->activation[0];
+    d->point_net.activation = (af_activation)k->activation[1];
+}
+
+static void af__net_fields(af__model_table *t, const char *const key[6], af_net_desc *d, int *architecture,
+                           int *activation) {
+    af__add_choice(t, key[0], architecture);
+    af__add_choice(t, key[1], activation);
+    af__add_whole(t, key[2], &d->width);
+    af__add_whole(t, key[3], &d->depth);
+    af__add_whole(t, key[4], &d->max_width);
+    af__add_choice(t, key[5], &d->weight_norm);
+}
+
+/* Everything that a loaded finder must know; dropout only matters in training. */
+static void af__model_fields(af__model_table *t, af_finder *f, af__choices *k) {
+    static const char *const net[6] = {"net.architecture", "net.activation", "net.width",
+                                       "net.depth", "net.max_width", "net.weight_norm"};
+    static const char *const point[6] = {"point.architecture", "point.activation", "point.width",
+                                         "point.depth", "point.max_width", "point.weight_norm"};
+    af_finder_desc *d = &f->g.desc;
+    af__add_number(t, "toy.mass_msun", &f->toy.mass);
+    af__add_number(t, "toy.scale_kpc", &f->toy.scale);
+    af__add_choice(t, "toy.free", &d->free_toy);
+    af__add_number(t, "action_scale_kms_kpc", &f->g.action_scale);
+    af__add_choice(t, "generator", &k->generator);
+    af__add_whole(t, "features", &f->g.features);
+    af__add_whole(t, "harmonics", &f->g.harmonics);
+    af__add_choice(t, "axisymmetric", &k->axisymmetric);
+    af__add_choice(t, "plane_symmetric", &k->plane_symmetric);
+    af__add_choice(t, "time_symmetric", &k->time_symmetric);
+    af__add_choice(t, "point_transformation", &d->point_transformation);
+    af__add_choice(t, "spread", &k->spread);
+    af__add_number(t, "softening_kms_kpc", &d->softening);
+    af__add_number(t, "coefficient_penalty", &d->coefficient_penalty);
+    af__add_number(t, "negative_weight", &d->negative_weight);
+    af__add_number(t, "angle_weight", &d->angle_weight);
+    af__net_fields(t, net, &d->net, &k->architecture[0], &k->activation[0]);
+    af__net_fields(t, point, &d->point_net, &k->architecture[1], &k->activation[1]);
+}
+
+static af_status af__write_fields(af_tensors *to, const af__model_table *t) {
+    size_t i;
+    af_status s = AF_OK;
+    for (i = 0; i < t->count && s == AF_OK; i++) {
+        const af__model_field *f = &t->field[i];
+        if (f->number) s = af_tensors_set_number(to, f->key, *f->number);
+        if (f->whole) s = af_tensors_set_whole(to, f->key, *f->whole);
+        if (f->choice) s = af_tensors_set_whole(to, f->key, (uint64_t)*f->choice);
+    }
+    return s;
+}
+
+static af_status af__read_fields(const af_tensors *from, const af__model_table *t) {
+    size_t i;
+    af_status s = AF_OK;
+    for (i = 0; i < t->count && s == AF_OK; i++) {
+        const af__model_field *f = &t->field[i];
+        uint64_t whole = 0;
+        if (f->number) {
+            s = af_tensors_number(from, f->key, f->number);
+            continue;
+        }
+        s = af_tensors_whole(from, f->key, &whole);
+        if (f->whole) *f->whole = (size_t)(whole < 1u << 24 ? whole : 1u << 24);
+        if (f->choice) *f->choice = (int)(whole < 1u << 24 ? whole : 1u << 24);
+    }
+    return s;
+}
+
+static af_status af__write_arrays(af_tensors *to, const af__generator *g) {
+    size_t dims[2];
+    double whitening[8];
+    af_status s;
+    memcpy(whitening, g->center, sizeof g->center);
+    memcpy(whitening + 4, g->width, sizeof g->width);
+    dims[0] = 2;
+    dims[1] = 4;
+    s = af_tensors_add(to, "whitening", AF_DTYPE_F64, 2, dims, whitening);
+    if (s != AF_OK || g->harmonics == 0) return s;
+    dims[0] = g->harmonics;
+    dims[1] = 3;
+    s = af_tensors_add(to, "harmonic", AF_DTYPE_F64, 2, dims, g->harmonic);
+    return s == AF_OK ? af_tensors_add(to, "amplitude", AF_DTYPE_F64, 1, dims, g->amplitude) : s;
+}
+
+AF_API af_status af_finder_save(const af_finder *f, const char *path) {
+    af_finder copy = *f; /* the table of fields points into it */
+    af__model_table fields = AF__ZERO;
+    af__choices choices;
+    af_tensors *set;
+    af_status s = af_tensors_create(f->context, &set);
+    if (s != AF_OK) return s;
+    af__choices_take(&choices, &f->g.desc);
+    af__model_fields(&fields, &copy, &choices);
+    s = af_tensors_set_text(set, "format", AF__MODEL_FORMAT);
+    if (s == AF_OK)
+        s = af_tensors_set_text(set, "conventions",
+                                "actions J_phi J_z J_r in km/s kpc, angles in rad, kpc, km/s, Msun");
+    if (s == AF_OK) s = af__write_fields(set, &fields);
+    if (s == AF_OK) s = af__write_arrays(set, &f->g);
+    if (s == AF_OK) s = af_params_save(f->g.params, set, "");
+    if (s == AF_OK) s = af_tensors_write(set, path);
+    af_tensors_destroy(set);
+    return s;
+}
+
+/* ---- reading: nothing in the file is believed before it is checked ---- */
+
+static int af__within(int choice, int most) { return choice >= 0 && choice <= most; }
+
+static int af__model_sane(const af_finder *f, const af__choices *k) {
+    const af_finder_desc *d = &f->g.desc;
+    size_t features = k->axisymmetric == AF_SYMMETRY_YES ? AF__FEATURES_AXISYMMETRIC : AF__FEATURES_GENERAL;
+    int i, fourier = k->generator == AF_GENERATOR_FOURIER;
+    for (i = 0; i < 2; i++)
+        if (!af__within(k->architecture[i], AF_RESDENSE) || !af__within(k->activation[i], AF_RELU)) return 0;
+    if (!af__within(k->generator, AF_GENERATOR_NETWORK) || !af__within(k->spread, AF_SPREAD_ABSOLUTE))
+        return 0;
+    if (!af__within(k->axisymmetric, AF_SYMMETRY_NO) || !af__within(k->plane_symmetric, AF_SYMMETRY_NO) ||
+        !af__within(k->time_symmetric, AF_SYMMETRY_NO))
+        return 0;
+    if (f->g.features != features || (fourier && (f->g.harmonics == 0 || f->g.harmonics > 1u << 16)))
+        return 0;
+    if (d->net.width > 1u << 14 || d->net.depth > 256 || d->point_net.width > 1u << 14 ||
+        d->point_net.depth > 256 || d->net.max_width > 1u << 14 || d->point_net.max_width > 1u << 14)
+        return 0;
+    return af__is_finite(f->toy.mass) && f->toy.mass > 0.0 && af__is_finite(f->toy.scale) &&
+           f->toy.scale >= 0.0 && af__is_finite(f->g.action_scale) && f->g.action_scale > 0.0;
+}
+
+static af_status af__read_arrays(const af_tensors *from, af_finder *f) {
+    af__generator *g = &f->g;
+    size_t dims[2];
+    double whitening[8];
+    af_status s;
+    dims[0] = 2;
+    dims[1] = 4;
+    s = af_tensors_get(from, "whitening", 2, dims, whitening);
+    if (s != AF_OK) return s;
+    memcpy(g->center, whitening, sizeof g->center);
+    memcpy(g->width, whitening + 4, sizeof g->width);
+    if (g->desc.generator != AF_GENERATOR_FOURIER) return AF_OK;
+    g->harmonic = AF__ARRAY(&f->arena, double, 3 * g->harmonics);
+    g->amplitude = AF__ARRAY(&f->arena, double, g->harmonics);
+    if (!g->harmonic || !g->amplitude) return af__fail_memory(f->context, "a model");
+    dims[0] = g->harmonics;
+    dims[1] = 3;
+    s = af_tensors_get(from, "harmonic", 2, dims, g->harmonic);
+    return s == AF_OK ? af_tensors_get(from, "amplitude", 1, dims, g->amplitude) : s;
+}
+
+static af_status af__model_take(af_finder *f, const af_tensors *from, const char *path) {
+    af__model_table fields = AF__ZERO;
+    af__choices choices = AF__ZERO;
+    const char *format = af_tensors_text(from, "format");
+    af_status s;
+    if (!format || strcmp(format, AF__MODEL_FORMAT) != 0)
+        return af__fail(f->context, AF_ERROR_FORMAT,
+                        "'%s' is not a model of this library (format '%.40s', expected '%s')", path,
+                        format ? format : "none", AF__MODEL_FORMAT);
+    af__model_fields(&fields, f, &choices);
+    s = af__read_fields(from, &fields);
+    if (s != AF_OK) return s;
+    if (!af__model_sane(f, &choices))
+        return af__fail(f->context, AF_ERROR_FORMAT, "'%s': the model's metadata make no sense", path);
+    af__choices_give(&choices, &f->g.desc);
+    s = af__read_arrays(from, f);
+    if (s == AF_OK) s = af__finder_networks(f);
+    if (s == AF_OK) s = af_params_load(f->g.params, from, "");
+    return s;
+}
+
+AF_API af_status af_finder_load(af_context *c, const char *path, af_finder **out) {
+    af_tensors *set;
+    af_finder *f;
+    af_status s;
+    *out = NULL;
+    s = af_tensors_read(c, path, &set);
+    if (s != AF_OK) return s;
+    f = af__finder_new(c);
+    s = f ? af__model_take(f, set, path) : c->status;
+    af_tensors_destroy(set);
+    if (s != AF_OK) {
+        af_finder_destroy(f);
+        return s;
+    }
+    *out = f;
+    return AF_OK;
+}
+
+#undef AF__MODEL_FORMAT

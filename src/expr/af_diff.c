@@ -305,7 +305,7 @@ AF_API af_status af_jvp(af_context *c, size_t y_count, const af_expr *ys, size_t
         out[i] = tangent.id ? tangent : af__tangent_zero(c, &t, ys[i]);
     }
     af__arena_free(&scratch);
-    return c->status;
+    return c->status == AF_OK ? AF_OK : af__give_none(y_count, out, c->status);
 }
 
 /* ---- reverse ---- */
@@ -412,7 +412,7 @@ AF_API af_status af_vjp(af_context *c, af_expr y, af_expr weight, size_t count, 
         out[i] = sum.id ? sum : af_full(c, x->rank, x->dim, 0.0);
     }
     af__arena_free(&scratch);
-    return c->status;
+    return c->status == AF_OK ? AF_OK : af__give_none(count, out, c->status);
 }
 
 AF_API af_status af_grad(af_context *c, af_expr y, size_t count, const af_expr *xs, af_expr *out) {
@@ -553,11 +553,11 @@ AF_API af_status af_laplacian(af_context *c, af_expr y, af_expr x, af_expr *grad
     af__mark_needed(c, 1, &y, y.id, needed);
     for (node.id = x.id + 1; node.id <= y.id; node.id++)
         if (dependent[node.id] && needed[node.id]) af__carry(c, &t, &l, node);
-    if (gradient) {
+    if (gradient && c->status == AF_OK) {
         *gradient = af__tangent_of(&t, y.id);
         if (!gradient->id) *gradient = af__tangent_zero(c, &t, y);
     }
-    if (laplacian) {
+    if (laplacian && c->status == AF_OK) {
         *laplacian = af__tangent_of(&l, y.id);
         if (!laplacian->id) *laplacian = af__tangent_zero(c, &l, y);
     }

@@ -17,9 +17,9 @@ typedef struct af_adam_desc {
 
 typedef struct af_adam af_adam;
 
-/* State for `size` parameters: first and second moments and the number of steps. desc NULL: defaults.
- * AF_ERROR_ARGUMENT for a beta outside [0,1) or another negative number, AF_ERROR_MEMORY; *out is NULL
- * then. */
+/* State for `size` parameters: first and second moments and the number of steps. desc NULL: all
+ * defaults. AF_ERROR_ARGUMENT for a beta outside [0,1) or another negative number, AF_ERROR_MEMORY;
+ * *out is NULL then. */
 AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size, af_adam **out);
 AF_API void af_adam_destroy(af_adam *adam);
 
@@ -27,8 +27,8 @@ AF_API void af_adam_destroy(af_adam *adam);
  * AF_ERROR_NONFINITE, nothing changed, when the gradient or its square is not finite. */
 AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, double rate);
 
-/* The state goes into a set of tensors and comes back to the same bits; nothing changes when loading
- * fails (AF_ERROR_FORMAT, AF_ERROR_SHAPE, AF_ERROR_MEMORY). The desc's settings do not travel. */
+/* The state goes into a set of tensors and comes back to the same bits; nothing changes when
+ * loading fails (AF_ERROR_FORMAT, AF_ERROR_SHAPE, AF_ERROR_MEMORY). The desc's settings do not travel. */
 AF_API af_status af_adam_save(const af_adam *adam, af_tensors *to);
 AF_API af_status af_adam_load(af_adam *adam, const af_tensors *from);
 

@@ -39,15 +39,14 @@ static af_status af__dense_view(af_net *net, const char *what, size_t rank, cons
     return af_params_add(net->params, name, rank, dims, init, scale, view);
 }
 
-/* Weights are normal with variance gain/in, so that signals keep their size (gain 2 for the one-sided
- * activations, 1 otherwise); the gains of weight norm start at the norm a column has on average. The
- * layer that ends a residual branch starts smaller by the square root of the number of blocks: else
+/* Weights are normal with variance gain/in, so that signals keep their size (gain 2 for the
+ * one-sided activations, 1 otherwise); the gains of weight norm start at the norm a column has on
+ * average. The layer that ends a residual branch starts smaller by the square root of the number of blocks: else
  * each block would double the variance, 2^15 times in the paper's network. */
 static af_status af__dense_add(af_net *net, size_t in, size_t out, int flags) {
     af__dense d = AF__ZERO;
-    int one_sided = net->desc.activation == AF_SILU || net->desc.activation == AF_RELU;
     int zero = flags & AF__DENSE_ZERO;
-    double scale = zero ? 0.0 : sqrt((one_sided ? 2.0 : 1.0) / (double)in);
+    double scale = zero ? 0.0 : sqrt(1.0 / (3.0 * (double)in));
     size_t dims[2];
     af_status status;
     if (flags & AF__DENSE_BRANCH) scale /= sqrt((double)(2 * net->desc.depth + 1));
@@ -58,9 +57,11 @@ static af_status af__dense_add(af_net *net, size_t in, size_t out, int flags) {
     status = af__dense_view(net, "weight", 2, dims, zero ? AF_INIT_CONSTANT : AF_INIT_NORMAL, scale,
                             &d.weight);
     if (status == AF_OK && d.has_gain)
-        status = af__dense_view(net, "gain", 1, &out, AF_INIT_CONSTANT, scale * sqrt((double)in), &d.gain);
+        status = af__dense_view(net, "gain", 1, &out, AF_INIT_CONSTANT, scale * sqrt((double)in),
+                                &d.gain);
     if (status == AF_OK && d.has_bias)
-        status = af__dense_view(net, "bias", 1, &out, AF_INIT_CONSTANT, 0.0, &d.bias);
+        status = af__dense_view(net, "bias", 1, &out, zero ? AF_INIT_CONSTANT : AF_INIT_NORMAL, scale,
+                                &d.bias);
     if (status != AF_OK) return status;
     if (!AF__PUSH(&net->arena, net->dense, d))
         return af__fail_memory(af_params_context(net->params), "a network");

@@ -151,7 +151,8 @@ AF_API af_status af_params_save(const af_params *p, af_tensors *to, const char *
         const af__view *v = &p->view[i];
         status = af__params_key(p, v, prefix, key);
         if (status == AF_OK)
-            status = af_tensors_add(to, key, AF_DTYPE_F64, (int)v->rank, v->dim, p->data + v->offset);
+            status = af_tensors_add(to, key, AF_DTYPE_F64, (int)v->rank, v->dim,
+                                    p->data + v->offset);
     }
     return status;
 }

@@ -240,6 +240,7 @@ AF_API af_status af_train(af_trainer *t, const af_train_desc *d) {
         if (s == AF_OK && d->progress) stop = d->progress(&p, d->user) != 0;
     }
     if (s == AF_OK && d->checkpoint && written != p.epoch) s = af__checkpoint_write(t, d, &p);
-    if (s == AF_OK || s == AF_STOPPED) memcpy(af_params_data(t->desc.params), t->best, n * sizeof *t->best);
+    if (s == AF_OK || s == AF_STOPPED)
+        memcpy(af_params_data(t->desc.params), t->best, n * sizeof *t->best);
     return s == AF_OK && stop ? AF_STOPPED : s;
 }

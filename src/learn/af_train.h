@@ -49,10 +49,12 @@ typedef struct af_train_desc {
     uint32_t start_canary;
     size_t epochs; /* required */
     /* Runs the steps of one epoch with af_trainer_step; *loss gets their mean. `first` and `last` are
-     * the training's progress at its ends. AF_STOPPED ends the training; the epoch does not count. */
+     * the training's progress at its ends. AF_STOPPED ends the training; the epoch does not
+     * count. */
     af_status (*epoch)(af_trainer *t, size_t epoch, double first, double last, double *loss,
                        void *user);
-    /* The loss of data not trained on, NaN being the worst; NULL: the last parameters are the best. */
+    /* The loss of data not trained on, NaN being the worst; NULL: the last parameters are the
+     * best. */
     af_status (*validate)(af_trainer *t, size_t epoch, double *validation, void *user);
     /* Fraction of the training that is over before epoch k; NULL: k / epochs. A caller with a time
      * limit answers with its clock. Reaching 1 ends the training. */

@@ -1,0 +1,120 @@
+/* What the commands of actionfinder share: options, sentences about what went wrong, orbits, output. */
+#ifndef AF_CLI_H
+#define AF_CLI_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "actionfinder.h"
+
+/* Exit codes. */
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+/* ---- options ---- */
+
+typedef enum cli_kind {
+    CLI_FLAG,   /* int: set to 1 */
+    CLI_COUNT,  /* size_t, whole number >= 1 */
+    CLI_SEED,   /* size_t, whole number >= 0 */
+    CLI_NUMBER, /* double > 0 */
+    CLI_TEXT    /* const char * */
+} cli_kind;
+
+typedef struct cli_option {
+    const char *name; /* "seconds", or "o" for -o */
+    cli_kind kind;
+    void *to;
+    const char *value; /* how help calls the value; NULL for a flag */
+    const char *help;
+} cli_option;
+
+typedef struct cli_command {
+    const char *name, *arguments, *summary;
+    const char *manual; /* what --help prints after the options */
+    int (*run)(const struct cli_command *command, int count, char **words);
+} cli_command;
+
+/* Takes the words apart: options to where they point, the others to arguments (exactly `wanted`).
+ * Returns -1 to go on, otherwise the exit code (--help was printed, or a usage error). */
+int cli_parse(const cli_command *command, const cli_option *options, size_t option_count, int count,
+              char **words, const char **arguments, int wanted);
+
+/* The candidate that is spelled most like `word`, or NULL when none comes near. */
+const char *cli_nearest(const char *word, const char *const *candidates, size_t count);
+
+/* One sentence on stderr; returns CLI_FAILED and CLI_USAGE. */
+int cli_fail(const char *format, ...) AF_PRINTF(1, 2);
+int cli_usage(const char *command, const char *format, ...) AF_PRINTF(2, 3);
+
+/* The sentence of the context. */
+int cli_fail_library(const af_context *c);
+
+/* ---- files ---- */
+
+int cli_ends_with(const char *text, const char *end);
+
+/* Fails when `path` cannot be written, or is one of the inputs; so that no work is done in vain. NULL
+ * is fine. */
+int cli_check_output(const char *path, const char *const *inputs, size_t input_count);
+
+/* Writes a whole text file: a temporary one that is renamed. */
+int cli_write_text(const char *path, const char *text, size_t length);
+
+/* ---- orbits and actions ---- */
+
+/* NPY of shape (S,3) or (S,N,3); rank and leading sizes are checked against the orbits. */
+int cli_read_truth(af_context *c, const char *path, const af_orbits *o, int per_star,
+                   af_array **out);
+
+/* The toy's or the finder's actions and angles of all stars, (S,N,3) each; places without a star, and
+ * stars unbound in the toy, are NaN. flags (S,N). Free the arrays with cli_map_free. */
+typedef struct cli_map {
+    size_t streams, stars;
+    double *j, *theta;
+    unsigned *flags;
+} cli_map;
+
+typedef enum cli_way {
+    CLI_TOY,    /* the untrained toy */
+    CLI_ALONE,  /* each star solved by itself */
+    CLI_SHARED  /* one J' for the stars of a stream */
+} cli_way;
+
+int cli_map_make(af_context *c, const af_finder *f, const af_orbits *o, cli_way way, int threads,
+                 cli_map *out);
+void cli_map_free(cli_map *map);
+
+/* Whether the stream has a star at i that could be mapped. */
+int cli_map_good(const cli_map *map, size_t s, size_t i);
+
+/* Complains about the first unbound star, with file and row. */
+int cli_fail_unbound(const af_finder *f, const af_orbits *o, const char *path, const cli_map *map);
+
+/* Mean over the stars of |J - mean J| for each component of one stream: how far they disagree. */
+void cli_spread(const cli_map *map, size_t s, double spread[3]);
+
+/* ---- statistics ---- */
+
+typedef struct cli_summary {
+    size_t count;
+    double mean, median, trimmed; /* trimmed: mean of all but the largest 2 % */
+} cli_summary;
+
+/* Of the finite ones among values (n), which get sorted. */
+cli_summary cli_summarise(double *values, size_t n);
+
+/* Memory or a sentence and exit: there is nothing else that a command could do. */
+void *cli_allocate(size_t count, size_t size);
+
+/* Seconds of a clock that never goes back. */
+double cli_clock(void);
+
+/* ---- the commands ---- */
+
+int cli_fit(const cli_command *command, int count, char **words);
+int cli_eval(const cli_command *command, int count, char **words);
+int cli_check(const cli_command *command, int count, char **words);
+int cli_mock(const cli_command *command, int count, char **words);
+int cli_plot(const cli_command *command, int count, char **words);
+
+#endif

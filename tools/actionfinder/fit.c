@@ -1,0 +1,349 @@
+/* actionfinder fit: trains a model. */
+#ifndef _POSIX_C_SOURCE
+#  define _POSIX_C_SOURCE 200809L
+#endif
+#include "cli.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t fit_interrupted;
+
+static void fit_interrupt(int signal_number) {
+    (void)signal_number;
+    fit_interrupted = 1;
+}
+
+/* Once: a second Ctrl-C ends the program where it stands. */
+static void fit_catch(int signal_number) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = fit_interrupt;
+    action.sa_flags = (int)SA_RESETHAND;
+    sigaction(signal_number, &action, NULL);
+}
+
+static const double FIT_SECONDS = 120.0; /* when neither --seconds nor --epochs is given */
+static const double FIT_LOG_INTERVAL = 5.0; /* seconds between plain lines, ... */
+static const double FIT_LINE_INTERVAL = 0.1; /* and between rewrites of the line on a terminal */
+
+typedef struct fit_options {
+    const char *output, *checkpoint, *history, *axisymmetric, *generator, *loss, *harmonics;
+    size_t streams, epochs, seed, batch, width, depth, threads, checkpoint_every;
+    double seconds, rate, toy_mass, toy_scale;
+    int free_toy, point, resume, quiet;
+} fit_options;
+
+enum { FIT_COLUMNS = 5 }; /* of the history: epoch, loss, validation, rate, seconds */
+
+typedef struct fit_run {
+    fit_options o;
+    double start, last_line, epoch_seconds;
+    size_t done, line_epoch; /* epochs done; the last that a line told of */
+    size_t first; /* epochs that were done before this run began */
+    int on_terminal, line_open;
+    double validation; /* the latest */
+    af_progress last;
+    double *history; /* (rows, FIT_COLUMNS) */
+    size_t rows, room;
+} fit_run;
+
+/* ---- options ---- */
+
+static int fit_word(const char *option, const char *word, const char *const *words, size_t count, int *out) {
+    size_t i;
+    *out = 0;
+    if (!word) return -1;
+    for (i = 0; i < count; i++)
+        if (strcmp(word, words[i]) == 0) {
+            *out = (int)i;
+            return -1;
+        }
+    return count == 2 ? cli_usage("fit", "--%s is %s or %s, not '%s'", option, words[0], words[1], word)
+                      : cli_usage("fit", "--%s is %s, %s or %s, not '%s'", option, words[0], words[1],
+                                  words[2], word);
+}
+
+static int fit_harmonics(const char *text, af_finder_desc *d) {
+    unsigned r, z, phi;
+    char rest;
+    if (!text) return -1;
+    if (strchr(text, '-') || sscanf(text, "%u,%u,%u%c", &r, &z, &phi, &rest) != 3 || r < 1 || z < 1 || phi < 1)
+        return cli_usage("fit", "--harmonics takes three whole numbers from 1 on, like 12,8,3, not '%s'", text);
+    d->harmonics_r = r;
+    d->harmonics_z = z;
+    d->harmonics_phi = phi;
+    return -1;
+}
+
+static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
+    static const char *const symmetry[3] = {"auto", "yes", "no"};
+    static const char *const generator[2] = {"fourier", "network"};
+    static const char *const loss[2] = {"robust", "absolute"};
+    int word, code;
+    memset(d, 0, sizeof *d);
+    if ((code = fit_word("axisymmetric", o->axisymmetric, symmetry, 3, &word)) >= 0) return code;
+    d->axisymmetric = (af_symmetry)word;
+    if ((code = fit_word("generator", o->generator, generator, 2, &word)) >= 0) return code;
+    d->generator = (af_generator_kind)word;
+    if ((code = fit_word("loss", o->loss, loss, 2, &word)) >= 0) return code;
+    d->spread = (af_spread_kind)word;
+    if ((code = fit_harmonics(o->harmonics, d)) >= 0) return code;
+    if ((o->toy_mass > 0.0) != (o->toy_scale > 0.0))
+        return cli_usage("fit", "--toy-mass and --toy-scale come together");
+    if (o->resume && !o->checkpoint) return cli_usage("fit", "--resume needs --checkpoint FILE");
+    if (!o->output) return cli_usage("fit", "-o MODEL.safetensors is missing: where the model goes");
+    d->toy.mass = o->toy_mass;
+    d->toy.scale = o->toy_scale;
+    d->free_toy = o->free_toy;
+    d->point_transformation = o->point;
+    d->net.width = o->width;
+    d->net.depth = o->depth;
+    d->seed = o->seed;
+    return -1;
+}
+
+/* ---- progress ---- */
+
+static double fit_fraction(size_t epoch, void *user) {
+    const fit_run *r = (const fit_run *)user;
+    double by_epochs = 0.0, by_clock = 0.0;
+    if (r->o.epochs) by_epochs = (double)epoch / (double)r->o.epochs;
+    if (r->o.seconds > 0.0) {
+        double ahead = epoch > r->done ? r->epoch_seconds : 0.0; /* where the coming epoch will end */
+        by_clock = (cli_clock() - r->start + ahead) / r->o.seconds;
+    }
+    return by_clock > by_epochs ? by_clock : by_epochs;
+}
+
+static void fit_remember(fit_run *r, const af_progress *p, double seconds) {
+    double *row;
+    if (!r->o.history) return;
+    if (r->rows == r->room) {
+        double *larger = (double *)cli_allocate(2 * r->room + 1024, FIT_COLUMNS * sizeof *larger);
+        if (r->rows) memcpy(larger, r->history, r->rows * FIT_COLUMNS * sizeof *larger);
+        free(r->history);
+        r->history = larger;
+        r->room = 2 * r->room + 1024;
+    }
+    row = r->history + FIT_COLUMNS * r->rows++;
+    row[0] = (double)p->epoch;
+    row[1] = p->loss;
+    row[2] = p->validation;
+    row[3] = p->rate;
+    row[4] = seconds;
+}
+
+static void fit_line(fit_run *r, const af_progress *p, double seconds) {
+    double over = fit_fraction(p->epoch, r), left = 0.0;
+    if (over > 0.0 && over < 1.0) {
+        left = r->o.epochs ? r->epoch_seconds * (double)(r->o.epochs - p->epoch) : HUGE_VAL;
+        if (r->o.seconds > 0.0 && r->o.seconds - seconds < left) left = r->o.seconds - seconds;
+    }
+    printf("%sepoch %6lu  loss %.5f  validation %.5f  best %.5f (epoch %lu)  rate %.1e  %lu:%02lu left%s",
+           r->on_terminal ? "\r" : "", (unsigned long)p->epoch, p->loss, r->validation,
+           p->best_validation, (unsigned long)p->best_epoch, p->rate, (unsigned long)left / 60,
+           (unsigned long)left % 60, r->on_terminal ? "\033[K" : "\n");
+    fflush(stdout);
+    r->line_open = r->on_terminal;
+    r->line_epoch = p->epoch;
+}
+
+static int fit_progress(const af_progress *p, void *user) {
+    fit_run *r = (fit_run *)user;
+    double now = cli_clock(), seconds = now - r->start;
+    if (r->done == 0) r->first = p->epoch - 1;
+    r->done = p->epoch;
+    r->epoch_seconds = seconds / (double)(p->epoch - r->first);
+    if (isfinite(p->validation)) r->validation = p->validation;
+    r->last = *p;
+    fit_remember(r, p, seconds);
+    if (!r->o.quiet && now - r->last_line >= (r->on_terminal ? FIT_LINE_INTERVAL : FIT_LOG_INTERVAL)) {
+        fit_line(r, p, seconds);
+        r->last_line = now;
+    }
+    return fit_interrupted != 0;
+}
+
+/* ---- before and after ---- */
+
+/* Median over the streams from `first` on of the spread of each action. */
+static int fit_spread(af_context *c, const af_finder *f, const af_orbits *o, size_t first, cli_way way,
+                      int threads, double median[3]) {
+    size_t n = af_orbits_streams(o) - first, s, k;
+    double *values, spread[3];
+    af_orbits *held;
+    cli_map map;
+    int code;
+    if (af_orbits_part(c, o, first, n, &held) != AF_OK) return cli_fail_library(c);
+    code = cli_map_make(c, f, held, way, threads, &map);
+    af_orbits_destroy(held);
+    if (code != CLI_OK) return code;
+    values = (double *)cli_allocate(3 * n, sizeof *values);
+    for (s = 0; s < n; s++) {
+        cli_spread(&map, s, spread);
+        for (k = 0; k < 3; k++) values[k * n + s] = spread[k];
+    }
+    for (k = 0; k < 3; k++) median[k] = cli_summarise(values + k * n, n).median;
+    free(values);
+    cli_map_free(&map);
+    return CLI_OK;
+}
+
+static int fit_report(af_context *c, const fit_run *r, const af_finder *f, const af_orbits *o, size_t train) {
+    size_t first = train < af_orbits_streams(o) ? train : 0;
+    double toy[3], found[3];
+    af_isochrone iso = af_finder_toy(f);
+    int code, threads = (int)r->o.threads;
+    if (r->o.quiet) return CLI_OK;
+    code = fit_spread(c, f, o, first, CLI_TOY, threads, toy);
+    if (code == CLI_OK) code = fit_spread(c, f, o, first, CLI_SHARED, threads, found);
+    if (code != CLI_OK) return code;
+    printf("toy isochrone      M = %.5g Msun, b = %.4g kpc\n", iso.mass, iso.scale);
+    printf("parameters         %lu, harmonics %lu, %s\n", (unsigned long)af_finder_parameters(f),
+           (unsigned long)af_finder_harmonics(f),
+           af_finder_is_axisymmetric(f) ? "axisymmetric" : "no axis of symmetry");
+    printf("best epoch         %lu of %lu, validation %.5f\n", (unsigned long)r->last.best_epoch,
+           (unsigned long)r->last.epoch, r->last.best_validation);
+    printf("spread of actions within the %lu %s streams, median [km/s kpc]:\n",
+           (unsigned long)(af_orbits_streams(o) - first), first ? "held-out" : "training");
+    printf("                   %9s %9s %9s\n", "J_phi", "J_z", "J_r");
+    printf("  before (toy)     %9.3f %9.3f %9.3f\n", toy[0], toy[1], toy[2]);
+    printf("  after            %9.3f %9.3f %9.3f\n", found[0], found[1], found[2]);
+    return CLI_OK;
+}
+
+static int fit_write_history(af_context *c, const fit_run *r) {
+    static const char *const name[FIT_COLUMNS] = {"epoch", "loss", "validation", "rate", "seconds"};
+    af_table *t;
+    size_t k;
+    af_status s;
+    if (!r->o.history) return CLI_OK;
+    s = af_table_create(c, &t);
+    for (k = 0; k < FIT_COLUMNS && s == AF_OK; k++)
+        s = af_table_add(t, name[k], r->rows, r->history + k, FIT_COLUMNS);
+    if (s == AF_OK) s = af_table_write(t, r->o.history);
+    af_table_destroy(t);
+    return s == AF_OK ? CLI_OK : cli_fail_library(c);
+}
+
+/* ---- the fit ---- */
+
+static void fit_desc(fit_run *r, size_t train, af_fit_desc *d) {
+    memset(d, 0, sizeof *d);
+    d->train = train;
+    d->epochs = r->o.epochs ? r->o.epochs : (size_t)1 << 30; /* the clock ends it */
+    d->batch = r->o.batch;
+    d->schedule.rate = r->o.rate;
+    d->fraction = fit_fraction;
+    d->progress = fit_progress;
+    d->user = r;
+    d->checkpoint = r->o.checkpoint;
+    d->checkpoint_every = r->o.checkpoint_every;
+    d->resume = r->o.resume;
+}
+
+static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const af_orbits *o) {
+    size_t n = af_orbits_streams(o), train = r->o.streams ? r->o.streams : n - n / 8;
+    af_finder *f = NULL;
+    af_fit_desc d;
+    af_status s = af_finder_create(c, o, fd, &f);
+    int code = CLI_OK;
+    if (s == AF_OK && !r->o.quiet)
+        printf("%lu streams to train on, %s\n", (unsigned long)train,
+               train < n ? "the others validate" : "the same ones validate");
+    fflush(stdout);
+    fit_desc(r, train, &d);
+    fit_catch(SIGINT);
+    fit_catch(SIGTERM);
+    r->start = r->last_line = cli_clock();
+    if (s == AF_OK) s = af_finder_fit(f, o, &d);
+    if (!r->o.quiet && r->done && r->line_epoch != r->done) fit_line(r, &r->last, cli_clock() - r->start);
+    if (r->line_open) printf("\n");
+    if (s != AF_OK && s != AF_STOPPED) code = cli_fail_library(c);
+    if (s == AF_STOPPED) fprintf(stderr, "actionfinder: stopped; the best model so far is kept\n");
+    if (code == CLI_OK && af_finder_save(f, r->o.output) != AF_OK) code = cli_fail_library(c);
+    if (code == CLI_OK) code = fit_write_history(c, r);
+    if (code == CLI_OK) code = fit_report(c, r, f, o, train);
+    if (code == CLI_OK && !r->o.quiet) printf("wrote %s\n", r->o.output);
+    af_finder_destroy(f);
+    return code;
+}
+
+static int fit_start(fit_run *r, const af_finder_desc *fd, const char *path) {
+    af_context_desc cd;
+    af_context *c;
+    af_orbits *o = NULL;
+    const char *inputs[1];
+    int code;
+    inputs[0] = path;
+    if ((code = cli_check_output(r->o.output, inputs, 1)) != CLI_OK ||
+        (code = cli_check_output(r->o.history, inputs, 1)) != CLI_OK ||
+        (code = cli_check_output(r->o.checkpoint, inputs, 1)) != CLI_OK)
+        return code;
+    memset(&cd, 0, sizeof cd);
+    cd.threads = (int)r->o.threads;
+    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if (af_orbits_read(c, path, &o) != AF_OK) {
+        code = cli_fail_library(c);
+    } else if (r->o.streams > af_orbits_streams(o)) {
+        code = cli_fail("--streams %lu, but '%s' has %lu", (unsigned long)r->o.streams, path,
+                        (unsigned long)af_orbits_streams(o));
+    } else {
+        if (!r->o.quiet)
+            printf("%s: %lu streams of up to %lu stars\n", path, (unsigned long)af_orbits_streams(o),
+                   (unsigned long)af_orbits_stars(o));
+        code = fit_train(c, r, fd, o);
+    }
+    af_orbits_destroy(o);
+    af_context_destroy(c);
+    return code;
+}
+
+int cli_fit(const cli_command *command, int count, char **words) {
+    fit_run r;
+    af_finder_desc fd;
+    const char *path[1];
+    int code;
+    memset(&r, 0, sizeof r);
+    r.o.checkpoint_every = 20;
+    r.validation = NAN;
+    r.on_terminal = isatty(STDOUT_FILENO);
+    {
+        const cli_option options[] = {
+            {"o", CLI_TEXT, &r.o.output, "FILE", "the model, a safetensors file"},
+            {"streams", CLI_COUNT, &r.o.streams, "N", "train on the first N, the others validate; default 7/8"},
+            {"epochs", CLI_COUNT, &r.o.epochs, "N", "stop after N passes; results then repeat to the byte"},
+            {"seconds", CLI_NUMBER, &r.o.seconds, "S", "stop after S; default 120 without --epochs"},
+            {"seed", CLI_SEED, &r.o.seed, "K", "of initial values and the order of streams; default 0"},
+            {"batch", CLI_COUNT, &r.o.batch, "N", "streams a step; default 256"},
+            {"rate", CLI_NUMBER, &r.o.rate, "X", "learning rate at the start; default 3e-3"},
+            {"toy-mass", CLI_NUMBER, &r.o.toy_mass, "MSUN", "mass of the toy; default: chosen from the orbits"},
+            {"toy-scale", CLI_NUMBER, &r.o.toy_scale, "KPC", "scale b of the toy, with --toy-mass"},
+            {"free-toy", CLI_FLAG, &r.o.free_toy, NULL, "mass and scale are learned too"},
+            {"axisymmetric", CLI_TEXT, &r.o.axisymmetric, "WORD", "yes, no, auto: is L_z conserved? default auto"},
+            {"harmonics", CLI_TEXT, &r.o.harmonics, "R,Z,PHI", "highest |k| of G in each angle; default 12,8,3"},
+            {"generator", CLI_TEXT, &r.o.generator, "WORD", "fourier (default) or network: how G is made"},
+            {"width", CLI_COUNT, &r.o.width, "N", "of the network's hidden layers; default 64"},
+            {"depth", CLI_COUNT, &r.o.depth, "N", "hidden layers; default 3"},
+            {"loss", CLI_TEXT, &r.o.loss, "WORD", "robust (default) or absolute, the paper's"},
+            {"point-transformation", CLI_FLAG, &r.o.point, NULL, "adds P(theta'), the paper's eqs. 7 and 8"},
+            {"threads", CLI_COUNT, &r.o.threads, "N", "default: all cores; results do not depend on it"},
+            {"checkpoint", CLI_TEXT, &r.o.checkpoint, "FILE", "writes the state of the training here"},
+            {"checkpoint-every", CLI_COUNT, &r.o.checkpoint_every, "N", "epochs between checkpoints; default 20"},
+            {"resume", CLI_FLAG, &r.o.resume, NULL, "goes on from the checkpoint, if it is there"},
+            {"history", CLI_TEXT, &r.o.history, "FILE.csv", "epoch, loss, validation, rate, seconds"},
+            {"quiet", CLI_FLAG, &r.o.quiet, NULL, "prints nothing but errors"},
+        };
+        code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 1);
+    }
+    if (code < 0) code = fit_finder_desc(&r.o, &fd);
+    if (code >= 0) return code;
+    if (r.o.epochs == 0 && !(r.o.seconds > 0.0)) r.o.seconds = FIT_SECONDS;
+    code = fit_start(&r, &fd, path[0]);
+    free(r.history);
+    return code;
+}
