@@ -5,7 +5,7 @@
 # make headers    actionfinder.h and deeppotential.h from src/
 # make floors     every prefix of the list of parts compiles: no part uses a later one
 # make examples   build/examples/...
-# make demo       builds everything and runs `build/actionfinder demo`
+# make demo       builds the tool, makes mock orbits, fits, prints the errors, draws build/demo/demo.svg
 # make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible
 # make clean      removes build/
 #
@@ -74,21 +74,34 @@ headers: $(HEADERS)
 # ---- the tools and the examples -------------------------------------------------------------------
 
 TOOL     := $(patsubst tools/%.c,$(B)/%,$(wildcard tools/actionfinder.c))
+COMMANDS := $(wildcard tools/actionfinder/*.c)
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 FAST      = -std=c99 -O3 $(NATIVE) $(OPENMP) -Wall -Wextra $(CPPFLAGS) -I$(B)/include $(CFLAGS)
 
 tool: $(TOOL)
 examples: $(EXAMPLES)
 
-$(TOOL): $(B)/%: tools/%.c $(HEADERS) | deps
-	$(CC) $(FAST) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
+$(TOOL): $(B)/%: tools/%.c $(COMMANDS) $(wildcard tools/actionfinder/*.h) $(HEADERS) | deps
+	$(CC) $(FAST) $< $(COMMANDS) -o $@ $(LDFLAGS) -lm $(LDLIBS)
 
 $(EXAMPLES): $(B)/examples/%: examples/%.c $(HEADERS) | deps
 	@mkdir -p $(@D)
 	$(CC) $(FAST) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
 
-demo: all examples
-	$(B)/actionfinder demo
+# Mock orbits in a disc and a halo, a fit, its errors, a picture. DEMO_SECONDS is the time for the fit.
+D := $(B)/demo
+DEMO_SECONDS ?= 60
+AF := $(B)/actionfinder
+
+demo: tool
+	@mkdir -p $(D)
+	$(AF) mock -o $(D)/train.npy --streams 1024 --seed 1
+	$(AF) mock -o $(D)/test.npy --streams 192 --seed 2 --truth $(D)/J.npy --truth-error $(D)/J_err.npy
+	$(AF) mock -o $(D)/long.npy --streams 3 --stars 200 --span 1 --even --seed 5 --truth $(D)/long_J.npy
+	$(AF) fit $(D)/train.npy -o $(D)/model.safetensors --seconds $(DEMO_SECONDS) --history $(D)/loss.csv
+	$(AF) check $(D)/model.safetensors $(D)/test.npy --truth $(D)/J.npy --truth-error $(D)/J_err.npy --max-error 1
+	$(AF) plot $(D)/model.safetensors $(D)/long.npy --truth $(D)/long_J.npy --span 1 \
+	  --history $(D)/loss.csv --test $(D)/test.npy --test-truth $(D)/J.npy -o $(D)/demo.svg
 
 # ---- the tests ------------------------------------------------------------------------------------
 

@@ -162,8 +162,13 @@ static void af__whiten_actions(af__generator *g, const af__toy_facts *facts) {
     }
 }
 
+/* Above this median of L/(L + J_r) the streams are disc orbits: their vertical motion is far from
+ * harmonic in the toy, so they want more harmonics of theta_z. */
+#define AF__NEARLY_CIRCULAR 0.9
+
 static void af__scales(af__generator *g, const af__toy_facts *facts, double *sorted) {
     af_finder_desc *d = &g->desc;
+    int circular;
     double size = af__fact_median(facts, af__fact_size, sorted);
     g->action_scale = size > 0.0 ? size : 1.0;
     if (d->axisymmetric == AF_SYMMETRY_AUTO) {
@@ -177,6 +182,9 @@ static void af__scales(af__generator *g, const af__toy_facts *facts, double *sor
         d->softening = 0.02 * af__fact_median(facts, af__fact_deviation, sorted);
         if (!(d->softening > 1e-9 * g->action_scale)) d->softening = 1e-9 * g->action_scale;
     }
+    circular = af__fact_median(facts, af__fact_circularity, sorted) > AF__NEARLY_CIRCULAR;
+    if (d->harmonics_r == 0) d->harmonics_r = circular ? 10 : 12;
+    if (d->harmonics_z == 0) d->harmonics_z = circular ? 16 : 8;
     g->features = d->axisymmetric == AF_SYMMETRY_YES ? AF__FEATURES_AXISYMMETRIC : AF__FEATURES_GENERAL;
     if (d->generator == AF_GENERATOR_NETWORK) {
         af__whiten_actions(g, facts);
@@ -204,8 +212,6 @@ static af_status af__finder_check(af_context *c, const af_finder_desc *d) {
 
 static void af__finder_defaults(af_finder_desc *d) {
     int fourier = d->generator == AF_GENERATOR_FOURIER;
-    if (d->harmonics_r == 0) d->harmonics_r = 12;
-    if (d->harmonics_z == 0) d->harmonics_z = 8;
     if (d->harmonics_phi == 0) d->harmonics_phi = 3;
     if (d->harmonics_budget == 0.0) d->harmonics_budget = 1.5;
     if (d->coefficient_penalty == 0.0) d->coefficient_penalty = 1.0;

@@ -6,8 +6,8 @@
  *     J = J' + dG/dtheta (eq. 5),   theta' = theta + dG/dJ' (eq. 6)
  *
  * with one J' for each stream, solved for so that it is the mean over the stars of J - dG/dtheta; an
- * optional point transformation theta'' = P(theta') (eqs. 7, 8) follows. What is minimised is the spread of J'' within streams;
- * the potential is never told.
+ * optional point transformation theta'' = P(theta') (eqs. 7, 8) follows. What is minimised is the
+ * spread of J'' within streams; the potential is never told.
  *
  * J = (J_phi, J_z, J_r) [km/s kpc], theta = (theta_phi, theta_z, theta_r) [rad] in [0, 2 pi), with the
  * zero points and signs of af_isochrone.h: theta_r = 0 at pericentre, theta_z = 0 at the upward
@@ -40,7 +40,8 @@ typedef struct af_finder_desc {
     int free_toy;     /* M and b are learned too */
 
     af_generator_kind generator;
-    size_t harmonics_r, harmonics_z, harmonics_phi; /* highest |k|; default 12, 8, 3 */
+    size_t harmonics_r, harmonics_z, harmonics_phi; /* highest |k|; default 12, 8, 3 (10, 16, 3 for
+                                                       streams on nearly circular orbits) */
     double harmonics_budget; /* sum of |k_i|/highest at most this; default 1.5 */
     af_symmetry axisymmetric; /* no theta_phi in G, so J_phi = L_z. AUTO: when L_z is conserved in the
                                  data to a hundredth of what the other toy actions are */
@@ -54,6 +55,9 @@ typedef struct af_finder_desc {
     af_net_desc point_net;
 
     af_spread_kind spread;
+    int implicit_gradient;  /* 1: the gradient follows J' through its equation (implicit function
+                               theorem); 0: J' is held during a step. The exact gradient is dominated by
+                               streams whose equation is nearly singular and trains worse */
     double softening;       /* [km/s kpc]; default: 0.02 times the toy's median spread */
     double negative_weight; /* of eq. 13; default 0 for ROBUST, 1 for ABSOLUTE; negative: none */
     double angle_weight;    /* alpha_1 of eq. 12; default 0.1 for a network G or a point transformation;
@@ -84,19 +88,28 @@ typedef struct af_finder af_finder;
 
 /* A finder for these orbits: chooses toy, symmetries and scales, makes the networks; starts as the
  * identity, i.e. the toy. AF_ERROR_DATA when a star is unbound in a given toy (the sentence names it)
- * or the toy cannot be chosen. The orbits are not kept. */
+ * or the toy cannot be chosen; AF_ERROR_ARGUMENT for a desc that is not zeroed or out of range;
+ * AF_ERROR_MEMORY; *out is NULL then. desc NULL: all defaults. The orbits are not kept. */
 AF_API af_status af_finder_create(af_context *c, const af_orbits *orbits, const af_finder_desc *desc,
                                   af_finder **out);
+
+/* Frees the finder; destroy its evaluators first. NULL is fine. */
 AF_API void af_finder_destroy(af_finder *f);
 
-/* Trains; every stream needs two stars (AF_ERROR_DATA). Keeps the best validation; AF_STOPPED when
- * the progress function asked to stop. */
+/* Trains, from where the finder is now; desc NULL: all defaults. Every stream needs two stars, all of
+ * them bound in the toy (AF_ERROR_DATA). Keeps the best validation; AF_STOPPED when the progress
+ * function asked to stop. Fails as af_train does, too. Make evaluators afterwards. */
 AF_API af_status af_finder_fit(af_finder *f, const af_orbits *orbits, const af_fit_desc *desc);
 
-/* One safetensors file: the parameters, and everything else in its metadata. */
+/* One safetensors file: the parameters, and everything else in its metadata. Saving fails as
+ * af_tensors_write does; what was there before stays then. Loading fails as af_tensors_read does, with
+ * AF_ERROR_FORMAT for a file that is no model; *out is NULL then. A loaded finder gives the same bits as
+ * the one that was saved. */
 AF_API af_status af_finder_save(const af_finder *f, const char *path);
 AF_API af_status af_finder_load(af_context *c, const char *path, af_finder **out);
 
+/* The toy as it is now (a free one changes in training), the numbers that are learned, the harmonics
+ * of a Fourier G (0 otherwise), and whether G leaves J_phi = L_z. */
 AF_API af_isochrone af_finder_toy(const af_finder *f);
 AF_API size_t af_finder_parameters(const af_finder *f);
 AF_API size_t af_finder_harmonics(const af_finder *f);
@@ -111,6 +124,10 @@ enum { AF_STAR_UNCONVERGED = 1024 }; /* J' did not settle; the last value is giv
  * af_workspace_create: 1 for use inside a caller's threads. */
 typedef struct af_evaluator af_evaluator;
 
+/* An evaluator of a finder that must outlive it; it computes `block` streams at a time (1 for one star
+ * now and then, some hundreds for many). It uses the finder's context, so create evaluators one after
+ * the other. AF_ERROR_ARGUMENT when stars or block is 0, AF_ERROR_MEMORY; *out is NULL then. Destroying
+ * NULL is fine. */
 AF_API af_status af_evaluator_create(const af_finder *f, size_t stars, size_t block, int threads,
                                      af_evaluator **out);
 AF_API void af_evaluator_destroy(af_evaluator *e);
@@ -122,6 +139,7 @@ AF_API void af_evaluator_destroy(af_evaluator *e);
 AF_API size_t af_evaluate(af_evaluator *e, size_t streams, const double *xv, const size_t *count,
                           double *j, double *theta, unsigned *flags);
 
-/* The same for orbits as a whole: j and theta (S,N,3). */
+/* The same for orbits as a whole: j and theta (S,N,3), flags (S,N), each NULL if not wanted. Makes an
+ * evaluator and frees it, and fails as that does; stars that fail are told by their flags and NaN. */
 AF_API af_status af_finder_evaluate(const af_finder *f, const af_orbits *orbits, double *j,
                                     double *theta, unsigned *flags);

@@ -84,6 +84,9 @@ AF_API void af_context_set_threads(af_context *context, int threads);
 
 /* The sentence of the first error since the last af_error_clear; "" when there was none. */
 AF_API const char *af_error(const af_context *context);
+
+/* Its status, AF_OK when there was none; and forgetting it, to go on after a failure: nothing is
+ * compiled in a context that holds an error. */
 AF_API af_status af_error_status(const af_context *context);
 AF_API void af_error_clear(af_context *context);
 

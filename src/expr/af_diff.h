@@ -4,7 +4,8 @@
  * Take derivatives by few inputs forward (af_jvp), by many parameters in reverse (af_grad). The xs
  * are treated as independent of each other: nothing is differentiated through them. Any node may be an
  * x, except that constants are folded away where they are used: use af_input or af_constant_array. The
- * results may overwrite the ys (af_jvp) or the xs (the others). After a failure they are none. */
+ * results may overwrite the ys (af_jvp) or the xs (the others). After a failure they are none: it is
+ * AF_ERROR_SHAPE, AF_ERROR_ARGUMENT for an expression that is none, or AF_ERROR_MEMORY. */
 
 /* Gradient of the scalar y by each of the count xs: out[i] has the shape of xs[i]; a zero constant
  * where y does not depend on it. Fails when y has more than one element. */

@@ -46,7 +46,8 @@ AF_API af_status af_net_create(af_params *p, const af_net_desc *desc, af_net **o
 AF_API void af_net_destroy(af_net *net);
 
 /* The network applied to x. `dropout_seed` is a scalar expression, a new number at each training step;
- * none means no dropout (evaluation). */
+ * none means no dropout (evaluation). x has two axes or more, the last of length `inputs`; otherwise
+ * none, with AF_ERROR_SHAPE in the context. It may be applied often: the parameters are the same. */
 AF_API af_expr af_net_apply(const af_net *net, af_expr x, af_expr dropout_seed);
 
 /* The activation function as an expression. */

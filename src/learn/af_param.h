@@ -11,7 +11,9 @@ typedef enum af_init {
     AF_INIT_CONSTANT    /* every element = scale */
 } af_init;
 
-/* `seed` chooses the initial values. The store uses the context for its expressions. */
+/* An empty store. `seed` chooses the initial values. The store uses the context for its expressions.
+ * AF_ERROR_MEMORY, *out NULL. Destroy what uses the store (networks, trainers) before it; NULL is
+ * fine. */
 AF_API af_status af_params_create(af_context *c, uint64_t seed, af_params **out);
 AF_API void af_params_destroy(af_params *p);
 
@@ -31,7 +33,7 @@ AF_API af_expr af_params_input(af_params *p);
  * what it takes from af_params_input. */
 AF_API af_expr af_params_grad(af_params *p, af_expr loss);
 
-AF_API size_t af_params_size(const af_params *p);
+AF_API size_t af_params_size(const af_params *p); /* of the vector: all elements of all views */
 AF_API double *af_params_data(af_params *p); /* the vector; the caller may change its values. It
                                                 moves when a view is declared */
 AF_API size_t af_params_count(const af_params *p); /* of views */

@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef _OPENMP
+#  include <omp.h>
+#endif
+
 /* The galaxy: a Milky-Way-like sum with v_c(8 kpc) = 229 km/s. The isochrone, in which actions are
  * exact, is that of the shared test sets. Documented in the command's help. */
 typedef struct mock_galaxy {
@@ -24,10 +28,10 @@ static void mock_galaxy_make(mock_galaxy *g, int isochrone) {
         g->sum.count = 1;
         return;
     }
-    g->parts[0] = af_potential_miyamoto_nagai(5.2e10, 3.0, 0.28);
-    g->parts[1] = af_potential_miyamoto_nagai(1.3e10, 2.5, 0.9);
-    g->parts[2] = af_potential_plummer(1.0e10, 0.4);
-    g->parts[3] = af_potential_nfw(7.5e11, 17.0);
+    g->parts[0] = af_potential_miyamoto_nagai(4.6e10, 3.0, 0.28);
+    g->parts[1] = af_potential_miyamoto_nagai(1.1e10, 2.5, 0.9);
+    g->parts[2] = af_potential_plummer(0.9e10, 0.4);
+    g->parts[3] = af_potential_nfw(6.6e11, 17.0);
     g->sum.count = 4;
 }
 
@@ -173,10 +177,10 @@ static int mock_stream(const mock_run *r, size_t s) {
 /* ---- all streams ---- */
 
 static int mock_all(mock_run *r) {
-    long s, n = (long)r->o.streams, lost = 0, done = 0;
-    (void)done;
+    long s, n = (long)r->o.streams, lost = 0;
 #ifdef _OPENMP
-#  pragma omp parallel for schedule(dynamic, 1) num_threads((int)r->o.threads) reduction(+ : lost) if (r->o.threads > 1)
+    int threads = r->o.threads ? (int)r->o.threads : omp_get_max_threads();
+#  pragma omp parallel for schedule(dynamic, 1) num_threads(threads) reduction(+ : lost)
 #endif
     for (s = 0; s < n; s++) lost += !mock_stream(r, (size_t)s);
     return lost == 0;
@@ -196,7 +200,7 @@ static void mock_say(const mock_run *r) {
                (unsigned long)good, (unsigned long)gold);
 }
 
-static int mock_write(af_context *c, const char *path, int rank, const size_t dims[3], const double *data) {
+static int mock_write(af_context *c, const char *path, int rank, const size_t *dims, const double *data) {
     if (!path) return CLI_OK;
     if (af_npy_write(c, path, rank, dims, data) != AF_OK) return cli_fail_library(c);
     printf("wrote %s\n", path);
@@ -268,7 +272,6 @@ int cli_mock(const cli_command *command, int count, char **words) {
     memset(&r, 0, sizeof r);
     r.o.streams = 1024;
     r.o.stars = 8;
-    r.o.threads = 1;
     {
         const cli_option options[] = {
             {"o", CLI_TEXT, &r.o.output, "FILE.npy", "the orbits, (S,N,6) [kpc, km/s]"},
@@ -282,7 +285,7 @@ int cli_mock(const cli_command *command, int count, char **words) {
             {"truth", CLI_TEXT, &r.o.truth, "J.npy", "true actions (S,3) [km/s kpc]"},
             {"truth-error", CLI_TEXT, &r.o.truth_error, "E.npy", "their own error (S,3)"},
             {"angles", CLI_TEXT, &r.o.angles, "T.npy", "true angles (S,N,3) [rad]"},
-            {"threads", CLI_COUNT, &r.o.threads, "N", "default 1; results do not depend on it"},
+            {"threads", CLI_COUNT, &r.o.threads, "N", "default: all cores; results do not depend on it"},
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, none, 0);
     }

@@ -8,14 +8,14 @@ enum {
     PERIODS = 40,       /* radial periods a half */
     SAMPLES = 64,       /* a period: twice the highest harmonic that occurs in the sums */
     POINTS = PERIODS * SAMPLES,
-    PROBE = 128,        /* points of the short orbit that the toy is fitted to */
-    MOST_STEPS = 256,   /* integration steps between two samples */
+    PROBE = 64,         /* points of the short orbit that the toy is fitted to */
+    MOST_STEPS = 64,    /* integration steps between two samples */
     ORDER = 16,         /* |n_r| + |n_z| of the generating function at most */
     SUMS = 2 * ORDER,   /* harmonics n - m and n + m that its normal equations need */
     MOST_TERMS = 160    /* there are 136 with |n_r| + |n_z| <= 16 and even n_z */
 };
 #define PROBE_GYR 1.5     /* a few radial periods */
-#define ENERGY_DRIFT 1e-9 /* relative, of an accurate orbit */
+#define ENERGY_DRIFT 1e-8 /* relative, of an accurate orbit */
 
 /* One half of an orbit in the toy's coordinates, and where the equations go. */
 typedef struct half {
@@ -208,14 +208,14 @@ static int follow(af_force force, const double start[6], double interval, double
         if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, start, interval, steps, 2 * POINTS, xv) != AF_OK)
             continue;
         for (t = 0; t < 2 * POINTS; t++) worst = fmax(worst, fabs(energy(sum, xv + 6 * t) / first - 1.0));
-        if (worst <= 10.0 * ENERGY_DRIFT) return 1;
+        if (worst <= ENERGY_DRIFT) return 1;
     }
     return 0;
 }
 
 /* The isochrone that fits the orbit's first few periods. */
 static int choose_toy(af_context *c, af_force force, const double start[6], double *xv, af_isochrone *toy) {
-    if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, start, PROBE_GYR / PROBE, 64, PROBE, xv) != AF_OK)
+    if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, start, PROBE_GYR / PROBE, 128, PROBE, xv) != AF_OK)
         return 0;
     if (af_isochrone_fit(c, xv, 1, PROBE, 0.0, toy, NULL) == AF_OK) return 1;
     af_error_clear(c);

@@ -1,0 +1,49 @@
+/* Line plots as SVG: a figure is a text that grows, a panel a rectangle with two axes. */
+#ifndef AF_SVG_H
+#define AF_SVG_H
+
+#include <stddef.h>
+
+typedef struct svg_figure {
+    char *text;
+    size_t length, room;
+    int width, height, panels;
+} svg_figure;
+
+typedef struct svg_axis {
+    const char *label;
+    double low, high;
+    int logarithmic;
+} svg_axis;
+
+typedef struct svg_panel {
+    svg_figure *figure;
+    double left, top, width, height; /* of the field inside the axes */
+    svg_axis x, y;
+    int number, entries; /* entries of the legend so far */
+} svg_panel;
+
+typedef struct svg_style {
+    const char *colour;
+    double width;     /* of lines */
+    double opacity;   /* 0 to 1 */
+    const char *dash; /* like "5 4"; NULL: solid */
+} svg_style;
+
+void svg_begin(svg_figure *f, int width, int height);
+void svg_end(svg_figure *f); /* the text is complete; free f->text */
+
+/* Axes with ticks, labels and a title; the field takes the rectangle. */
+svg_panel svg_panel_begin(svg_figure *f, double left, double top, double width, double height,
+                          const char *title, svg_axis x, svg_axis y);
+
+/* A line through the points; it breaks at numbers that are not finite. */
+void svg_line(const svg_panel *p, size_t n, const double *x, const double *y, svg_style style);
+
+/* One more line of the legend in the upper right (or upper left) corner. */
+void svg_legend(svg_panel *p, const char *text, svg_style style, int on_left);
+
+/* The smallest pleasant range around [low, high]. */
+svg_axis svg_axis_of(const char *label, double low, double high, int logarithmic);
+
+#endif
