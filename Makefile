@@ -95,7 +95,7 @@ AF := $(B)/actionfinder
 
 demo: tool
 	@mkdir -p $(D)
-	$(AF) mock -o $(D)/train.npy --streams 1024 --seed 1
+	$(AF) mock -o $(D)/train.npy --streams 4096 --seed 1
 	$(AF) mock -o $(D)/test.npy --streams 192 --seed 2 --truth $(D)/J.npy --truth-error $(D)/J_err.npy
 	$(AF) mock -o $(D)/long.npy --streams 3 --stars 200 --span 1 --even --seed 5 --truth $(D)/long_J.npy
 	$(AF) fit $(D)/train.npy -o $(D)/model.safetensors --seconds $(DEMO_SECONDS) --history $(D)/loss.csv

@@ -394,6 +394,7 @@
 /* action: ActionFinder */
 #include "action/af_orbits.h"
 #include "action/af_toy.h"
+#include "action/af_generator.h"
 #include "action/af_finder.h"
 
 #endif /* ACTIONFINDER_H */

@@ -131,7 +131,7 @@ static void af__run_matmul(const af__cpu *cpu, const af_instr *instr) {
     b.shape.a_column = o[0].stride[axes + 1];
     b.shape.b_row = o[1].stride[axes];
     b.shape.b_column = o[1].stride[axes + 1];
-    af__gemm_cut(cpu->program->precision, &b.shape);
+    af__gemm_cut(af__real_bytes(cpu->program), &b.shape);
     if (instr->scratch != AF_NO_BUFFER) {
         size_t packed = b.shape.small ? 0 : dim[2] * af__round_up(dim[1], AF__NV * lanes);
         b.shape.packed = cpu->base[instr->scratch];

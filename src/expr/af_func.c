@@ -455,7 +455,7 @@ static void af__lower_matmul(af__compiler *k, uint32_t id, af_precision precisio
     instr.dim[b] = n->dim[n->rank - 2];
     instr.dim[b + 1] = n->dim[n->rank - 1];
     instr.dim[b + 2] = k->c->graph->node[n->arg[0]].dim[n->rank - 1];
-    af__gemm_plan(precision, instr.dim[b], instr.dim[b + 1], instr.dim[b + 2], &instr.chunks, &size);
+    af__gemm_plan(precision == AF_F64 ? sizeof(double) : sizeof(float), instr.dim[b], instr.dim[b + 1], instr.dim[b + 2], &instr.chunks, &size);
     instr.scratch = AF_NO_BUFFER;
     if (size) instr.scratch = af__new_buffer(k, AF_BUFFER_WORK, 0, size);
     instr.operand = AF__LENGTH(k->operand);

@@ -41,9 +41,9 @@ typedef struct af__gemm {
     int small;
 } af__gemm;
 
-/* How the product is cut; a function of its shape alone, so that results are too. */
-static void af__gemm_cut(af_precision precision, af__gemm *g) {
-    size_t lanes = AF__VECTOR_BYTES / (precision == AF_F64 ? sizeof(double) : sizeof(float));
+/* How the product of reals of `real` bytes is cut; a function of its shape alone, so that results are too. */
+static void af__gemm_cut(size_t real, af__gemm *g) {
+    size_t lanes = AF__VECTOR_BYTES / real;
     size_t nr = AF__NV * lanes, units;
     g->small = g->m < 4 || g->m * g->n * g->k <= AF__GEMM_SMALL;
     g->block_columns = g->small ? 1024 : af__round_up(AF__GEMM_COLUMNS, nr);
@@ -58,14 +58,14 @@ static void af__gemm_cut(af_precision precision, af__gemm *g) {
 }
 
 /* Parts of the depth, and elements of scratch memory: packed B, then the parts' results. */
-static void af__gemm_plan(af_precision precision, size_t m, size_t n, size_t depth, size_t *parts,
+static void af__gemm_plan(size_t real, size_t m, size_t n, size_t depth, size_t *parts,
                           size_t *scratch) {
     af__gemm g = AF__ZERO;
-    size_t lanes = AF__VECTOR_BYTES / (precision == AF_F64 ? sizeof(double) : sizeof(float));
+    size_t lanes = AF__VECTOR_BYTES / real;
     g.m = m;
     g.n = n;
     g.k = depth;
-    af__gemm_cut(precision, &g);
+    af__gemm_cut(real, &g);
     *parts = g.parts;
     *scratch = g.small ? 0 : depth * af__round_up(n, AF__NV * lanes);
     if (g.parts > 1) *scratch += g.parts * m * n;
