@@ -97,7 +97,7 @@ demo: tool
 	@mkdir -p $(D)
 	$(AF) mock -o $(D)/train.npy --streams 4096 --seed 1
 	$(AF) mock -o $(D)/test.npy --streams 192 --seed 2 --truth $(D)/J.npy --truth-error $(D)/J_err.npy
-	$(AF) mock -o $(D)/long.npy --streams 3 --stars 200 --span 1 --even --seed 5 --truth $(D)/long_J.npy
+	$(AF) mock -o $(D)/long.npy --streams 3 --stars 200 --span 1 --even --seed 29 --truth $(D)/long_J.npy
 	$(AF) fit $(D)/train.npy -o $(D)/model.safetensors --seconds $(DEMO_SECONDS) --history $(D)/loss.csv
 	$(AF) check $(D)/model.safetensors $(D)/test.npy --truth $(D)/J.npy --truth-error $(D)/J_err.npy --max-error 1
 	$(AF) plot $(D)/model.safetensors $(D)/long.npy --truth $(D)/long_J.npy --span 1 \
@@ -108,7 +108,7 @@ demo: tool
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 PLAIN   := $(TESTS:%=$(B)/test/%)
 CHECKED := $(if $(SANITIZE_CC),$(TESTS:%=$(B)/test/%.sanitized))
-SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate
+SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli
 LOGS    := $(addsuffix .log,$(PLAIN) $(CHECKED) $(SCRIPTS:%=$(B)/test/%))
 # -Isrc: the tests compile the parts, not the generated headers; AF__WHITE_BOX: see af_stb_end.c
 TEST     = -std=c99 $(WARN) -DAF__WHITE_BOX= $(CPPFLAGS) -Isrc -Itests -I$(B)/include -MMD -MP

@@ -91,7 +91,8 @@ int main(void) {
     double error = 1.0;
     memset(&desc, 0, sizeof desc);
     desc.inputs = desc.outputs = 1;
-    desc.width = 32; /* two hidden layers; SiLU */
+    desc.width = 32; /* two hidden layers */
+    desc.activation = AF_TANH;
     if (af_context_create(NULL, &c) != AF_OK || af_params_create(c, 1, &params) != AF_OK ||
         af_net_create(params, &desc, &net) != AF_OK ||
         make_trainer(c, params, net, &trainer) != AF_OK || train(trainer) != AF_OK ||

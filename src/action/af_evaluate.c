@@ -427,7 +427,7 @@ AF_API af_status af_finder_evaluate(const af_finder *f, const af_orbits *o, doub
                                     unsigned *flags) {
     af__arena scratch = AF__ZERO;
     af_evaluator *e = NULL, *single = NULL;
-    size_t s, n = o->stars, block = o->streams < AF__EVALUATE_BLOCK ? o->streams : AF__EVALUATE_BLOCK;
+    size_t s, n = o->stars, block = af__clamp(o->streams, 1, AF__EVALUATE_BLOCK);
     unsigned *own;
     double *work;
     af_status status;

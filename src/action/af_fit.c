@@ -282,7 +282,7 @@ static af_status af__fit_memory(af__fit *t) {
 static af_status af__fit_run(af__fit *t) {
     af_train_desc d = AF__ZERO;
     size_t judges = t->orbits->streams - t->held;
-    size_t block = judges < AF__EVALUATE_BLOCK ? judges : AF__EVALUATE_BLOCK;
+    size_t block = af__clamp(judges, 1, AF__EVALUATE_BLOCK);
     af_status s = af__fit_memory(t);
     if (s == AF_OK)
         s = af_evaluator_create(t->f, t->orbits->stars, block, t->f->context->threads, &t->judge);

@@ -201,7 +201,7 @@ static af_expr af__generating_function(const af__generator *g, af_expr theta, af
 /* dG/dtheta (3,N,B), of each star. */
 static af_expr af__gradient(const af__generator *g, af_expr theta, af_expr jp, af_expr dropout) {
     af_expr value = af__generating_function(g, theta, jp, dropout), slope = af__none;
-    size_t d[AF_RANK_MAX], rank = af_shape(g->c, value, d);
+    size_t d[AF_RANK_MAX] = {0}, rank = af_shape(g->c, value, d);
     if (!value.id) return value;
     af_vjp(g->c, value, af_full(g->c, rank, d, 1.0), 1, &theta, &slope);
     return slope;

@@ -18,7 +18,9 @@ AF_API void af_orbits_destroy(af_orbits *o) {
 }
 
 static af_orbits *af__orbits_new(af_context *c, size_t streams, size_t stars) {
-    af_orbits *o = (af_orbits *)c->allocator.allocate(sizeof *o, c->allocator.user);
+    af_orbits *o = NULL;
+    if (stars <= SIZE_MAX / 6 / streams)
+        o = (af_orbits *)c->allocator.allocate(sizeof *o, c->allocator.user);
     if (o) {
         memset(o, 0, sizeof *o);
         o->arena.allocator = c->allocator;
@@ -40,6 +42,9 @@ static af_status af__orbits_finish(af_context *c, af_orbits *o, const char *what
     size_t s, i, k;
     for (s = 0; s < o->streams; s++) {
         double *stream = o->xv + s * o->stars * 6;
+        if (o->count[s] > o->stars)
+            return af__fail(c, AF_ERROR_ARGUMENT, "%s: stream %lu has %lu stars, there is room for %lu",
+                            what, (unsigned long)s, (unsigned long)o->count[s], (unsigned long)o->stars);
         if (o->count[s] == 0)
             return af__fail(c, AF_ERROR_DATA, "%s: stream %lu has no stars", what, (unsigned long)s);
         for (i = 0; i < o->count[s]; i++)
@@ -173,7 +178,6 @@ static af_status af__orbits_table(af_context *c, const char *path, af_orbits **o
     scratch.allocator = c->allocator;
     order = AF__ARRAY(&scratch, af__row, af_table_rows(t));
     if (!order) status = af__fail_memory(c, "orbits");
-    else if (af_table_rows(t) == 0) status = af__fail(c, AF_ERROR_DATA, "'%s' has no stars", path);
     else status = af__orbits_group(c, path, t, order, out);
     af__arena_free(&scratch);
     af_table_destroy(t);

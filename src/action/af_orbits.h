@@ -7,7 +7,8 @@ typedef struct af_orbits af_orbits;
 
 /* Copies xv (streams, stars, 6) in kpc and km/s. count (streams) says how many stars of each stream are
  * valid, the first of them; NULL: all. AF_ERROR_DATA names the first number that is not finite, or a
- * stream without stars; AF_ERROR_MEMORY; *out is NULL then. */
+ * stream without stars; AF_ERROR_ARGUMENT for a count above `stars`; AF_ERROR_MEMORY; *out is NULL
+ * then. */
 AF_API af_status af_orbits_create(af_context *c, size_t streams, size_t stars, const double *xv,
                                   const size_t *count, af_orbits **out);
 

@@ -8,6 +8,7 @@
 #  define AF__C(function) function
 #  define AF__REAL double
 #  define AF__INTEGER int64_t
+#  define AF__UNSIGNED uint64_t
 #  define AF__MANTISSA 52
 #  define AF__BIAS 1023
 #  define AF__LN2_HIGH 0.6931471805592082091607     /* 40 bits */
@@ -26,6 +27,7 @@
 #  define AF__C(function) function##f
 #  define AF__REAL float
 #  define AF__INTEGER int32_t
+#  define AF__UNSIGNED uint32_t
 #  define AF__MANTISSA 23
 #  define AF__BIAS 127
 #  define AF__LN2_HIGH 0.693115234375               /* 14 bits */
@@ -44,9 +46,11 @@
 #define AF__LANES (AF__VECTOR_BYTES / sizeof(AF__REAL))
 #define AF__V AF__N(vector)
 #define AF__I AF__N(bits)
+#define AF__U AF__N(unsigned_bits)
 
 typedef AF__REAL AF__V __attribute__((vector_size(AF__VECTOR_BYTES)));
 typedef AF__INTEGER AF__I __attribute__((vector_size(AF__VECTOR_BYTES)));
+typedef AF__UNSIGNED AF__U __attribute__((vector_size(AF__VECTOR_BYTES)));
 
 /* ---- vectors ---- */
 
@@ -108,7 +112,7 @@ static inline AF__V AF__N(nearest)(AF__V x) {
 static inline AF__V AF__N(two_to)(AF__V n) {
     const AF__REAL magic = (AF__REAL)(1.5 * (double)((int64_t)1 << AF__MANTISSA));
     AF__I bits = (AF__I)(n + (magic + (AF__REAL)AF__BIAS));
-    return (AF__V)(bits << AF__MANTISSA);
+    return (AF__V)((AF__U)bits << AF__MANTISSA);
 }
 
 /* ---- elementary functions: argument reduction, then the Taylor series carried until its next term is
@@ -170,12 +174,11 @@ static inline AF__V AF__N(vlog)(AF__V x) {
     const AF__REAL grown = (AF__REAL)((int64_t)1 << AF__TINY_POWER);
     AF__I small = x < tiny;
     AF__V scaled = AF__N(choose)(small, x * grown, x), m, e, f, s, z, p, whole;
-    AF__I bits = (AF__I)scaled, shifted;
+    AF__U bits = (AF__U)scaled;
     /* the exponent of x / sqrt(1/2), as a difference of bit patterns */
-    shifted = bits - (AF__I)AF__N(splat)((AF__REAL)0.70710678118654752440);
-    shifted >>= AF__MANTISSA;
-    e = __builtin_convertvector(shifted, AF__V);
-    m = (AF__V)(bits - (shifted << AF__MANTISSA));
+    AF__I power = (AF__I)(bits - (AF__U)AF__N(splat)((AF__REAL)0.70710678118654752440)) >> AF__MANTISSA;
+    e = __builtin_convertvector(power, AF__V);
+    m = (AF__V)(bits - ((AF__U)power << AF__MANTISSA));
     e = e - AF__N(choose)(small, AF__N(splat)((AF__REAL)AF__TINY_POWER), AF__N(splat)((AF__REAL)0));
     f = m - (AF__REAL)1;
     s = f / (m + (AF__REAL)1);
@@ -723,10 +726,12 @@ static void AF__N(rows)(const af__cpu *cpu, const af_instr *instr) {
 #undef AF__LANES
 #undef AF__V
 #undef AF__I
+#undef AF__U
 #undef AF__N
 #undef AF__C
 #undef AF__REAL
 #undef AF__INTEGER
+#undef AF__UNSIGNED
 #undef AF__MANTISSA
 #undef AF__BIAS
 #undef AF__LN2_HIGH

@@ -58,13 +58,18 @@ static void check_figure(check_table *t, const char *name, const char *what, con
     if (n > 0 && t->length + (size_t)n < sizeof t->text) t->length += (size_t)n;
 }
 
+static void check_number(double value) { printf(value < 999.5 ? "%8.2f" : "%8.2g", value); }
+
 static void check_row(check_table *t, const char *title, const char *name, check_errors *e) {
     cli_summary s[CHECK_COLUMNS];
     size_t k;
     for (k = 0; k < CHECK_COLUMNS; k++) s[k] = cli_summarise(e->value + k * e->room, e->n);
     printf("  %-26s", title);
     for (k = 0; k < CHECK_COLUMNS; k++) {
-        printf(" |%7.3g %7.3g %7.3g", s[k].mean, s[k].median, s[k].trimmed);
+        printf(" |");
+        check_number(s[k].mean);
+        check_number(s[k].median);
+        check_number(s[k].trimmed);
         check_figure(t, name, "mean", check_column[k], s[k].mean);
         check_figure(t, name, "median", check_column[k], s[k].median);
         check_figure(t, name, "trimmed", check_column[k], s[k].trimmed);
@@ -76,9 +81,9 @@ static void check_row(check_table *t, const char *title, const char *name, check
 static void check_header(const char *title, const char *const *column) {
     size_t k;
     printf("\n%-28s", title);
-    for (k = 0; k < CHECK_COLUMNS; k++) printf(" |%13s%10s", column[k], "");
+    for (k = 0; k < CHECK_COLUMNS; k++) printf(" |%16s%8s", column[k], "");
     printf("\n%-28s", "");
-    for (k = 0; k < CHECK_COLUMNS; k++) printf(" |%7s %7s %7s", "mean", "median", "98 %");
+    for (k = 0; k < CHECK_COLUMNS; k++) printf(" |%8s%8s%8s", "mean", "median", "98 %");
     printf("\n");
 }
 

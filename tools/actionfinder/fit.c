@@ -246,7 +246,12 @@ static void fit_desc(fit_run *r, size_t train, af_fit_desc *d) {
     d->resume = r->o.resume;
 }
 
-static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const af_orbits *o) {
+/* The library's sentence; where the orbits are to blame, behind their file's name. */
+static int fit_fail(const af_context *c, af_status s, const char *path) {
+    return s == AF_ERROR_DATA ? cli_fail("'%s': %s", path, af_error(c)) : cli_fail_library(c);
+}
+
+static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const af_orbits *o, const char *path) {
     size_t n = af_orbits_streams(o), train = r->o.streams ? r->o.streams : n - n / 8;
     af_finder *f = NULL;
     af_fit_desc d;
@@ -263,7 +268,7 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
     if (s == AF_OK) s = af_finder_fit(f, o, &d);
     if (!r->o.quiet && r->done && r->line_epoch != r->done) fit_line(r, &r->last, cli_clock() - r->start);
     if (r->line_open) printf("\n");
-    if (s != AF_OK && s != AF_STOPPED) code = cli_fail_library(c);
+    if (s != AF_OK && s != AF_STOPPED) code = fit_fail(c, s, path);
     if (s == AF_STOPPED) fprintf(stderr, "actionfinder: stopped; the best model so far is kept\n");
     if (code == CLI_OK && af_finder_save(f, r->o.output) != AF_OK) code = cli_fail_library(c);
     if (code == CLI_OK) code = fit_write_history(c, r);
@@ -296,7 +301,7 @@ static int fit_start(fit_run *r, const af_finder_desc *fd, const char *path) {
         if (!r->o.quiet)
             printf("%s: %lu streams of up to %lu stars\n", path, (unsigned long)af_orbits_streams(o),
                    (unsigned long)af_orbits_stars(o));
-        code = fit_train(c, r, fd, o);
+        code = fit_train(c, r, fd, o, path);
     }
     af_orbits_destroy(o);
     af_context_destroy(c);

@@ -59,7 +59,7 @@ static svg_axis plot_range(const cli_map *m, size_t streams, size_t k, const cha
             low = fmin(low, m->j[3 * i + k]);
             high = fmax(high, m->j[3 * i + k]);
         }
-    return svg_axis_of(label, low, high + 0.22 * (high - low), 0); /* room for the legend */
+    return svg_axis_of(label, low, high + 0.3 * (high - low), 0); /* room for the legend */
 }
 
 static void plot_along(plot_run *r, size_t k, const cli_map *toy, const cli_map *found, const af_array *truth) {

@@ -77,7 +77,6 @@ static double svg_y(const svg_panel *p, double v) { return p->top + p->height * 
 static void svg_tick(const svg_panel *p, int vertical, double v, double step) {
     char text[32];
     double at;
-    if (p->x.logarithmic || fabs(v) < 1e-9 * step) snprintf(text, sizeof text, "%g", v);
     snprintf(text, sizeof text, "%.6g", fabs(v) < 1e-9 * step ? 0.0 : v);
     if (vertical) {
         at = svg_y(p, v);
@@ -91,19 +90,22 @@ static void svg_tick(const svg_panel *p, int vertical, double v, double step) {
 }
 
 static void svg_ticks(const svg_panel *p, int vertical) {
-    static const double fine[3] = {1.0, 2.0, 5.0};
     const svg_axis *a = vertical ? &p->y : &p->x;
-    double step, v;
+    double step, v, ratio;
+    int lead;
     if (!a->logarithmic) {
         step = svg_step(a->high - a->low, vertical ? 6.0 : 7.0);
         for (v = step * ceil(a->low / step - 1e-9); v <= a->high + 1e-9 * step; v += step) svg_tick(p, vertical, v, step);
         return;
     }
-    for (v = pow(10.0, floor(log10(a->low))); v <= a->high; v *= 10.0) {
-        int i, many = a->high / a->low < 60.0 ? 3 : 1; /* few decades: 2 and 5 get ticks too */
-        for (i = 0; i < many; i++)
-            if (v * fine[i] >= a->low && v * fine[i] <= a->high) svg_tick(p, vertical, v * fine[i], v);
-    }
+    ratio = a->high / a->low;
+    for (v = pow(10.0, floor(log10(a->low))); v <= a->high; v *= 10.0)
+        for (lead = 1; lead < 10; lead++) {
+            if (ratio > 60.0 && lead > 1) break;                               /* 1 10 100 */
+            if (ratio > 12.0 && lead != 1 && lead != 2 && lead != 5) continue; /* 1 2 5 10 */
+            if (lead == 7 || lead == 9) continue;
+            if (v * lead >= a->low && v * lead <= a->high) svg_tick(p, vertical, v * lead, v);
+        }
 }
 
 svg_panel svg_panel_begin(svg_figure *f, double left, double top, double width, double height,
