@@ -76,7 +76,7 @@ headers: $(HEADERS)
 TOOL     := $(patsubst tools/%.c,$(B)/%,$(wildcard tools/actionfinder.c))
 COMMANDS := $(wildcard tools/actionfinder/*.c)
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
-FAST      = -std=c99 -O3 $(NATIVE) $(OPENMP) -Wall -Wextra $(CPPFLAGS) -I$(B)/include $(CFLAGS)
+FAST      = -std=c99 -O3 -ffp-contract=fast $(NATIVE) $(OPENMP) -Wall -Wextra $(CPPFLAGS) -I$(B)/include $(CFLAGS)
 
 tool: $(TOOL)
 examples: $(EXAMPLES)
@@ -93,6 +93,7 @@ D := $(B)/demo
 DEMO_SECONDS ?= 60
 AF := $(B)/actionfinder
 
+demo: export OMP_WAIT_POLICY ?= passive # other programs may want the cores
 demo: tool
 	@mkdir -p $(D)
 	$(AF) mock -o $(D)/train.npy --streams 4096 --seed 1
@@ -105,7 +106,7 @@ demo: tool
 
 # ---- the tests ------------------------------------------------------------------------------------
 
-TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
 PLAIN   := $(TESTS:%=$(B)/test/%)
 CHECKED := $(if $(SANITIZE_CC),$(TESTS:%=$(B)/test/%.sanitized))
 SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli

@@ -8,10 +8,6 @@
 #define MOCK_NAME "map"
 #include "af_mock.h"
 
-#ifdef _OPENMP
-#  include <omp.h>
-#endif
-
 /* Of an orbit in the Galaxy: kpc and km/s are brought to order one by them. */
 static const double size_of[6] = {8.0, 8.0, 8.0, 150.0, 150.0, 150.0};
 #define ACTION (8.0 * 150.0)
@@ -372,7 +368,358 @@ TEST(canonical_point_network) {
     check_canonical(&d, 0.02, 0.003);
 }
 
+/* ---- J' and evaluation ---- */
+
+enum { STREAMS = 50, STARS = 5 };
+
+typedef struct scene {
+    heap memory;
+    af_context *c;
+    af_finder *f;
+    double xv[STREAMS][STARS][6];
+} scene;
+
+typedef struct answer {
+    double j[STREAMS][STARS][3], theta[STREAMS][STARS][3];
+    unsigned flags[STREAMS][STARS];
+    size_t failed;
+} answer;
+
+static void scene_open(scene *s, af_generator_kind kind, double random) {
+    af_finder_desc d = AF__ZERO;
+    memset(s, 0, sizeof *s);
+    s->c = heap_context(&s->memory, 1);
+    d.generator = kind;
+    s->f = finder_of(s->c, &d, random);
+    mock_streams(4711, STREAMS, STARS, s->xv[0][0], NULL, NULL);
+}
+
+static void scene_close(scene *s) {
+    af_finder_destroy(s->f);
+    af_context_destroy(s->c);
+    CHECK(s->memory.live == 0);
+}
+
+static void ask(scene *s, size_t block, const size_t *count, answer *a) {
+    af_evaluator *e = NULL;
+    memset(a, 0, sizeof *a);
+    CHECK(af_evaluator_create(s->f, STARS, block, 1, &e) == AF_OK);
+    if (e) a->failed = af_evaluate(e, STREAMS, s->xv[0][0], count, a->j[0][0], a->theta[0][0], a->flags[0]);
+    af_evaluator_destroy(e);
+}
+
+/* Largest difference of stream s of a and stream t of b: actions over ACTION, angles. NaN are equal. */
+static double stream_difference(const answer *a, size_t s, const answer *b, size_t t, size_t stars) {
+    double worst = 0.0;
+    size_t i, k;
+    for (i = 0; i < stars; i++) {
+        if (a->flags[s][i] != b->flags[t][i]) return INFINITY;
+        for (k = 0; k < 3; k++) {
+            double p = a->j[s][i][k], q = b->j[t][i][k];
+            if (isnan(p) != isnan(q)) return INFINITY;
+            if (isnan(p)) continue;
+            worst = fmax(worst, fabs(p - q) / ACTION);
+            worst = fmax(worst, fabs(angle_between(a->theta[s][i][k], b->theta[t][i][k])));
+        }
+    }
+    return worst;
+}
+
+static double difference(const answer *a, const answer *b) {
+    double worst = 0.0;
+    size_t s;
+    for (s = 0; s < STREAMS; s++) worst = fmax(worst, stream_difference(a, s, b, s, STARS));
+    return worst;
+}
+
+/* J' is the mean over the stars of J - dG/dtheta, which is what they get; and angles are in range. */
+static void check_residual(af_generator_kind kind, double random) {
+    static scene s;
+    static answer a;
+    double guess[STREAMS][3], worst = 0.0;
+    af__request r = AF__ZERO;
+    af_evaluator *e = NULL;
+    size_t i, k, n, settled = 0;
+    scene_open(&s, kind, random);
+    memset(guess, 0xff, sizeof guess); /* NaN */
+    r.streams = STREAMS;
+    r.xv = s.xv[0][0];
+    r.guess = guess[0];
+    r.j = a.j[0][0];
+    r.theta = a.theta[0][0];
+    r.flags = a.flags[0];
+    r.most_steps = AF__SOLVE_STEPS;
+    CHECK(af_evaluator_create(s.f, STARS, 16, 1, &e) == AF_OK);
+    if (e) af__evaluate_request(e, &r);
+    for (n = 0; n < STREAMS && e; n++) {
+        if (a.flags[n][0]) continue;
+        settled++;
+        for (k = 0; k < 3; k++) {
+            double mean = 0.0;
+            for (i = 0; i < STARS; i++) {
+                mean += a.j[n][i][k] / STARS;
+                CHECK(a.theta[n][i][k] >= 0.0 && a.theta[n][i][k] < 2.0 * AF__PI);
+            }
+            worst = fmax(worst, fabs(mean / s.f->g.action_scale - guess[n][k]));
+        }
+    }
+    CHECK(settled >= STREAMS - 5);
+    CHECK_CLOSE(worst, 0.0, 2e-10);
+    af_evaluator_destroy(e);
+    scene_close(&s);
+}
+
+TEST(residual_fourier) { check_residual(AF_GENERATOR_FOURIER, 0.05); }
+TEST(residual_network) { check_residual(AF_GENERATOR_NETWORK, 0.02); }
+
+TEST(lanes_and_order) {
+    static const size_t block[] = {1, 3, 7, STREAMS, 64};
+    static scene s;
+    static answer first, a;
+    static double kept[STREAMS][STARS][6];
+    uint32_t order[STREAMS];
+    size_t i, kind;
+    double worst = 0.0;
+    for (kind = 0; kind < 2; kind++) {
+        scene_open(&s, (af_generator_kind)kind, kind ? 0.02 : 0.05);
+        ask(&s, 16, NULL, &first);
+        for (i = 0; i < AF__COUNT(block); i++) {
+            ask(&s, block[i], NULL, &a);
+            CHECK_CLOSE(difference(&a, &first), 0.0, 1e-9);
+        }
+        af_random_permutation(3, 3, STREAMS, order);
+        memcpy(kept, s.xv, sizeof kept);
+        for (i = 0; i < STREAMS; i++) memcpy(s.xv[i], kept[order[i]], sizeof kept[0]);
+        ask(&s, 5, NULL, &a);
+        for (i = 0; i < STREAMS; i++)
+            worst = fmax(worst, stream_difference(&a, i, &first, order[i], STARS));
+        CHECK_CLOSE(worst, 0.0, 1e-9);
+        scene_close(&s);
+    }
+}
+
+/* One star of a stream with room for five is a star by itself; numbers beyond the count do not matter. */
+TEST(counts) {
+    static scene s;
+    static answer a, b, single;
+    size_t count[STREAMS], i, k, n, missing = 0;
+    double worst = 0.0;
+    af_evaluator *e = NULL;
+    scene_open(&s, AF_GENERATOR_FOURIER, 0.05);
+    for (n = 0; n < STREAMS; n++) count[n] = 1 + n % STARS;
+    ask(&s, 8, count, &a);
+    for (n = 0; n < STREAMS; n++)
+        for (i = count[n]; i < STARS; i++) {
+            for (k = 0; k < 6; k++) s.xv[n][i][k] = n % 2 ? NAN : 1e9;
+            for (k = 0; k < 3; k++) CHECK(isnan(a.j[n][i][k]) && isnan(a.theta[n][i][k]));
+            missing++;
+        }
+    ask(&s, 8, count, &b);
+    CHECK(a.failed == 0 && b.failed == 0 && missing > 0);
+    CHECK(memcmp(a.flags, b.flags, sizeof a.flags) == 0 && difference(&a, &b) == 0.0);
+    CHECK(af_evaluator_create(s.f, 1, 4, 1, &e) == AF_OK);
+    for (n = 0; n < STREAMS && e; n += STARS) {
+        af_evaluate(e, 1, s.xv[n][0], NULL, single.j[n][0], single.theta[n][0], single.flags[n]);
+        worst = fmax(worst, stream_difference(&a, n, &single, n, 1));
+    }
+    CHECK_CLOSE(worst, 0.0, 1e-9);
+    af_evaluator_destroy(e);
+    scene_close(&s);
+}
+
+/* Stars that are unbound or nonsense are NaN and told; their streams are solved without them. */
+TEST(unbound_stars) {
+    static scene s;
+    static answer good, a, rest;
+    static double kept[STREAMS][STARS][6];
+    size_t n, i, count[STREAMS];
+    scene_open(&s, AF_GENERATOR_FOURIER, 0.05);
+    memcpy(kept, s.xv, sizeof kept);
+    ask(&s, 8, NULL, &good);
+    for (n = 0; n < STREAMS; n++) count[n] = STARS;
+    for (n = 0; n < STREAMS; n += 3) { /* the last star, or all */
+        for (i = n % 2 ? 0 : STARS - 1; i < STARS; i++) s.xv[n][i][3] = i % 2 ? 5000.0 : NAN;
+        count[n] = n % 2 ? 0 : STARS - 1;
+    }
+    ask(&s, 8, NULL, &a);
+    memcpy(s.xv, kept, sizeof kept);
+    ask(&s, 8, count, &rest);
+    for (n = 0; n < STREAMS; n++) {
+        if (n % 3) {
+            CHECK(stream_difference(&a, n, &good, n, STARS) < 1e-9);
+            continue;
+        }
+        CHECK(stream_difference(&a, n, &rest, n, count[n]) < 1e-9);
+        for (i = count[n]; i < STARS; i++) {
+            CHECK(a.flags[n][i] == (i % 2 ? (unsigned)AF_ORBIT_UNBOUND : (unsigned)AF_ORBIT_INVALID));
+            CHECK(isnan(a.j[n][i][0]) && isnan(a.j[n][i][2]) && isnan(a.theta[n][i][1]));
+        }
+    }
+    n = 0;
+    for (i = 0; i < STREAMS; i += 3) n += STARS - count[i];
+    CHECK(a.failed == n);
+    scene_close(&s);
+}
+
+/* A wild map: what does not settle says so, what says nothing has settled. */
+TEST(unsettled) {
+    static scene s;
+    static answer a, b;
+    size_t n, i, k, unsettled = 0;
+    scene_open(&s, AF_GENERATOR_FOURIER, 3.0);
+    ask(&s, 8, NULL, &a);
+    ask(&s, 13, NULL, &b);
+    for (n = 0; n < STREAMS; n++) {
+        unsettled += (a.flags[n][0] & AF_STAR_UNCONVERGED) != 0;
+        for (i = 0; i < STARS; i++) {
+            CHECK(a.flags[n][i] == 0 || a.flags[n][i] == AF_STAR_UNCONVERGED);
+            CHECK(a.flags[n][i] == a.flags[n][0]);
+            for (k = 0; k < 3; k++) CHECK(isfinite(a.j[n][i][k]) && isfinite(a.theta[n][i][k]));
+        }
+    }
+    CHECK(unsettled > STREAMS / 10 && unsettled < STREAMS);
+    CHECK(a.failed == 0 && b.failed == 0);
+    scene_close(&s);
+}
+
+/* The whole set at once: hard streams fall back on their stars' median and keep their flag. */
+TEST(orbits_at_once) {
+    static scene s;
+    static answer a, all;
+    size_t n, flagged = 0, kind;
+    for (kind = 0; kind < 2; kind++) {
+        af_orbits *o = NULL;
+        scene_open(&s, AF_GENERATOR_FOURIER, kind ? 3.0 : 0.05);
+        CHECK(af_orbits_create(s.c, STREAMS, STARS, s.xv[0][0], NULL, &o) == AF_OK);
+        memset(&all, 0, sizeof all);
+        CHECK(af_finder_evaluate(s.f, o, all.j[0][0], all.theta[0][0], all.flags[0]) == AF_OK);
+        CHECK(af_finder_evaluate(s.f, o, NULL, NULL, NULL) == AF_OK);
+        ask(&s, STREAMS, NULL, &a);
+        for (n = 0; n < STREAMS; n++) {
+            CHECK(memcmp(a.flags[n], all.flags[n], sizeof a.flags[n]) == 0);
+            flagged += a.flags[n][0] != 0;
+            if (a.flags[n][0] == 0) CHECK(stream_difference(&a, n, &all, n, STARS) < 1e-9);
+            CHECK(isfinite(all.j[n][0][2]) && isfinite(all.theta[n][STARS - 1][0]));
+        }
+        af_orbits_destroy(o);
+        scene_close(&s);
+    }
+    CHECK(flagged > 0);
+}
+
+TEST(allocates_nothing) {
+    static scene s;
+    static answer a;
+    af_evaluator *e = NULL;
+    long calls;
+    scene_open(&s, AF_GENERATOR_NETWORK, 0.02);
+    CHECK(af_evaluator_create(s.f, STARS, 8, 1, &e) == AF_OK);
+    calls = s.memory.calls;
+    s.memory.fail_at = calls + 1;
+    if (e) CHECK(af_evaluate(e, STREAMS, s.xv[0][0], NULL, a.j[0][0], a.theta[0][0], a.flags[0]) == 0);
+    if (e) CHECK(af_evaluate(e, STREAMS, s.xv[0][0], NULL, NULL, NULL, NULL) == 0);
+    if (e) CHECK(af_evaluate(e, 0, NULL, NULL, NULL, NULL, NULL) == 0);
+    CHECK(s.memory.calls == calls);
+    s.memory.fail_at = 0;
+    af_evaluator_destroy(e);
+    af_evaluator_destroy(NULL);
+    scene_close(&s);
+}
+
+TEST(two_threads) {
+    static scene s;
+    static answer a[2], first;
+    af_evaluator *e[2] = {NULL, NULL};
+    int t, round;
+    scene_open(&s, AF_GENERATOR_FOURIER, 0.05);
+    ask(&s, 8, NULL, &first);
+    for (t = 0; t < 2; t++) CHECK(af_evaluator_create(s.f, STARS, 8, 1, &e[t]) == AF_OK);
+#ifdef _OPENMP
+#  pragma omp parallel for num_threads(2) schedule(static, 1) private(round)
+#endif
+    for (t = 0; t < 2; t++)
+        for (round = 0; round < 20; round++)
+            a[t].failed = af_evaluate(e[t], STREAMS, s.xv[0][0], NULL, a[t].j[0][0], a[t].theta[0][0],
+                                      a[t].flags[0]);
+    for (t = 0; t < 2; t++) {
+        CHECK(memcmp(&a[t], &first, sizeof first) == 0);
+        af_evaluator_destroy(e[t]);
+    }
+    scene_close(&s);
+}
+
+/* Any number of threads inside gives the same bits. */
+TEST(threads_inside) {
+    static scene s;
+    static answer a, first;
+    int threads;
+    scene_open(&s, AF_GENERATOR_NETWORK, 0.02);
+    ask(&s, 16, NULL, &first);
+    for (threads = 2; threads < 4; threads++) {
+        af_evaluator *e = NULL;
+        CHECK(af_evaluator_create(s.f, STARS, 16, threads, &e) == AF_OK);
+        if (e) a.failed = af_evaluate(e, STREAMS, s.xv[0][0], NULL, a.j[0][0], a.theta[0][0], a.flags[0]);
+        CHECK(memcmp(&a, &first, sizeof a) == 0);
+        af_evaluator_destroy(e);
+    }
+    scene_close(&s);
+}
+
+/* Planar, polar, radial, circular orbits and rest in the centre: numbers, whatever the map. */
+TEST(special_orbits) {
+    static const double star[5][6] = {{8, 0, 0, 0, 150, 0},
+                                      {8, 0, 1, 10, 0, 120},
+                                      {8, 2, 1, 80, 20, 10},
+                                      {0, 0, 0, 0, 0, 0},
+                                      {8, 0, 0, 30, 100, 0}};
+    double j[5][3], theta[5][3];
+    unsigned flags[5];
+    static scene s;
+    size_t i, k, kind;
+    for (kind = 0; kind < 2; kind++) {
+        af_evaluator *e = NULL;
+        scene_open(&s, (af_generator_kind)kind, kind ? 0.02 : 0.05);
+        CHECK(af_evaluator_create(s.f, 1, 2, 1, &e) == AF_OK);
+        if (e) CHECK(af_evaluate(e, 5, star[0], NULL, j[0], theta[0], flags) == 0);
+        for (i = 0; i < 5; i++)
+            for (k = 0; k < 3; k++) CHECK(isfinite(j[i][k]) && isfinite(theta[i][k]));
+        CHECK(flags[0] & AF_ORBIT_PLANAR);
+        CHECK(flags[1] & AF_ORBIT_POLAR);
+        CHECK(flags[2] & AF_ORBIT_RADIAL);
+        CHECK(flags[3] & AF_ORBIT_AT_REST);
+        if (kind == 0) CHECK_CLOSE(j[0][1], 0.0, 1e-3); /* harmonics of theta_z vanish on planar orbits */
+        af_evaluator_destroy(e);
+        scene_close(&s);
+    }
+}
+
+TEST(evaluator_arguments) {
+    static scene s;
+    af_evaluator *e;
+    scene_open(&s, AF_GENERATOR_FOURIER, 0.0);
+    e = (af_evaluator *)&s;
+    CHECK(af_evaluator_create(s.f, 0, 1, 1, &e) == AF_ERROR_ARGUMENT && !e);
+    CHECK_TEXT(af_error(s.c), "must be positive");
+    af_error_clear(s.c);
+    e = (af_evaluator *)&s;
+    CHECK(af_evaluator_create(s.f, 1, 0, 1, &e) == AF_ERROR_ARGUMENT && !e);
+    af_error_clear(s.c);
+    scene_close(&s);
+}
+
 int main(void) {
+    RUN(residual_fourier);
+    RUN(residual_network);
+    RUN(lanes_and_order);
+    RUN(counts);
+    RUN(unbound_stars);
+    RUN(unsettled);
+    RUN(orbits_at_once);
+    RUN(allocates_nothing);
+    RUN(two_threads);
+    RUN(threads_inside);
+    RUN(special_orbits);
+    RUN(evaluator_arguments);
     RUN(toy_values);
     RUN(toy_symplectic);
     RUN(toy_by_mass_and_scale);

@@ -1,12 +1,12 @@
-/* The true actions of mock orbits (tools/actionfinder/mock_truth.c) against closed forms and against
- * themselves from another place on the same orbit. */
+/* The true actions of mock orbits (tools/actionfinder/mock_truth.c) against closed forms and
+ * against themselves from another place on the same orbit. */
 #define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 
 #include "../tools/actionfinder/mock_truth.c"
 #include "af_test.h"
 
-static const double start_of[3][6] = {{8.0, 1.0, 1.0, 30.0, 120.0, 60.0},
+static const double start_of[3][6] = {{8.0, 1.0, 4.0, 30.0, 150.0, 60.0},
                                       {-6.0, 7.0, 3.0, 60.0, 90.0, -40.0}, /* L_z < 0 */
                                       {9.0, 0.0, 0.0, -20.0, 215.0, 25.0}};
 
@@ -42,14 +42,16 @@ TEST(truth_in_the_isochrone) {
     af_context_destroy(c);
 }
 
-/* J_r = 1/pi times the integral of the radial speed from pericentre to apocentre, in a Plummer sphere.
- * r = middle + half sin(u) takes away the square roots at the ends. */
-static double radial_action(const af_potential *part, double e, double l, double inner, double outer) {
+/* J_r = 1/pi times the integral of the radial speed from pericentre to apocentre, in a Plummer
+ * sphere. r = middle + half sin(u) takes away the square roots at the ends. */
+static double radial_action(const af_potential *part, double e, double l, double inner,
+                            double outer) {
     size_t i, n = 4000;
     double sum = 0.0;
     for (i = 0; i < n; i++) {
         double u = AF__PI * (((double)i + 0.5) / (double)n - 0.5);
-        double r = 0.5 * (inner + outer) + 0.5 * (outer - inner) * sin(u), x[3] = {0.0, 0.0, 0.0}, square;
+        double r = 0.5 * (inner + outer) + 0.5 * (outer - inner) * sin(u), x[3] = {0.0, 0.0, 0.0},
+               square;
         x[0] = r;
         square = 2.0 * (e - af_potential_value(part, 1, x)) - l * l / (r * r);
         if (square > 0.0) sum += sqrt(square) * 0.5 * (outer - inner) * cos(u) / (double)n;
@@ -58,7 +60,8 @@ static double radial_action(const af_potential *part, double e, double l, double
 }
 
 /* Where the radial speed vanishes, between a radius inside the orbit and one outside. */
-static double turning_radius(const af_potential *part, double e, double l, double inside, double outside) {
+static double turning_radius(const af_potential *part, double e, double l, double inside,
+                             double outside) {
     int i;
     for (i = 0; i < 200; i++) {
         double r = 0.5 * (inside + outside), x[3] = {0.0, 0.0, 0.0};
@@ -81,10 +84,14 @@ TEST(truth_in_a_plummer_sphere) {
     sum.count = 1;
     for (i = 0; i < 3; i++) {
         const double *x = start_of[i], *v = x + 3;
-        double lz = x[0] * v[1] - x[1] * v[0], lx = x[1] * v[2] - x[2] * v[1], ly = x[2] * v[0] - x[0] * v[2];
-        double l = sqrt(lx * lx + ly * ly + lz * lz), r = sqrt(x[0] * x[0] + x[1] * x[1] + x[2] * x[2]);
-        double e = af_potential_value(&part, 1, x) + 0.5 * (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
-        double inner = turning_radius(&part, e, l, r, 1e-3), outer = turning_radius(&part, e, l, r, 1e3);
+        double lz = x[0] * v[1] - x[1] * v[0], lx = x[1] * v[2] - x[2] * v[1],
+               ly = x[2] * v[0] - x[0] * v[2];
+        double l = sqrt(lx * lx + ly * ly + lz * lz),
+               r = sqrt(x[0] * x[0] + x[1] * x[1] + x[2] * x[2]);
+        double e =
+            af_potential_value(&part, 1, x) + 0.5 * (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
+        double inner = turning_radius(&part, e, l, r, 1e-3),
+               outer = turning_radius(&part, e, l, r, 1e3);
         CHECK(mock_truth_find(c, af_force_of_potential(&sum), x, &t));
         CHECK_CLOSE(t.j[0], lz, 1e-12);
         CHECK_CLOSE(t.j[1], l - fabs(lz), 1e-5);
@@ -93,8 +100,8 @@ TEST(truth_in_a_plummer_sphere) {
     af_context_destroy(c);
 }
 
-/* In a disc and a halo: from a later point of the orbit (another toy, other samples) the actions and
- * frequencies are the same and the angles have grown by Omega t. */
+/* In a disc and a halo: from a later point of the orbit (another toy, other samples) the actions
+ * and frequencies are the same and the angles have grown by Omega t. */
 TEST(truth_along_an_orbit) {
     af_context *c = context();
     af_potential part[3];
@@ -109,7 +116,8 @@ TEST(truth_along_an_orbit) {
     sum.count = 3;
     for (i = 0; i < 3; i++) {
         double path[12];
-        CHECK(af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_potential(&sum), start_of[i], gyr, 8000, 2, path) == AF_OK);
+        CHECK(af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_potential(&sum), start_of[i],
+                                 gyr, 8000, 2, path) == AF_OK);
         CHECK(mock_truth_find(c, af_force_of_potential(&sum), start_of[i], &a));
         CHECK(mock_truth_find(c, af_force_of_potential(&sum), path + 6, &b));
         for (k = 0; k < 3; k++) {
@@ -117,7 +125,8 @@ TEST(truth_along_an_orbit) {
             CHECK(fabs(a.j[k] - b.j[k]) < limit);
             CHECK(limit < 1.0);
             CHECK_CLOSE(a.omega[k], b.omega[k], 1e-3);
-            CHECK(angle_between(a.theta[k] + a.omega[k] * af_time_from_gyr(gyr), b.theta[k]) < 0.02);
+            CHECK(angle_between(a.theta[k] + a.omega[k] * af_time_from_gyr(gyr), b.theta[k]) <
+                  0.02);
         }
     }
     af_context_destroy(c);

@@ -11,102 +11,136 @@
 #include <string.h>
 
 static const char FIT_MANUAL[] =
-    "ORBITS is an NPY file of shape (S,N,6), S streams of N stars, or a table (CSV, ECSV) with a header\n"
-    "and the columns stream, x, y, z, vx, vy, vz: Galactocentric kpc and km/s, the z axis being that of the\n"
-    "galaxy. The stars of a stream lie on one orbit, anywhere along it; at least two a stream. Stars close\n"
-    "together teach little: what matters is that orbits differ in phase.\n\n"
-    "The model begins as a toy, an isochrone whose actions scatter within a stream, and learns a canonical\n"
-    "transformation that makes them agree. The potential is never told. The line of progress:\n\n"
-    "    epoch 120  loss 1.91  validation 2.02  best 2.01 (epoch 115)  rate 2.4e-03  0:41 left\n\n"
-    "loss is the mean over the training streams of sqrt(sqrt((spread/softening)^2 + 1)), validation the\n"
-    "same of streams not trained on; the model of the best validation is kept. Ctrl-C stops and keeps it.\n\n"
-    "With --epochs the model is the same to the byte on any number of threads, and after --resume too.\n"
-    "With --seconds it depends on the speed of the machine.\n\n"
+    "ORBITS is an NPY file of shape (S,N,6), S streams of N stars, or a table (CSV, ECSV)\n"
+    "with a header and the columns stream, x, y, z, vx, vy, vz: Galactocentric kpc and\n"
+    "km/s, the z axis being that of the galaxy. The stars of a stream lie on one orbit,\n"
+    "anywhere along it; at least two a stream. Stars close together teach little: what\n"
+    "matters is that orbits differ in phase.\n"
+    "\n"
+    "The model begins as a toy, an isochrone whose actions scatter within a stream, and\n"
+    "learns a canonical transformation that makes them agree. The potential is never\n"
+    "told. The line of progress:\n"
+    "\n"
+    "    epoch 120  loss 1.91  validation 2.02  best 2.01 (epoch 115)  rate 2.4e-03  0:41 left\n"
+    "\n"
+    "loss is the mean over the training streams of sqrt(sqrt((spread/softening)^2 + 1)),\n"
+    "validation the same of streams not trained on; the model of the best validation is\n"
+    "kept. Ctrl-C stops and keeps it.\n"
+    "\n"
+    "With --epochs the model is the same to the byte on any number of threads, and after\n"
+    "--resume too. With --seconds it depends on the speed of the machine. Where other\n"
+    "programs use the cores, OMP_WAIT_POLICY=passive in the environment is much faster.\n"
+    "\n"
     "Examples:\n"
     "  actionfinder fit stars.csv -o model.safetensors\n"
-    "  actionfinder fit xv.npy -o model.safetensors --streams 1024 --seconds 300 --history loss.csv\n"
+    "  actionfinder fit xv.npy -o model.safetensors --streams 1024 --seconds 300\n"
     "  actionfinder fit xv.npy -o model.safetensors --epochs 500 --checkpoint state --resume\n";
 
 static const char EVAL_MANUAL[] =
-    "OUT.npy is (S,N,6), 8-byte floating point: J_phi, J_z, J_r [km/s kpc], theta_phi, theta_z, theta_r [rad].\n"
-    "OUT.csv has the columns stream, J_phi, ..., theta_r and the rows of the input in their order.\n\n"
-    "J_phi = x vy - y vx has a sign; J_z, J_r >= 0 but for errors of the model. Angles are in [0, 2 pi):\n"
-    "theta_r = 0 at pericentre, theta_z = 0 where z = 0 is crossed upwards, theta = 0 is pericentre on the\n"
-    "+x axis moving up. Where J_phi < 0, theta_phi decreases with time.\n\n"
-    "A star that is not bound in the model's toy has no angles there: an error that names it, and nothing\n"
-    "is written, unless --skip-unbound. Stars unlike any that the model was trained on get an answer too,\n"
-    "but do not believe it.\n\n"
+    "OUT.npy is (S,N,6), 8-byte floating point: J_phi, J_z, J_r [km/s kpc], theta_phi,\n"
+    "theta_z, theta_r [rad]. OUT.csv has the columns stream, J_phi, ..., theta_r and the\n"
+    "rows of the input in their order.\n"
+    "\n"
+    "J_phi = x vy - y vx has a sign; J_z, J_r >= 0 but for errors of the model. Angles\n"
+    "are in [0, 2 pi): theta_r = 0 at pericentre, theta_z = 0 where z = 0 is crossed\n"
+    "upwards, theta = 0 is pericentre on the +x axis moving up. Where J_phi < 0,\n"
+    "theta_phi decreases with time.\n"
+    "\n"
+    "A star that is not bound in the model's toy has no angles there: an error that names\n"
+    "it, and nothing is written, unless --skip-unbound. Stars unlike any that the model\n"
+    "was trained on get an answer too, but do not believe it.\n"
+    "\n"
     "Examples:\n"
     "  actionfinder eval model.safetensors stars.csv -o actions.csv\n"
     "  actionfinder eval model.safetensors xv.npy -o actions.npy --per-stream\n";
 
 static const char CHECK_MANUAL[] =
-    "For each kind of error three figures are printed, for J_phi, J_z, J_r and the mean of the three:\n"
-    "the mean, the median, and the mean without the largest 2 % (98 %). The kinds are\n\n"
-    "  mean of the stars     |mean over the stream's stars of J - truth|, each star solved on its own\n"
+    "For each kind of error three figures are printed, for J_phi, J_z, J_r and the mean\n"
+    "of the three: the mean, the median, and the mean without the largest 2 % (98 %). The\n"
+    "kinds are\n"
+    "\n"
+    "  mean of the stars     |mean over the stars of J - truth|, each solved on its own\n"
     "  median of the stars   the same with the median\n"
     "  each star             |J - truth|\n"
     "  one J' a stream       |mean - truth|, the stars sharing one J', as the paper does\n"
-    "  spread                mean of |J - mean J| within a stream: needs no truth\n\n"
-    "each beside that of the untrained toy. Last come lines `FIGURE name value` for programs, with the names\n"
-    "{toy,test}_{stream_mean,stream_median,star,spread,angle}_{mean,median,trimmed}[_j_phi,_j_z,_j_r], and\n"
-    "test_shared_..., test_shared_spread_.... Streams whose truth is NaN never count.\n\n"
+    "  spread                mean of |J - mean J| within a stream: needs no truth\n"
+    "\n"
+    "each beside that of the untrained toy. Last come lines `FIGURE name value` for\n"
+    "programs, with the names\n"
+    "  {toy,test}_{stream_mean,stream_median,star,spread}_{mean,median,trimmed}[_j_phi|_j_z|_j_r]\n"
+    "  test_shared_..., test_shared_spread_... in the same way, and for angles [degrees]\n"
+    "  {toy,test}_angle_{mean,median,trimmed}[_theta_phi|_theta_z|_theta_r]\n"
+    "\n"
+    "Streams whose truth is NaN never count.\n"
+    "\n"
     "Examples:\n"
     "  actionfinder check model.safetensors xv.npy --truth J.npy --skip 1024\n"
-    "  actionfinder check model.safetensors xv.npy --truth J.npy --truth-error J_err.npy --max-error 1\n";
+    "  actionfinder check m.safetensors xv.npy --truth J.npy --truth-error E.npy --max-error 1\n";
 
 static const char MOCK_MANUAL[] =
-    "disc-halo: Miyamoto-Nagai discs (4.6e10 Msun, a = 3 kpc, b = 0.28) and (1.1e10, 2.5, 0.9), a Plummer bulge\n"
-    "(9e9, 0.4) and a Navarro-Frenk-White halo (4 pi rho rs^3 = 6.6e11, rs = 17 kpc); v_c(8 kpc) = 229 km/s.\n"
-    "isochrone: 3.334e11 Msun, b = 5 kpc, where the truth is exact.\n\n"
-    "halo: radius uniform in 6 to 16 kpc in a random direction, speed |N(0, 150 km/s)| in a random direction,\n"
-    "bound (section 6.1 of the paper). disc: R uniform in 5 to 13 kpc in the plane, the circular speed and normal\n"
-    "velocities of 35, 25, 20 km/s in R, phi, z on top.\n\n"
-    "The truth in disc-halo is the generating function from the orbit itself (Sanders & Binney 2014), over 40\n"
-    "radial periods; --truth-error is the difference from the next 40. About half of the halo orbits are good to\n"
-    "0.1 km/s kpc; resonant and chaotic ones have no smooth action at that precision, some get NaN. It takes\n"
-    "about a quarter of a second a stream and core.\n\n"
+    "disc-halo: Miyamoto-Nagai discs (4.6e10 Msun, a = 3 kpc, b = 0.28) and (1.1e10, 2.5,\n"
+    "0.9), a Plummer bulge (9e9, 0.4) and a Navarro-Frenk-White halo (4 pi rho rs^3 =\n"
+    "6.6e11, rs = 17 kpc); v_c(8 kpc) = 229 km/s.\n"
+    "isochrone: 3.334e11 Msun, b = 5 kpc, where the truth is exact.\n"
+    "\n"
+    "halo: radius uniform in 6 to 16 kpc in a random direction, speed |N(0, 150 km/s)| in\n"
+    "a random direction, bound (section 6.1 of the paper).\n"
+    "disc: R uniform in 5 to 13 kpc in the plane, the circular speed and normal\n"
+    "velocities of 35, 25, 20 km/s in R, phi, z on top.\n"
+    "\n"
+    "The truth in disc-halo is the generating function from the orbit itself (Sanders &\n"
+    "Binney 2014), over 40 radial periods; --truth-error is the difference from the next\n"
+    "40. About half of the halo orbits are good to 0.1 km/s kpc; resonant and chaotic\n"
+    "ones have no smooth action at that precision, some get NaN. It takes about a quarter\n"
+    "of a second a stream and core.\n"
+    "\n"
     "Example:\n"
-    "  actionfinder mock -o xv.npy --streams 256 --truth J.npy --truth-error E.npy --angles T.npy\n";
+    "  actionfinder mock -o xv.npy --streams 256 --truth J.npy --truth-error E.npy\n";
 
 static const char PLOT_MANUAL[] =
-    "Draws J_r and J_z of the stars of each stream, in the order of the file: of the toy, of the model (each\n"
-    "star solved on its own) and the truth. A few streams of many stars, evenly along the orbit, look best.\n\n"
+    "Draws J_r and J_z of the stars of each stream, in the order of the file: of the toy,\n"
+    "of the model (each star solved on its own) and the truth. A few streams of many\n"
+    "stars, evenly along the orbit, look best.\n"
+    "\n"
     "Example:\n"
-    "  actionfinder mock -o long.npy --streams 4 --stars 200 --span 1 --even --seed 3 --truth long_J.npy\n"
-    "  actionfinder plot model.safetensors long.npy -o picture.svg --span 1 --truth long_J.npy\n";
+    "  actionfinder mock -o long.npy --streams 4 --stars 200 --span 1 --even --truth J.npy\n"
+    "  actionfinder plot model.safetensors long.npy -o picture.svg --span 1 --truth J.npy\n";
 
 static const cli_command COMMANDS[] = {
-    {"fit", "ORBITS -o MODEL.safetensors [options]", "Trains a model on orbits.", FIT_MANUAL, cli_fit},
-    {"eval", "MODEL ORBITS -o OUT.npy|OUT.csv [options]", "Computes actions and angles of stars.", EVAL_MANUAL,
-     cli_eval},
-    {"check", "MODEL ORBITS --truth J.npy [options]", "Compares a model with true actions.", CHECK_MANUAL, cli_check},
-    {"mock", "-o XV.npy [options]", "Makes orbits in a known potential, and their true actions.", MOCK_MANUAL,
-     cli_mock},
-    {"plot", "MODEL ORBITS -o FILE.svg [options]", "Draws actions along orbits.", PLOT_MANUAL, cli_plot},
+    {"fit", "ORBITS -o MODEL.safetensors [options]", "Trains a model on orbits.", FIT_MANUAL,
+     cli_fit},
+    {"eval", "MODEL ORBITS -o OUT.npy|OUT.csv [options]", "Computes actions and angles of stars.",
+     EVAL_MANUAL, cli_eval},
+    {"check", "MODEL ORBITS --truth J.npy [options]", "Compares a model with true actions.",
+     CHECK_MANUAL, cli_check},
+    {"mock", "-o XV.npy [options]", "Makes orbits in a known potential, and their true actions.",
+     MOCK_MANUAL, cli_mock},
+    {"plot", "MODEL ORBITS -o FILE.svg [options]", "Draws actions along orbits.", PLOT_MANUAL,
+     cli_plot},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void help(FILE *to) {
     size_t i;
-    fputs("actionfinder: actions and angles of stars, learned from orbits without being told the potential\n"
-          "(after Ibata et al. 2021, ApJ 915, 5)\n\n"
+    fputs("actionfinder: actions and angles of stars, learned from orbits without being told\n"
+          "the potential (after Ibata et al. 2021, ApJ 915, 5)\n\n"
           "Commands:\n",
           to);
     for (i = 0; i < COMMAND_COUNT; i++)
-        fprintf(to, "  actionfinder %-6s%s\n                    %s\n", COMMANDS[i].name, COMMANDS[i].arguments,
-                COMMANDS[i].summary);
-    fputs("  actionfinder COMMAND --help       tells more, with examples\n"
-          "  actionfinder --version\n\n"
-          "Units are kpc, km/s, solar masses, Gyr, rad; actions are in km/s kpc, in the order J_phi, J_z, J_r.\n"
-          "Exit codes: 0 all went well, 1 something failed (one sentence on stderr says what), 2 the command\n"
-          "line is wrong. Files are written whole or not at all.\n\n"
-          "A first try, half a minute:\n"
-          "  actionfinder mock -o xv.npy --streams 512 --potential isochrone --truth J.npy\n"
-          "  actionfinder fit xv.npy -o model.safetensors --seconds 20\n"
-          "  actionfinder check model.safetensors xv.npy --truth J.npy\n"
-          "  actionfinder eval model.safetensors xv.npy -o actions.csv\n",
-          to);
+        fprintf(to, "  actionfinder %-6s%s\n                    %s\n", COMMANDS[i].name,
+                COMMANDS[i].arguments, COMMANDS[i].summary);
+    fputs(
+        "  actionfinder COMMAND --help       tells more, with examples\n"
+        "  actionfinder --version\n\n"
+        "Units are kpc, km/s, solar masses, Gyr, rad; actions are in km/s kpc, in the order\n"
+        "J_phi, J_z, J_r. Exit codes: 0 all went well, 1 something failed (one sentence on\n"
+        "stderr says what), 2 the command line is wrong. Files are written whole or not at all.\n\n"
+        "A first try, half a minute:\n"
+        "  actionfinder mock -o xv.npy --streams 512 --potential isochrone --truth J.npy\n"
+        "  actionfinder fit xv.npy -o model.safetensors --seconds 20\n"
+        "  actionfinder check model.safetensors xv.npy --truth J.npy\n"
+        "  actionfinder eval model.safetensors xv.npy -o actions.csv\n",
+        to);
 }
 
 static int dispatch(int count, char **words) {
@@ -116,7 +150,8 @@ static int dispatch(int count, char **words) {
         help(stderr);
         return CLI_USAGE;
     }
-    if (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0 || strcmp(words[1], "help") == 0) {
+    if (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0 ||
+        strcmp(words[1], "help") == 0) {
         help(stdout);
         return CLI_OK;
     }
@@ -126,18 +161,20 @@ static int dispatch(int count, char **words) {
     }
     for (i = 0; i < COMMAND_COUNT; i++) {
         names[i] = COMMANDS[i].name;
-        if (strcmp(words[1], names[i]) == 0) return COMMANDS[i].run(&COMMANDS[i], count - 2, words + 2);
+        if (strcmp(words[1], names[i]) == 0)
+            return COMMANDS[i].run(&COMMANDS[i], count - 2, words + 2);
     }
     near = cli_nearest(words[1], names, COMMAND_COUNT);
-    fprintf(stderr, "actionfinder: there is no command '%s'%s%s%s; see `actionfinder --help`\n", words[1],
-            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    fprintf(stderr, "actionfinder: there is no command '%s'%s%s%s; see `actionfinder --help`\n",
+            words[1], near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     return CLI_USAGE;
 }
 
 int main(int count, char **words) {
     int code;
 #ifdef SIGXFSZ
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write, with a sentence */
+    signal(SIGXFSZ,
+           SIG_IGN); /* a file that may not grow is an error of the write, with a sentence */
 #endif
     code = dispatch(count, words);
     errno = 0;

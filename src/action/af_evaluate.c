@@ -5,7 +5,8 @@
  * collect in a second block, which is mapped to actions and angles when it is full. */
 
 enum {
-    AF__NEWTON_STEPS = 15, /* most orbits need 3 to 6 */
+    AF__NEWTON_STEPS = 25, /* most orbits need 3 to 6 */
+    AF__NEWTON_CUTS = 5,   /* times that a step is shortened before it is given up */
     AF__PLAIN_STEPS = 30,  /* damped plain iterations before a second try of Newton's */
     AF__SOLVE_STEPS = 2 * AF__NEWTON_STEPS + AF__PLAIN_STEPS
 };
@@ -29,7 +30,8 @@ struct af_evaluator {
     af__block_of solving, solved;
     size_t solved_count;
     double *start, *best;   /* (3,1,B): first J' and the one with the least residual */
-    size_t *steps;          /* (B) */
+    double *base, *base_residual; /* where the last Newton step began: (3,1,B), (B) */
+    size_t *steps, *cuts;   /* (B) */
     double *next, *lack;    /* (3,1,B): what the step program gives */
     double *action, *angle; /* (3,N,B): what the map program gives */
 };
@@ -155,12 +157,15 @@ static af_status af__evaluator_memory(af_evaluator *e) {
     size_t n = e->stars * e->block;
     e->start = AF__ARRAY(&e->arena, double, 3 * e->block);
     e->best = AF__ARRAY(&e->arena, double, 3 * e->block);
+    e->base = AF__ARRAY(&e->arena, double, 3 * e->block);
+    e->base_residual = AF__ARRAY(&e->arena, double, e->block);
     e->steps = AF__ARRAY(&e->arena, size_t, e->block);
+    e->cuts = AF__ARRAY(&e->arena, size_t, e->block);
     e->next = AF__ARRAY(&e->arena, double, 3 * e->block);
     e->lack = AF__ARRAY(&e->arena, double, 3 * e->block);
     e->action = AF__ARRAY(&e->arena, double, 3 * n);
     e->angle = AF__ARRAY(&e->arena, double, 3 * n);
-    if (e->start && e->best && e->steps && e->next && e->lack && e->action && e->angle &&
+    if (e->start && e->best && e->base && e->base_residual && e->steps && e->cuts && e->next && e->lack && e->action && e->angle &&
         af__block_memory(e, &e->solving) && af__block_memory(e, &e->solved))
         return AF_OK;
     return af__fail_memory(e->finder->context, "an evaluator");
@@ -252,7 +257,8 @@ static void af__lane_begin(af_evaluator *e, const af__request *r, size_t b, size
     af__lane_mean(block->j, block->weight, e->stars, e->block, b, mean);
     block->stream[b] = s;
     block->residual[b] = INFINITY;
-    e->steps[b] = 0;
+    e->steps[b] = e->cuts[b] = 0;
+    e->base_residual[b] = INFINITY;
     for (k = 0; k < 3; k++) {
         e->start[k * e->block + b] = mean[k];
         if (guess && af__is_finite(guess[k])) mean[k] = guess[k];
@@ -314,18 +320,47 @@ static void af__keep_positive(double *j, size_t block, size_t b) {
     if (j[2 * block + b] < 0.0) j[2 * block + b] = 0.0;
 }
 
-/* The next J' of lane b: Newton's; when that has not settled, half steps of the plain iteration from
- * the toy's actions; then Newton's again. */
-static void af__lane_move(af_evaluator *e, size_t b) {
-    size_t k, n = e->block, step = e->steps[b];
-    int plain = step >= AF__NEWTON_STEPS && step < AF__NEWTON_STEPS + AF__PLAIN_STEPS;
+/* Newton's step from lane b's J' if that is better than what the last step began from; otherwise 0.4 of
+ * the last step. False when no part of a step is better any more. */
+static int af__lane_newton(af_evaluator *e, size_t b, double residual) {
+    size_t k, n = e->block;
+    int better = residual < e->base_residual[b];
+    if (better) {
+        e->base_residual[b] = residual;
+        e->cuts[b] = 0;
+    } else if (++e->cuts[b] > AF__NEWTON_CUTS) {
+        return 0;
+    }
+    for (k = 0; k < 3; k++) {
+        double *j = e->solving.jp + k * n + b, *base = e->base + k * n + b;
+        if (better) {
+            *base = *j;
+            *j = e->next[k * n + b];
+        } else {
+            *j = *base + 0.4 * (*j - *base);
+        }
+        if (!af__is_finite(*j)) *j = *base;
+    }
+    return 1;
+}
+
+/* The next J' of lane b: Newton's steps from the toy's actions; when these fail, half steps of the plain
+ * iteration from there, then Newton's again. False when all is tried. */
+static int af__lane_move(af_evaluator *e, size_t b, double residual) {
+    size_t k, n = e->block, *step = &e->steps[b];
+    if (*step < AF__NEWTON_STEPS) {
+        if (af__lane_newton(e, b, residual)) return 1;
+        *step = AF__NEWTON_STEPS;
+    }
+    if (*step >= AF__NEWTON_STEPS + AF__PLAIN_STEPS) return af__lane_newton(e, b, residual);
     for (k = 0; k < 3; k++) {
         double *j = e->solving.jp + k * n + b;
-        double next = plain ? *j + 0.5 * e->lack[k * n + b] : e->next[k * n + b];
-        if (step == AF__NEWTON_STEPS || !af__is_finite(next)) next = e->start[k * n + b];
-        *j = next;
+        *j = *step == AF__NEWTON_STEPS ? e->start[k * n + b] : *j + 0.5 * e->lack[k * n + b];
+        if (!af__is_finite(*j)) *j = e->start[k * n + b];
     }
-    af__keep_positive(e->solving.jp, n, b);
+    e->base_residual[b] = INFINITY;
+    e->cuts[b] = 0;
+    return 1;
 }
 
 /* After a step: true when lane b is done, settled or given up. */
@@ -337,9 +372,9 @@ static int af__lane_done(af_evaluator *e, const af__request *r, size_t b) {
         e->solving.residual[b] = residual;
         for (k = 0; k < 3; k++) e->best[k * n + b] = e->solving.jp[k * n + b];
     }
-    if (residual < AF__SOLVE_TOLERANCE || ++e->steps[b] >= r->most_steps) return 1;
-    af__lane_move(e, b);
-    return 0;
+    if (residual < AF__SOLVE_TOLERANCE || !af__lane_move(e, b, residual)) return 1;
+    af__keep_positive(e->solving.jp, n, b);
+    return ++e->steps[b] >= r->most_steps;
 }
 
 static void af__evaluate_request(af_evaluator *e, af__request *r) {

@@ -56,9 +56,9 @@ typedef struct af__toy_facts {
 static af_status af__unbound_star(af_context *c, const af_orbits *o, size_t s, size_t i) {
     const double *xv = af_orbits_xv(o, s) + 6 * i;
     return af__fail(c, AF_ERROR_DATA,
-                    "stream %lu, star %lu (x = %g %g %g kpc, v = %g %g %g km/s) is unbound in the toy "
+                    "stream %.15g, star %lu (x = %g %g %g kpc, v = %g %g %g km/s) is unbound in the toy "
                     "isochrone; give the toy a larger mass, or remove the star",
-                    (unsigned long)s, (unsigned long)i, xv[0], xv[1], xv[2], xv[3], xv[4], xv[5]);
+                    o->id[s], (unsigned long)i, xv[0], xv[1], xv[2], xv[3], xv[4], xv[5]);
 }
 
 static af_status af__toy_facts_of(af_context *c, const af_orbits *o, const af_isochrone *toy,
@@ -199,12 +199,26 @@ static void af__scales(af__generator *g, const af__toy_facts *facts, double *sor
 
 /* ---- defaults, harmonics, networks ---- */
 
+static int af__within(int choice, int most) { return choice >= 0 && choice <= most; }
+
 static af_status af__finder_check(af_context *c, const af_finder_desc *d) {
     if (d->start_canary != 0 || d->end_canary != 0)
         return af__fail(c, AF_ERROR_ARGUMENT, "finder: af_finder_desc was not initialised to zero");
-    if (!(d->toy.mass >= 0.0) || !(d->toy.scale >= 0.0))
-        return af__fail(c, AF_ERROR_ARGUMENT, "finder: toy mass %g and scale %g must be positive",
-                        d->toy.mass, d->toy.scale);
+    if (!(d->toy.mass >= 0.0) || !(d->toy.scale >= 0.0) || !af__is_finite(d->toy.mass) ||
+        !af__is_finite(d->toy.scale))
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "finder: toy mass %g and scale %g must be positive and finite", d->toy.mass,
+                        d->toy.scale);
+    if (!af__within((int)d->generator, AF_GENERATOR_NETWORK) ||
+        !af__within((int)d->spread, AF_SPREAD_ABSOLUTE))
+        return af__fail(c, AF_ERROR_ARGUMENT, "finder: there is no generator %d or no spread %d",
+                        (int)d->generator, (int)d->spread);
+    if (!af__within((int)d->axisymmetric, AF_SYMMETRY_NO) ||
+        !af__within((int)d->plane_symmetric, AF_SYMMETRY_NO) ||
+        !af__within((int)d->time_symmetric, AF_SYMMETRY_NO))
+        return af__fail(c, AF_ERROR_ARGUMENT, "finder: a symmetry is neither auto, yes nor no");
+    if (!(d->softening >= 0.0) || !af__is_finite(d->softening))
+        return af__fail(c, AF_ERROR_ARGUMENT, "finder: softening %g must be positive", d->softening);
     if (d->harmonics_r > 64 || d->harmonics_z > 64 || d->harmonics_phi > 64)
         return af__fail(c, AF_ERROR_ARGUMENT, "finder: harmonics above 64 are not supported");
     return AF_OK;
@@ -382,5 +396,7 @@ AF_API af_isochrone af_finder_toy(const af_finder *f) {
 AF_API size_t af_finder_parameters(const af_finder *f) { return af_params_size(f->g.params); }
 AF_API size_t af_finder_harmonics(const af_finder *f) { return f->g.harmonics; }
 AF_API int af_finder_is_axisymmetric(const af_finder *f) {
-    return f->g.desc.axisymmetric == AF_SYMMETRY_YES;
+    const af_finder_desc *d = &f->g.desc;
+    return d->axisymmetric == AF_SYMMETRY_YES && d->generator == AF_GENERATOR_FOURIER &&
+           !d->point_transformation;
 }

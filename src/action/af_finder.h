@@ -22,6 +22,7 @@ typedef struct af_fit_desc {
     size_t validate_every; /* epochs; default: about every 50 steps */
     af_adam_desc adam; /* clip 0 means 10 here */
     af_schedule schedule; /* rate 0 means 3e-3 here */
+    double average; /* as in af_trainer_desc; default 0.999; negative: none */
     double (*fraction)(size_t epoch, void *user);              /* as in af_train_desc */
     int (*progress)(const af_progress *progress, void *user);
     void *user;
@@ -56,7 +57,8 @@ AF_API af_status af_finder_save(const af_finder *f, const char *path);
 AF_API af_status af_finder_load(af_context *c, const char *path, af_finder **out);
 
 /* The toy as it is now (a free one changes in training), the numbers that are learned, the harmonics
- * of a Fourier G (0 otherwise), and whether G leaves J_phi = L_z. */
+ * of a Fourier G (0 otherwise), and whether the map leaves J_phi = L_z: an axisymmetric Fourier G
+ * without a point transformation does. */
 AF_API af_isochrone af_finder_toy(const af_finder *f);
 AF_API size_t af_finder_parameters(const af_finder *f);
 AF_API size_t af_finder_harmonics(const af_finder *f);

@@ -69,6 +69,7 @@ static af_status af__fit_compile(af__fit *t) {
     d.output_data = watched;
     d.adam = t->desc.adam;
     d.schedule = t->desc.schedule;
+    d.average = t->desc.average > 0.0 ? t->desc.average : 0.0;
     return af_trainer_create(c, &d, &t->trainer);
 }
 
@@ -136,7 +137,7 @@ static af_status af__fit_epoch(af_trainer *trainer, size_t epoch, double first, 
 
 /* ---- validation: the spread of streams not trained on, with J' solved for ---- */
 
-enum { AF__VALIDATION_STEPS = 5 }; /* from the last validation's J'; the first time more are needed */
+enum { AF__VALIDATION_STEPS = 5 }; /* from the last validation's J'; the first gets all that it needs */
 
 /* Spread of one stream's actions j (count,3), as in the loss. */
 static double af__spread_of_stream(const af_finder_desc *d, const double *j, size_t count,
@@ -163,14 +164,14 @@ static af_status af__fit_validate(af_trainer *trainer, size_t epoch, double *val
     af__request r = AF__ZERO;
     (void)trainer;
     *validation = NAN;
-    if (epoch % t->validate_every != 0) return AF_OK;
+    if (epoch % t->validate_every != 0 && epoch + 1 != t->desc.epochs) return AF_OK;
     t->judge->toy = af_finder_toy(t->f);
     r.streams = count;
     r.xv = af_orbits_xv(t->orbits, t->held);
     r.count = t->orbits->count + t->held;
     r.guess = t->judged;
     r.j = t->verdict;
-    r.most_steps = AF__VALIDATION_STEPS;
+    r.most_steps = af__is_finite(t->judged[0]) ? AF__VALIDATION_STEPS : AF__SOLVE_STEPS;
     af__evaluate_request(t->judge, &r);
     for (s = 0; s < count; s++)
         sum += af__spread_of_stream(&t->f->g.desc, t->verdict + 3 * s * stars, r.count[s],
@@ -226,7 +227,7 @@ static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o, co
     for (s = 0; s < o->streams; s++) {
         if (o->count[s] < 2)
             return af__fail(c, AF_ERROR_DATA,
-                            "stream %g has one star; two on the same orbit are needed to learn from it",
+                            "stream %.15g has one star; two on the same orbit are needed to learn from it",
                             o->id[s]);
         for (i = 0; i < o->count[s]; i++)
             if (af_isochrone_actions(&toy, af_orbits_xv(o, s) + 6 * i, NULL, NULL, NULL) & AF_ORBIT_FAILED)
@@ -245,6 +246,7 @@ static void af__fit_defaults(af__fit *t) {
     if (d->epochs == 0) d->epochs = 1000;
     if (d->adam.clip == 0.0) d->adam.clip = 10.0;
     if (d->schedule.rate == 0.0) d->schedule.rate = 3e-3;
+    if (d->average == 0.0) d->average = 0.999;
     t->validate_every = d->validate_every;
     if (t->validate_every == 0)
         t->validate_every = af__clamp(AF__STEPS_A_VALIDATION * t->batch / t->train, 1, 1000);

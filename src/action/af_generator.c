@@ -198,13 +198,17 @@ static af_expr af__generating_function(const af__generator *g, af_expr theta, af
                                                      : af__network(g, theta, jp, dropout);
 }
 
-/* dG/dtheta (3,N,B), of each star. */
+/* dG/dtheta (3,N,B), of each star, at constant J': it is listed beside theta, so that nothing is
+ * differentiated through it where it depends on theta itself (af__implicit). */
 static af_expr af__gradient(const af__generator *g, af_expr theta, af_expr jp, af_expr dropout) {
-    af_expr value = af__generating_function(g, theta, jp, dropout), slope = af__none;
+    af_expr value = af__generating_function(g, theta, jp, dropout), x[2], slope[2];
     size_t d[AF_RANK_MAX] = {0}, rank = af_shape(g->c, value, d);
     if (!value.id) return value;
-    af_vjp(g->c, value, af_full(g->c, rank, d, 1.0), 1, &theta, &slope);
-    return slope;
+    x[0] = theta;
+    x[1] = jp;
+    slope[0] = af__none;
+    af_vjp(g->c, value, af_full(g->c, rank, d, 1.0), 2, x, slope);
+    return slope[0];
 }
 
 /* Its mean over the stars, (3,1,B). */
@@ -248,7 +252,7 @@ typedef struct af__matrix3 {
 /* stacked (3,3,N,B), element (d,c) = d f_c / d x_d: the matrix I + df/dx, rows c, columns d. */
 static af__matrix3 af__one_plus(af_context *c, af_expr stacked, int transposed) {
     af__matrix3 a;
-    size_t i, k, d[AF_RANK_MAX];
+    size_t i, k, d[AF_RANK_MAX] = {0};
     if (af_shape(c, stacked, d) != 4) stacked = af__none;
     d[0] = 1;
     d[1] = d[2];
@@ -364,16 +368,17 @@ static af_expr af__spread(const af__generator *g, af_expr action, af_expr weight
     af_expr mean = af_sum_axis(c, af_mul(c, weight, action), 1), away = af_sub(c, action, mean), s;
     double soft = g->desc.softening / g->action_scale;
     if (g->desc.spread == AF_SPREAD_ABSOLUTE)
-        return af_scale(c, af_mean(c, af_sum_axis(c, af_mul(c, weight, af_abs(c, away)), 1)), 1.0);
+        return af_mean(c, af_sum_axis(c, af_mul(c, weight, af_abs(c, away)), 1));
     s = af_mean_axis(c, af_sum_axis(c, af_mul(c, weight, af_square(c, away)), 1), 0);
     s = af_offset(c, af_scale(c, s, 1.0 / (soft * soft)), 1.0);
     return af_mean(c, af_sqrt(c, af_sqrt(c, s)));
 }
 
 /* eq. 13: |J - |J|| of J_z and J_r. */
-static af_expr af__negative(const af__generator *g, af_expr action) {
+static af_expr af__negative(const af__generator *g, af_expr action, af_expr weight) {
     af_expr two = af_slice(g->c, action, 0, 1, 2);
-    return af_scale(g->c, af_mean(g->c, af_sub(g->c, af_abs(g->c, two), two)), 2.0);
+    two = af_mul(g->c, weight, af_sub(g->c, af_abs(g->c, two), two));
+    return af_scale(g->c, af_mean(g->c, af_sum_axis(g->c, two, 1)), 2.0);
 }
 
 /* Mean |theta''| at theta = 0 (the last term of eq. 12). */
@@ -389,7 +394,7 @@ static af_expr af__loss(const af__generator *g, const af__map *m, af_expr weight
     af_context *c = g->c;
     af_expr loss = af__spread(g, m->action, weight);
     if (g->desc.negative_weight > 0.0)
-        loss = af_add(c, loss, af_scale(c, af__negative(g, m->action), g->desc.negative_weight));
+        loss = af_add(c, loss, af_scale(c, af__negative(g, m->action, weight), g->desc.negative_weight));
     if (g->desc.angle_weight > 0.0)
         loss = af_add(c, loss, af_scale(c, af__angle_zero(g, jp, dropout), g->desc.angle_weight));
     if (g->desc.generator == AF_GENERATOR_FOURIER && g->desc.coefficient_penalty > 0.0) {

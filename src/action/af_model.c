@@ -176,26 +176,71 @@ AF_API af_status af_finder_save(const af_finder *f, const char *path) {
 
 /* ---- reading: nothing in the file is believed before it is checked ---- */
 
-static int af__within(int choice, int most) { return choice >= 0 && choice <= most; }
+static int af__choices_sane(const af__choices *k) {
+    int i;
+    for (i = 0; i < 2; i++)
+        if (!af__within(k->architecture[i], AF_RESDENSE) || !af__within(k->activation[i], AF_RELU)) return 0;
+    return af__within(k->generator, AF_GENERATOR_NETWORK) && af__within(k->spread, AF_SPREAD_ABSOLUTE) &&
+           af__within(k->axisymmetric, AF_SYMMETRY_NO) && af__within(k->plane_symmetric, AF_SYMMETRY_NO) &&
+           af__within(k->time_symmetric, AF_SYMMETRY_NO);
+}
+
+static int af__net_sane(const af_net_desc *d) {
+    return d->width <= 1u << 14 && d->depth <= 256 && d->max_width <= 1u << 14;
+}
+
+static int af__positive(double x) { return af__is_finite(x) && x > 0.0; }
 
 static int af__model_sane(const af_finder *f, const af__choices *k) {
     const af_finder_desc *d = &f->g.desc;
     size_t features = k->axisymmetric == AF_SYMMETRY_YES ? AF__FEATURES_AXISYMMETRIC : AF__FEATURES_GENERAL;
-    int i, fourier = k->generator == AF_GENERATOR_FOURIER;
-    for (i = 0; i < 2; i++)
-        if (!af__within(k->architecture[i], AF_RESDENSE) || !af__within(k->activation[i], AF_RELU)) return 0;
-    if (!af__within(k->generator, AF_GENERATOR_NETWORK) || !af__within(k->spread, AF_SPREAD_ABSOLUTE))
+    int fourier = k->generator == AF_GENERATOR_FOURIER;
+    if (!af__choices_sane(k) || !af__net_sane(&d->net) || !af__net_sane(&d->point_net)) return 0;
+    if (f->g.features != features || fourier != (f->g.harmonics > 0) || f->g.harmonics > 1u << 16)
         return 0;
-    if (!af__within(k->axisymmetric, AF_SYMMETRY_NO) || !af__within(k->plane_symmetric, AF_SYMMETRY_NO) ||
-        !af__within(k->time_symmetric, AF_SYMMETRY_NO))
-        return 0;
-    if (f->g.features != features || (fourier && (f->g.harmonics == 0 || f->g.harmonics > 1u << 16)))
-        return 0;
-    if (d->net.width > 1u << 14 || d->net.depth > 256 || d->point_net.width > 1u << 14 ||
-        d->point_net.depth > 256 || d->net.max_width > 1u << 14 || d->point_net.max_width > 1u << 14)
-        return 0;
-    return af__is_finite(f->toy.mass) && f->toy.mass > 0.0 && af__is_finite(f->toy.scale) &&
-           f->toy.scale >= 0.0 && af__is_finite(f->g.action_scale) && f->g.action_scale > 0.0;
+    return af__positive(f->toy.mass) && af__is_finite(f->toy.scale) && f->toy.scale >= 0.0 &&
+           af__positive(f->g.action_scale) && af__positive(d->softening) &&
+           af__is_finite(d->coefficient_penalty) && af__is_finite(d->negative_weight) &&
+           af__is_finite(d->angle_weight);
+}
+
+/* A network has at least so many parameters: its square matrices and its last layer. */
+static uint64_t af__net_least(const af_net_desc *d, uint64_t outputs) {
+    af_net_desc net = *d;
+    uint64_t least = 0, last;
+    size_t i;
+    if (!net.width) net.width = 64; /* the defaults of af_net_create */
+    if (!net.depth) net.depth = 2;
+    if (!net.max_width) net.max_width = 1024;
+    for (i = 0; i <= 2 * net.depth && net.architecture == AF_RESDENSE; i++) {
+        uint64_t width = af__block_width(&net, i);
+        least += 2 * width * width;
+    }
+    last = net.architecture == AF_RESDENSE ? af__block_width(&net, 0) : net.width;
+    if (net.architecture == AF_MLP) least = (net.depth - 1) * last * last;
+    return least + outputs * last;
+}
+
+/* True when the file is large enough for the networks that it announces: before they take memory. */
+static int af__model_fits(const af_finder *f, const af_tensors *from) {
+    const af_finder_desc *d = &f->g.desc;
+    uint64_t numbers = 0, least = af__net_least(&d->net, f->g.harmonics ? f->g.harmonics : 1);
+    size_t i;
+    if (d->point_transformation) least += af__net_least(&d->point_net, 3);
+    for (i = 0; i < af_tensors_count(from); i++) numbers += af_tensors_at(from, i)->count;
+    return least <= numbers;
+}
+
+/* Whitening, harmonics (whole, so that G is periodic), amplitudes and parameters. */
+static int af__arrays_sane(const af_finder *f) {
+    const af__generator *g = &f->g;
+    size_t i, whitened = g->harmonics ? g->features : 3;
+    for (i = 0; i < whitened; i++)
+        if (!af__is_finite(g->center[i]) || !af__positive(g->width[i])) return 0;
+    for (i = 0; i < 3 * g->harmonics; i++)
+        if (!(fabs(g->harmonic[i]) <= 64.0) || floor(g->harmonic[i]) != g->harmonic[i]) return 0;
+    return af__all_finite(g->amplitude, g->harmonics) &&
+           af__all_finite(af_params_data(g->params), af_params_size(g->params));
 }
 
 static af_status af__read_arrays(const af_tensors *from, af_finder *f) {
@@ -231,12 +276,14 @@ static af_status af__model_take(af_finder *f, const af_tensors *from, const char
     af__model_fields(&fields, f, &choices);
     s = af__read_fields(from, &fields);
     if (s != AF_OK) return s;
-    if (!af__model_sane(f, &choices))
-        return af__fail(f->context, AF_ERROR_FORMAT, "'%s': the model's metadata make no sense", path);
     af__choices_give(&choices, &f->g.desc);
+    if (!af__model_sane(f, &choices) || !af__model_fits(f, from))
+        return af__fail(f->context, AF_ERROR_FORMAT, "'%s': the model's metadata make no sense", path);
     s = af__read_arrays(from, f);
     if (s == AF_OK) s = af__finder_networks(f);
     if (s == AF_OK) s = af_params_load(f->g.params, from, "");
+    if (s == AF_OK && !af__arrays_sane(f))
+        s = af__fail(f->context, AF_ERROR_FORMAT, "'%s': the model's numbers are not finite", path);
     return s;
 }
 

@@ -13,6 +13,8 @@ struct af_trainer {
     void **outputs;      /* gradient, loss, the caller's */
     double *gradient;    /* (size), then the loss */
     double *best;        /* parameters of the best validation */
+    double *average;     /* moving average of the parameters, after `averaged` steps; NULL: none */
+    uint64_t averaged;
     double rate;
 };
 
@@ -56,7 +58,8 @@ static af_status af__trainer_memory(af_trainer *t) {
     t->outputs = AF__ARRAY(&t->arena, void *, t->desc.output_count + 2);
     t->gradient = AF__ARRAY(&t->arena, double, n + 1);
     t->best = AF__ARRAY(&t->arena, double, n);
-    if (!t->inputs || !t->outputs || !t->gradient || !t->best)
+    if (t->desc.average > 0.0) t->average = AF__ARRAY(&t->arena, double, n);
+    if (!t->inputs || !t->outputs || !t->gradient || !t->best || (t->desc.average > 0.0 && !t->average))
         return af__fail_memory(t->context, "a trainer");
     t->outputs[0] = t->gradient;
     t->outputs[1] = t->gradient + n;
@@ -70,6 +73,8 @@ static af_status af__trainer_check(af_context *c, const af_trainer_desc *d) {
         return af__fail(c, AF_ERROR_ARGUMENT, "trainer: af_trainer_desc was not initialised to zero");
     if (!d->params || !d->loss.id)
         return af__fail(c, AF_ERROR_ARGUMENT, "trainer: it needs parameters and a loss");
+    if (!(d->average >= 0.0 && d->average < 1.0))
+        return af__fail(c, AF_ERROR_ARGUMENT, "trainer: an average of %g is not in [0,1)", d->average);
     if (!(s->rate >= 0.0 && s->last >= 0.0 && s->warmup <= 1.0))
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "trainer: a schedule with rate %g, last %g and warmup %g is not possible",
@@ -99,16 +104,25 @@ AF_API af_status af_trainer_create(af_context *c, const af_trainer_desc *desc, a
     return AF_OK;
 }
 
+/* The first steps are averaged over fewer: (1 + k)/(10 + k) after k of them. */
+static void af__trainer_average(af_trainer *t, const double *x) {
+    double k = (double)t->averaged++, keep = (1.0 + k) / (10.0 + k);
+    size_t i, n = af_params_size(t->desc.params);
+    if (keep > t->desc.average) keep = t->desc.average;
+    for (i = 0; i < n; i++) t->average[i] = k > 0.0 ? t->average[i] + (1.0 - keep) * (x[i] - t->average[i]) : x[i];
+}
+
 AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, double progress,
                                  double *loss) {
     size_t i, n = af_params_size(t->desc.params);
     double *x = af_params_data(t->desc.params);
+    af_status status;
     t->inputs[0] = x;
     for (i = 0; i < t->desc.input_count; i++) t->inputs[i + 1] = inputs[i];
     if (af_run(t->func, t->workspace, t->inputs, t->outputs) != AF_OK)
         return af__fail(t->context, AF_ERROR_BACKEND, "training: the backend failed");
     if (t->desc.allreduce) {
-        af_status status = t->desc.allreduce(t->gradient, n + 1, t->desc.allreduce_user);
+        status = t->desc.allreduce(t->gradient, n + 1, t->desc.allreduce_user);
         if (status != AF_OK) return af__fail(t->context, status, "training: allreduce failed");
     }
     if (loss) *loss = t->gradient[n];
@@ -116,7 +130,20 @@ AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, doubl
         return af__fail(t->context, AF_ERROR_NONFINITE,
                         "training: the loss is not finite; lower the learning rate");
     t->rate = af_schedule_rate(&t->desc.schedule, progress);
-    return af_adam_step(t->adam, x, t->gradient, t->rate);
+    status = af_adam_step(t->adam, x, t->gradient, t->rate);
+    if (status == AF_OK && t->average) af__trainer_average(t, x);
+    return status;
+}
+
+/* Exchanges the parameters and their average. */
+static void af__trainer_swap(af_trainer *t) {
+    double *x = af_params_data(t->desc.params);
+    size_t i, n = af_params_size(t->desc.params);
+    for (i = 0; t->averaged > 0 && i < n; i++) {
+        double swapped = x[i];
+        x[i] = t->average[i];
+        t->average[i] = swapped;
+    }
 }
 
 /* ---- checkpoints ---- */
@@ -128,6 +155,9 @@ static af_status af__checkpoint_fill(const af_trainer *t, const af_train_desc *d
     if (s == AF_OK) s = af_params_save(t->desc.params, to, "");
     if (s == AF_OK) s = af_adam_save(t->adam, to);
     if (s == AF_OK) s = af_tensors_add(to, "train.best", AF_DTYPE_F64, 1, &n, t->best);
+    if (s == AF_OK && t->average)
+        s = af_tensors_add(to, "train.average", AF_DTYPE_F64, 1, &n, t->average);
+    if (s == AF_OK) s = af_tensors_set_whole(to, "train.averaged", t->averaged);
     if (s == AF_OK) s = af_tensors_set_whole(to, "train.epoch", p->epoch);
     if (s == AF_OK) s = af_tensors_set_whole(to, "train.best_epoch", p->best_epoch);
     if (s == AF_OK) s = af_tensors_set_number(to, "train.best_validation", p->best_validation);
@@ -160,6 +190,8 @@ static af_status af__checkpoint_take(af_trainer *t, const af_train_desc *d, cons
     if (s == AF_OK) s = af_tensors_whole(from, "train.best_epoch", &best_epoch);
     if (s == AF_OK) s = af_tensors_number(from, "train.best_validation", &p->best_validation);
     if (s == AF_OK) s = af_tensors_get(from, "train.best", 1, &n, t->best);
+    if (s == AF_OK && t->average) s = af_tensors_get(from, "train.average", 1, &n, t->average);
+    if (s == AF_OK) s = af_tensors_whole(from, "train.averaged", &t->averaged);
     if (s == AF_OK) s = af_adam_load(t->adam, from);
     if (s == AF_OK) s = af_params_load(t->desc.params, from, "");
     if (s == AF_OK && d->load) s = d->load(from, d->user);
@@ -202,16 +234,18 @@ static af_status af__train_epoch(af_trainer *t, const af_train_desc *d, af_progr
     size_t n = af_params_size(t->desc.params);
     double last = af__train_fraction(d, p->epoch + 1);
     af_status s = d->epoch(t, p->epoch, first, last > 1.0 ? 1.0 : last, &p->loss, d->user);
-    if (s == AF_OK && d->validate) s = d->validate(t, p->epoch, &p->validation, d->user);
     if (s != AF_OK) return s;
+    af__trainer_swap(t);
+    if (d->validate) s = d->validate(t, p->epoch, &p->validation, d->user);
     p->epoch++;
     p->rate = t->rate;
-    if (!d->validate || af__train_is_better(p)) {
+    if (s == AF_OK && (!d->validate || af__train_is_better(p))) {
         p->best_validation = p->validation;
         p->best_epoch = p->epoch;
         memcpy(t->best, af_params_data(t->desc.params), n * sizeof *t->best);
     }
-    return AF_OK;
+    af__trainer_swap(t);
+    return s;
 }
 
 AF_API af_status af_train(af_trainer *t, const af_train_desc *d) {

@@ -17,6 +17,8 @@ typedef struct af_trainer_desc {
     size_t output_count;
     af_adam_desc adam;
     af_schedule schedule;
+    double average; /* af_train validates and keeps the moving average of the parameters over about
+                       1/(1 - average) steps, which lies deeper than they do; 0: none */
     /* Several machines: replaces values[0..n) (the gradient, then the loss) by their mean over all of
      * them, e.g. MPI_Allreduce and a division; every machine must start from the same seed. */
     af_status (*allreduce)(double *values, size_t n, void *user);

@@ -21,7 +21,8 @@ typedef struct check_run {
 } check_run;
 
 enum { CHECK_COLUMNS = 4 }; /* J_phi, J_z, J_r, and the mean of the three */
-static const char *const check_column[CHECK_COLUMNS] = {"_j_phi", "_j_z", "_j_r", ""};
+static const char *const check_action[CHECK_COLUMNS] = {"_j_phi", "_j_z", "_j_r", ""};
+static const char *const check_angle[CHECK_COLUMNS] = {"_theta_phi", "_theta_z", "_theta_r", ""};
 static const double DEGREE = 57.295779513082321;
 static const double TURN = 6.283185307179586;
 
@@ -48,13 +49,15 @@ static check_errors check_errors_new(size_t room) {
 
 /* One row of the table and its FIGURE lines are made together, the lines printed later. */
 typedef struct check_table {
+    const char *const *column; /* endings of the names */
     char text[16384];
     size_t length;
 } check_table;
 
-static void check_figure(check_table *t, const char *name, const char *what, const char *column, double value) {
-    int n = snprintf(t->text + t->length, sizeof t->text - t->length, "FIGURE %s_%s%s %.6g\n", name, what,
-                     column, value);
+static void check_figure(check_table *t, const char *name, const char *what, const char *column,
+                         double value) {
+    int n = snprintf(t->text + t->length, sizeof t->text - t->length, "FIGURE %s_%s%s %.6g\n", name,
+                     what, column, value);
     if (n > 0 && t->length + (size_t)n < sizeof t->text) t->length += (size_t)n;
 }
 
@@ -70,9 +73,9 @@ static void check_row(check_table *t, const char *title, const char *name, check
         check_number(s[k].mean);
         check_number(s[k].median);
         check_number(s[k].trimmed);
-        check_figure(t, name, "mean", check_column[k], s[k].mean);
-        check_figure(t, name, "median", check_column[k], s[k].median);
-        check_figure(t, name, "trimmed", check_column[k], s[k].trimmed);
+        check_figure(t, name, "mean", t->column[k], s[k].mean);
+        check_figure(t, name, "median", t->column[k], s[k].median);
+        check_figure(t, name, "trimmed", t->column[k], s[k].trimmed);
     }
     printf("\n");
     free(e->value);
@@ -147,7 +150,8 @@ static check_errors check_angle_errors(const check_run *r, const cli_map *m) {
             size_t at = 3 * (s * m->stars + i);
             if (!cli_map_good(m, s, i)) continue;
             for (k = 0; k < 3; k++)
-                error[k] = DEGREE * fabs(remainder(m->theta[at + k] - r->angles->data[at + k], TURN));
+                error[k] =
+                    DEGREE * fabs(remainder(m->theta[at + k] - r->angles->data[at + k], TURN));
             check_add(&e, error);
         }
     return e;
@@ -155,21 +159,28 @@ static check_errors check_angle_errors(const check_run *r, const cli_map *m) {
 
 /* ---- the tables ---- */
 
-static void check_print(const check_run *r, const cli_map *toy, const cli_map *alone, const cli_map *shared) {
+static void check_print(const check_run *r, const cli_map *toy, const cli_map *alone,
+                        const cli_map *shared) {
     static const char *const action[CHECK_COLUMNS] = {"J_phi", "J_z", "J_r", "mean of 3"};
-    static const char *const angle[CHECK_COLUMNS] = {"theta_phi", "theta_z", "theta_r", "mean of 3"};
+    static const char *const angle[CHECK_COLUMNS] = {"theta_phi", "theta_z", "theta_r",
+                                                     "mean of 3"};
     check_table t;
     check_errors e;
+    t.column = check_action;
     t.length = 0;
     t.text[0] = 0;
     printf("%lu of %lu streams count\n", (unsigned long)r->used, (unsigned long)r->streams);
     if (r->truth) {
         check_header("|J - truth| [km/s kpc]", action);
-        e = check_streams(r, toy, 0), check_row(&t, "toy: mean of the stars", "toy_stream_mean", &e);
-        e = check_streams(r, toy, 1), check_row(&t, "toy: median of the stars", "toy_stream_median", &e);
+        e = check_streams(r, toy, 0),
+        check_row(&t, "toy: mean of the stars", "toy_stream_mean", &e);
+        e = check_streams(r, toy, 1),
+        check_row(&t, "toy: median of the stars", "toy_stream_median", &e);
         e = check_stars(r, toy), check_row(&t, "toy: each star", "toy_star", &e);
-        e = check_streams(r, alone, 0), check_row(&t, "model: mean of the stars", "test_stream_mean", &e);
-        e = check_streams(r, alone, 1), check_row(&t, "model: median of the stars", "test_stream_median", &e);
+        e = check_streams(r, alone, 0),
+        check_row(&t, "model: mean of the stars", "test_stream_mean", &e);
+        e = check_streams(r, alone, 1),
+        check_row(&t, "model: median of the stars", "test_stream_median", &e);
         e = check_stars(r, alone), check_row(&t, "model: each star", "test_star", &e);
         e = check_streams(r, shared, 0), check_row(&t, "model: one J' a stream", "test_shared", &e);
     }
@@ -179,6 +190,7 @@ static void check_print(const check_run *r, const cli_map *toy, const cli_map *a
     e = check_spreads(r, shared), check_row(&t, "model: one J' a stream", "test_shared_spread", &e);
     if (r->angles) {
         check_header("|theta - truth| [degrees]", angle);
+        t.column = check_angle;
         e = check_angle_errors(r, toy), check_row(&t, "toy", "toy_angle", &e);
         e = check_angle_errors(r, alone), check_row(&t, "model: each star alone", "test_angle", &e);
     }
@@ -192,7 +204,8 @@ static void check_select(check_run *r, const af_array *error) {
     for (s = 0; s < r->streams; s++) {
         int good = s >= r->o.skip;
         for (k = 0; k < 3 && r->truth; k++) good = good && isfinite(r->truth->data[3 * s + k]);
-        for (k = 0; k < 3 && error; k++) good = good && fabs(error->data[3 * s + k]) < r->o.max_error;
+        for (k = 0; k < 3 && error; k++)
+            good = good && fabs(error->data[3 * s + k]) < r->o.max_error;
         r->counts[s] = (char)good;
         r->used += good ? 1u : 0u;
     }
@@ -208,13 +221,16 @@ static int check_compare(af_context *c, check_run *r, const af_finder *f) {
     if (code == CLI_OK) code = cli_map_make(c, f, r->orbits, CLI_ALONE, threads, &alone);
     if (code == CLI_OK) code = cli_map_make(c, f, r->orbits, CLI_SHARED, threads, &shared);
     if (code == CLI_OK) {
-        size_t i, lost = 0, unsettled = 0, n = toy.streams * toy.stars;
+        size_t s, i, stars = 0, lost = 0, unsettled = 0, n = toy.streams * toy.stars;
+        for (s = 0; s < toy.streams; s++) stars += af_orbits_count(r->orbits, s);
         for (i = 0; i < n; i++) {
             lost += toy.flags[i] & AF_ORBIT_FAILED ? 1u : 0u;
-            unsettled += !(toy.flags[i] & AF_ORBIT_FAILED) && (alone.flags[i] & AF_STAR_UNCONVERGED) ? 1u : 0u;
+            unsettled += !(toy.flags[i] & AF_ORBIT_FAILED) && (alone.flags[i] & AF_STAR_UNCONVERGED)
+                             ? 1u
+                             : 0u;
         }
-        if (lost) printf("%lu stars are not bound in the toy and are left out\n", (unsigned long)lost);
-        if (unsettled) printf("%lu stars did not converge\n", (unsigned long)unsettled);
+        printf("%lu stars: %lu are not bound in the toy and are left out, %lu did not converge\n",
+               (unsigned long)stars, (unsigned long)lost, (unsigned long)unsettled);
         check_print(r, &toy, &alone, &shared);
     }
     cli_map_free(&toy);
@@ -231,7 +247,8 @@ static int check_run_all(af_context *c, check_run *r, const char *const path[2])
     if (af_finder_load(c, path[0], &f) != AF_OK || af_orbits_read(c, path[1], &o) != AF_OK)
         code = cli_fail_library(c);
     if (code == CLI_OK && r->o.truth) code = cli_read_truth(c, r->o.truth, o, 0, &truth);
-    if (code == CLI_OK && r->o.truth_error) code = cli_read_truth(c, r->o.truth_error, o, 0, &error);
+    if (code == CLI_OK && r->o.truth_error)
+        code = cli_read_truth(c, r->o.truth_error, o, 0, &error);
     if (code == CLI_OK && r->o.angles) code = cli_read_truth(c, r->o.angles, o, 1, &angles);
     if (code == CLI_OK) {
         r->orbits = o;
@@ -240,7 +257,8 @@ static int check_run_all(af_context *c, check_run *r, const char *const path[2])
         r->streams = af_orbits_streams(o);
         r->counts = (char *)cli_allocate(r->streams, 1);
         check_select(r, error);
-        code = r->used ? check_compare(c, r, f) : cli_fail("no stream of '%s' is left to check", path[1]);
+        code = r->used ? check_compare(c, r, f)
+                       : cli_fail("no stream of '%s' is left to check", path[1]);
         free(r->counts);
     }
     af_array_destroy(truth);
@@ -260,9 +278,12 @@ int cli_check(const cli_command *command, int count, char **words) {
     memset(&r, 0, sizeof r);
     {
         const cli_option options[] = {
-            {"truth", CLI_TEXT, &r.o.truth, "J.npy", "true actions (S,3); NaN: unknown. Without: spreads only"},
-            {"truth-error", CLI_TEXT, &r.o.truth_error, "E.npy", "how wrong the truth may be (S,3)"},
-            {"max-error", CLI_NUMBER, &r.o.max_error, "E", "leaves out streams with a larger one; default 0.1"},
+            {"truth", CLI_TEXT, &r.o.truth, "J.npy",
+             "true actions (S,3); NaN: unknown. Without: spreads only"},
+            {"truth-error", CLI_TEXT, &r.o.truth_error, "E.npy",
+             "how wrong the truth may be (S,3)"},
+            {"max-error", CLI_NUMBER, &r.o.max_error, "E",
+             "leaves out streams with a larger one; default 0.1"},
             {"angles", CLI_TEXT, &r.o.angles, "T.npy", "true angles (S,N,3) [rad]"},
             {"skip", CLI_SEED, &r.o.skip, "N", "leaves out the first N streams (those trained on)"},
             {"threads", CLI_COUNT, &r.o.threads, "N", "default: all cores"},

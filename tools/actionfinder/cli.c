@@ -42,7 +42,8 @@ int cli_fail_library(const af_context *c) {
 
 void *cli_allocate(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size);
-    if (!memory) exit(cli_fail("out of memory: %lu x %lu bytes", (unsigned long)count, (unsigned long)size));
+    if (!memory)
+        exit(cli_fail("out of memory: %lu x %lu bytes", (unsigned long)count, (unsigned long)size));
     return memory;
 }
 
@@ -153,13 +154,13 @@ static int cli_take(const cli_command *command, const cli_option *o, const char 
         wanted = o->kind == CLI_COUNT ? "a whole number from 1 on" : "a whole number from 0 on";
     }
     if (good) return -1;
-    return cli_usage(command->name, "%s%s takes %s, not '%s'", o->name[1] ? "--" : "-", o->name, wanted,
-                     text);
+    return cli_usage(command->name, "%s%s takes %s, not '%s'", o->name[1] ? "--" : "-", o->name,
+                     wanted, text);
 }
 
 /* One option: its value may be in the next word, or behind an equals sign. */
-static int cli_take_option(const cli_command *command, const cli_option *options, size_t n, int count,
-                           char **words, int *at) {
+static int cli_take_option(const cli_command *command, const cli_option *options, size_t n,
+                           int count, char **words, int *at) {
     const char *word = words[*at], *name = word + (word[1] == '-' ? 2 : 1);
     const char *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
@@ -275,8 +276,8 @@ int cli_read_truth(af_context *c, const char *path, const af_orbits *o, int per_
     *out = a;
     if (good) return CLI_OK;
     if (per_star)
-        cli_fail("'%s' must have the shape (%lu, %lu, 3): one row for each star of the orbits", path,
-                 (unsigned long)s, (unsigned long)n);
+        cli_fail("'%s' must have the shape (%lu, %lu, 3): one row for each star of the orbits",
+                 path, (unsigned long)s, (unsigned long)n);
     else
         cli_fail("'%s' must have the shape (%lu, 3): one row for each stream of the orbits", path,
                  (unsigned long)s);
@@ -298,7 +299,9 @@ static void cli_map_blank(cli_map *m, const af_orbits *o) {
 
 int cli_map_make(af_context *c, const af_finder *f, const af_orbits *o, cli_way way, int threads,
                  cli_map *m) {
-    enum { BLOCK = 256 }; /* always, so that a star's result does not depend on how many there are */
+    enum {
+        BLOCK = 256
+    }; /* always, so that a star's result does not depend on how many there are */
     size_t stars = af_orbits_stars(o), streams = af_orbits_streams(o), s;
     af_evaluator *e = NULL;
     af_isochrone toy = af_finder_toy(f);
@@ -319,8 +322,10 @@ int cli_map_make(af_context *c, const af_finder *f, const af_orbits *o, cli_way 
             memcpy(xv + 6 * s * stars, af_orbits_xv(o, s), 6 * stars * sizeof *xv);
             count[s] = af_orbits_count(o, s);
         }
-        if (status == AF_OK && way == CLI_ALONE) af_evaluate(e, streams * stars, xv, NULL, m->j, m->theta, m->flags);
-        if (status == AF_OK && way == CLI_SHARED) af_evaluate(e, streams, xv, count, m->j, m->theta, m->flags);
+        if (status == AF_OK && way == CLI_ALONE)
+            af_evaluate(e, streams * stars, xv, NULL, m->j, m->theta, m->flags);
+        if (status == AF_OK && way == CLI_SHARED)
+            af_evaluate(e, streams, xv, count, m->j, m->theta, m->flags);
         free(xv);
         free(count);
         af_evaluator_destroy(e);
@@ -350,12 +355,13 @@ int cli_fail_unbound(const af_finder *f, const af_orbits *o, const char *path, c
     for (s = 0; s < m->streams; s++)
         for (i = 0; i < m->stars; i++)
             if (m->flags[s * m->stars + i] & AF_ORBIT_FAILED)
-                return cli_fail("'%s': star %lu of stream %.0f (row %lu, all counted from 0) is not bound in the "
-                                "model's toy isochrone (M = %.4g Msun, b = %.4g kpc); fit with a larger "
-                                "--toy-mass, or remove the star%s",
-                                path, (unsigned long)i, af_orbits_id(o, s),
-                                (unsigned long)af_orbits_row(o, s, i), toy.mass, toy.scale,
-                                ", or use --skip-unbound");
+                return cli_fail(
+                    "'%s': star %lu of stream %.0f (row %lu, all counted from 0) is not bound in "
+                    "the model's toy isochrone (M = %.4g Msun, b = %.4g kpc); fit with a larger "
+                    "--toy-mass, or remove the star%s",
+                    path, (unsigned long)i, af_orbits_id(o, s),
+                    (unsigned long)af_orbits_row(o, s, i), toy.mass, toy.scale,
+                    ", or use --skip-unbound");
     return CLI_OK;
 }
 

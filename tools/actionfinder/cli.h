@@ -1,4 +1,5 @@
-/* What the commands of actionfinder share: options, sentences about what went wrong, orbits, output. */
+/* What the commands of actionfinder share: options, sentences about what went wrong, orbits,
+ * output. */
 #ifndef AF_CLI_H
 #define AF_CLI_H
 
@@ -53,8 +54,8 @@ int cli_fail_library(const af_context *c);
 
 int cli_ends_with(const char *text, const char *end);
 
-/* Fails when `path` cannot be written, or is one of the inputs; so that no work is done in vain. NULL
- * is fine. */
+/* Fails when `path` cannot be written, or is one of the inputs; so that no work is done in vain.
+ * NULL is fine. */
 int cli_check_output(const char *path, const char *const *inputs, size_t input_count);
 
 /* Writes a whole text file: a temporary one that is renamed. */
@@ -66,8 +67,8 @@ int cli_write_text(const char *path, const char *text, size_t length);
 int cli_read_truth(af_context *c, const char *path, const af_orbits *o, int per_star,
                    af_array **out);
 
-/* The toy's or the finder's actions and angles of all stars, (S,N,3) each; places without a star, and
- * stars unbound in the toy, are NaN. flags (S,N). Free the arrays with cli_map_free. */
+/* The toy's or the finder's actions and angles of all stars, (S,N,3) each; places without a star,
+ * and stars unbound in the toy, are NaN. flags (S,N). Free the arrays with cli_map_free. */
 typedef struct cli_map {
     size_t streams, stars;
     double *j, *theta;
@@ -75,9 +76,9 @@ typedef struct cli_map {
 } cli_map;
 
 typedef enum cli_way {
-    CLI_TOY,    /* the untrained toy */
-    CLI_ALONE,  /* each star solved by itself */
-    CLI_SHARED  /* one J' for the stars of a stream */
+    CLI_TOY,   /* the untrained toy */
+    CLI_ALONE, /* each star solved by itself */
+    CLI_SHARED /* one J' for the stars of a stream */
 } cli_way;
 
 int cli_map_make(af_context *c, const af_finder *f, const af_orbits *o, cli_way way, int threads,

@@ -58,7 +58,8 @@ static af_status eval_csv(af_context *c, const af_orbits *o, const cli_map *m, c
     return status;
 }
 
-static void eval_count(const cli_map *m, const af_orbits *o, size_t *stars, size_t *unbound, size_t *unsettled) {
+static void eval_count(const cli_map *m, const af_orbits *o, size_t *stars, size_t *unbound,
+                       size_t *unsettled) {
     size_t s, i;
     *stars = *unbound = *unsettled = 0;
     for (s = 0; s < m->streams; s++)
@@ -89,13 +90,15 @@ static int eval_run(af_context *c, const eval_options *e, const char *const path
         if (unbound && !e->skip_unbound) code = cli_fail_unbound(f, o, path[1], &m);
     }
     if (code == CLI_OK) {
-        s = cli_ends_with(e->output, ".csv") ? eval_csv(c, o, &m, e->output) : eval_npy(c, &m, e->output);
+        s = cli_ends_with(e->output, ".csv") ? eval_csv(c, o, &m, e->output)
+                                             : eval_npy(c, &m, e->output);
         if (s != AF_OK) code = cli_fail_library(c);
     }
     if (code == CLI_OK) {
         printf("%lu stars in %lu streams, %s: %lu did not converge, %lu are not bound in the toy\n",
                (unsigned long)stars, (unsigned long)m.streams,
-               e->per_stream ? "one J' a stream" : "each on its own", (unsigned long)unsettled, (unsigned long)unbound);
+               e->per_stream ? "one J' a stream" : "each on its own", (unsigned long)unsettled,
+               (unsigned long)unbound);
         printf("wrote %s\n", e->output);
     }
     cli_map_free(&m);
@@ -114,18 +117,25 @@ int cli_eval(const cli_command *command, int count, char **words) {
     {
         const cli_option options[] = {
             {"o", CLI_TEXT, &e.output, "FILE", "OUT.npy or OUT.csv"},
-            {"per-star", CLI_FLAG, &e.per_star, NULL, "each star is solved on its own (the default)"},
-            {"per-stream", CLI_FLAG, &e.per_stream, NULL, "the stars of a stream share one J', as in the paper"},
-            {"skip-unbound", CLI_FLAG, &e.skip_unbound, NULL, "NaN for stars that are not bound in the toy"},
+            {"per-star", CLI_FLAG, &e.per_star, NULL,
+             "each star is solved on its own (the default)"},
+            {"per-stream", CLI_FLAG, &e.per_stream, NULL,
+             "the stars of a stream share one J', as in the paper"},
+            {"skip-unbound", CLI_FLAG, &e.skip_unbound, NULL,
+             "NaN for stars that are not bound in the toy"},
             {"threads", CLI_COUNT, &e.threads, "N", "default: all cores"},
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 2);
     }
     if (code >= 0) return code;
-    if (!e.output) return cli_usage("eval", "-o OUT.npy or -o OUT.csv is missing: where the actions go");
-    if (e.per_star && e.per_stream) return cli_usage("eval", "--per-star and --per-stream exclude each other");
-    if (!cli_ends_with(e.output, ".csv") && !cli_ends_with(e.output, ".npy") && strncmp(e.output, "/dev/", 5) != 0)
-        return cli_usage("eval", "'%s' should end in .npy or .csv, which says what to write", e.output);
+    if (!e.output)
+        return cli_usage("eval", "-o OUT.npy or -o OUT.csv is missing: where the actions go");
+    if (e.per_star && e.per_stream)
+        return cli_usage("eval", "--per-star and --per-stream exclude each other");
+    if (!cli_ends_with(e.output, ".csv") && !cli_ends_with(e.output, ".npy") &&
+        strncmp(e.output, "/dev/", 5) != 0)
+        return cli_usage("eval", "'%s' should end in .npy or .csv, which says what to write",
+                         e.output);
     if ((code = cli_check_output(e.output, path, 2)) != CLI_OK) return code;
     memset(&cd, 0, sizeof cd);
     cd.threads = (int)e.threads;

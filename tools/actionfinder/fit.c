@@ -26,8 +26,8 @@ static void fit_catch(int signal_number) {
     sigaction(signal_number, &action, NULL);
 }
 
-static const double FIT_SECONDS = 120.0; /* when neither --seconds nor --epochs is given */
-static const double FIT_LOG_INTERVAL = 5.0; /* seconds between plain lines, ... */
+static const double FIT_SECONDS = 120.0;     /* when neither --seconds nor --epochs is given */
+static const double FIT_LOG_INTERVAL = 5.0;  /* seconds between plain lines, ... */
 static const double FIT_LINE_INTERVAL = 0.1; /* and between rewrites of the line on a terminal */
 
 typedef struct fit_options {
@@ -43,7 +43,7 @@ typedef struct fit_run {
     fit_options o;
     double start, last_line, epoch_seconds;
     size_t done, line_epoch; /* epochs done; the last that a line told of */
-    size_t first; /* epochs that were done before this run began */
+    size_t first;            /* epochs that were done before this run began */
     int on_terminal, line_open;
     double validation; /* the latest */
     af_progress last;
@@ -53,7 +53,8 @@ typedef struct fit_run {
 
 /* ---- options ---- */
 
-static int fit_word(const char *option, const char *word, const char *const *words, size_t count, int *out) {
+static int fit_word(const char *option, const char *word, const char *const *words, size_t count,
+                    int *out) {
     size_t i;
     *out = 0;
     if (!word) return -1;
@@ -62,17 +63,20 @@ static int fit_word(const char *option, const char *word, const char *const *wor
             *out = (int)i;
             return -1;
         }
-    return count == 2 ? cli_usage("fit", "--%s is %s or %s, not '%s'", option, words[0], words[1], word)
-                      : cli_usage("fit", "--%s is %s, %s or %s, not '%s'", option, words[0], words[1],
-                                  words[2], word);
+    return count == 2
+               ? cli_usage("fit", "--%s is %s or %s, not '%s'", option, words[0], words[1], word)
+               : cli_usage("fit", "--%s is %s, %s or %s, not '%s'", option, words[0], words[1],
+                           words[2], word);
 }
 
 static int fit_harmonics(const char *text, af_finder_desc *d) {
     unsigned r, z, phi;
     char rest;
     if (!text) return -1;
-    if (strchr(text, '-') || sscanf(text, "%u,%u,%u%c", &r, &z, &phi, &rest) != 3 || r < 1 || z < 1 || phi < 1)
-        return cli_usage("fit", "--harmonics takes three whole numbers from 1 on, like 12,8,3, not '%s'", text);
+    if (strchr(text, '-') || sscanf(text, "%u,%u,%u%c", &r, &z, &phi, &rest) != 3 || r < 1 ||
+        z < 1 || phi < 1)
+        return cli_usage(
+            "fit", "--harmonics takes three whole numbers from 1 on, like 12,8,3, not '%s'", text);
     d->harmonics_r = r;
     d->harmonics_z = z;
     d->harmonics_phi = phi;
@@ -95,7 +99,8 @@ static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
     if ((o->toy_mass > 0.0) != (o->toy_scale > 0.0))
         return cli_usage("fit", "--toy-mass and --toy-scale come together");
     if (o->resume && !o->checkpoint) return cli_usage("fit", "--resume needs --checkpoint FILE");
-    if (!o->output) return cli_usage("fit", "-o MODEL.safetensors is missing: where the model goes");
+    if (!o->output)
+        return cli_usage("fit", "-o MODEL.safetensors is missing: where the model goes");
     d->toy.mass = o->toy_mass;
     d->toy.scale = o->toy_scale;
     d->free_toy = o->free_toy;
@@ -113,7 +118,8 @@ static double fit_fraction(size_t epoch, void *user) {
     double by_epochs = 0.0, by_clock = 0.0;
     if (r->o.epochs) by_epochs = (double)epoch / (double)r->o.epochs;
     if (r->o.seconds > 0.0) {
-        double ahead = epoch > r->done ? r->epoch_seconds : 0.0; /* where the coming epoch will end */
+        double ahead =
+            epoch > r->done ? r->epoch_seconds : 0.0; /* where the coming epoch will end */
         by_clock = (cli_clock() - r->start + ahead) / r->o.seconds;
     }
     return by_clock > by_epochs ? by_clock : by_epochs;
@@ -143,7 +149,8 @@ static void fit_line(fit_run *r, const af_progress *p, double seconds) {
         left = r->o.epochs ? r->epoch_seconds * (double)(r->o.epochs - p->epoch) : HUGE_VAL;
         if (r->o.seconds > 0.0 && r->o.seconds - seconds < left) left = r->o.seconds - seconds;
     }
-    printf("%sepoch %6lu  loss %.5f  validation %.5f  best %.5f (epoch %lu)  rate %.1e  %lu:%02lu left%s",
+    printf("%sepoch %6lu  loss %.5f  validation %.5f  best %.5f (epoch %lu)  "
+           "rate %.1e  %lu:%02lu left%s",
            r->on_terminal ? "\r" : "", (unsigned long)p->epoch, p->loss, r->validation,
            p->best_validation, (unsigned long)p->best_epoch, p->rate, (unsigned long)left / 60,
            (unsigned long)left % 60, r->on_terminal ? "\033[K" : "\n");
@@ -161,7 +168,8 @@ static int fit_progress(const af_progress *p, void *user) {
     if (isfinite(p->validation)) r->validation = p->validation;
     r->last = *p;
     fit_remember(r, p, seconds);
-    if (!r->o.quiet && now - r->last_line >= (r->on_terminal ? FIT_LINE_INTERVAL : FIT_LOG_INTERVAL)) {
+    if (!r->o.quiet &&
+        now - r->last_line >= (r->on_terminal ? FIT_LINE_INTERVAL : FIT_LOG_INTERVAL)) {
         fit_line(r, p, seconds);
         r->last_line = now;
     }
@@ -171,8 +179,8 @@ static int fit_progress(const af_progress *p, void *user) {
 /* ---- before and after ---- */
 
 /* Median over the streams from `first` on of the spread of each action. */
-static int fit_spread(af_context *c, const af_finder *f, const af_orbits *o, size_t first, cli_way way,
-                      int threads, double median[3]) {
+static int fit_spread(af_context *c, const af_finder *f, const af_orbits *o, size_t first,
+                      cli_way way, int threads, double median[3]) {
     size_t n = af_orbits_streams(o) - first, s, k;
     double *values, spread[3];
     af_orbits *held;
@@ -193,7 +201,8 @@ static int fit_spread(af_context *c, const af_finder *f, const af_orbits *o, siz
     return CLI_OK;
 }
 
-static int fit_report(af_context *c, const fit_run *r, const af_finder *f, const af_orbits *o, size_t train) {
+static int fit_report(af_context *c, const fit_run *r, const af_finder *f, const af_orbits *o,
+                      size_t train) {
     size_t first = train < af_orbits_streams(o) ? train : 0;
     double toy[3], found[3];
     af_isochrone iso = af_finder_toy(f);
@@ -251,7 +260,8 @@ static int fit_fail(const af_context *c, af_status s, const char *path) {
     return s == AF_ERROR_DATA ? cli_fail("'%s': %s", path, af_error(c)) : cli_fail_library(c);
 }
 
-static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const af_orbits *o, const char *path) {
+static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const af_orbits *o,
+                     const char *path) {
     size_t n = af_orbits_streams(o), train = r->o.streams ? r->o.streams : n - n / 8;
     af_finder *f = NULL;
     af_fit_desc d;
@@ -266,7 +276,8 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
     fit_catch(SIGTERM);
     r->start = r->last_line = cli_clock();
     if (s == AF_OK) s = af_finder_fit(f, o, &d);
-    if (!r->o.quiet && r->done && r->line_epoch != r->done) fit_line(r, &r->last, cli_clock() - r->start);
+    if (!r->o.quiet && r->done && r->line_epoch != r->done)
+        fit_line(r, &r->last, cli_clock() - r->start);
     if (r->line_open) printf("\n");
     if (s != AF_OK && s != AF_STOPPED) code = fit_fail(c, s, path);
     if (s == AF_STOPPED) fprintf(stderr, "actionfinder: stopped; the best model so far is kept\n");
@@ -299,8 +310,8 @@ static int fit_start(fit_run *r, const af_finder_desc *fd, const char *path) {
                         (unsigned long)af_orbits_streams(o));
     } else {
         if (!r->o.quiet)
-            printf("%s: %lu streams of up to %lu stars\n", path, (unsigned long)af_orbits_streams(o),
-                   (unsigned long)af_orbits_stars(o));
+            printf("%s: %lu streams of up to %lu stars\n", path,
+                   (unsigned long)af_orbits_streams(o), (unsigned long)af_orbits_stars(o));
         code = fit_train(c, r, fd, o, path);
     }
     af_orbits_destroy(o);
@@ -320,27 +331,40 @@ int cli_fit(const cli_command *command, int count, char **words) {
     {
         const cli_option options[] = {
             {"o", CLI_TEXT, &r.o.output, "FILE", "the model, a safetensors file"},
-            {"streams", CLI_COUNT, &r.o.streams, "N", "train on the first N, the others validate; default 7/8"},
-            {"epochs", CLI_COUNT, &r.o.epochs, "N", "stop after N passes; results then repeat to the byte"},
-            {"seconds", CLI_NUMBER, &r.o.seconds, "S", "stop after S; default 120 without --epochs"},
-            {"seed", CLI_SEED, &r.o.seed, "K", "of initial values and the order of streams; default 0"},
+            {"streams", CLI_COUNT, &r.o.streams, "N",
+             "train on the first N, the others validate; default 7/8"},
+            {"epochs", CLI_COUNT, &r.o.epochs, "N",
+             "stop after N passes; results then repeat to the byte"},
+            {"seconds", CLI_NUMBER, &r.o.seconds, "S",
+             "stop after S; default 120 without --epochs"},
+            {"seed", CLI_SEED, &r.o.seed, "K",
+             "of initial values and the order of streams; default 0"},
             {"batch", CLI_COUNT, &r.o.batch, "N", "streams a step; default 256"},
             {"rate", CLI_NUMBER, &r.o.rate, "X", "learning rate at the start; default 3e-3"},
-            {"toy-mass", CLI_NUMBER, &r.o.toy_mass, "MSUN", "mass of the toy; default: chosen from the orbits"},
+            {"toy-mass", CLI_NUMBER, &r.o.toy_mass, "MSUN",
+             "mass of the toy; default: chosen from the orbits"},
             {"toy-scale", CLI_NUMBER, &r.o.toy_scale, "KPC", "scale b of the toy, with --toy-mass"},
             {"free-toy", CLI_FLAG, &r.o.free_toy, NULL, "mass and scale are learned too"},
-            {"axisymmetric", CLI_TEXT, &r.o.axisymmetric, "WORD", "yes, no, auto: is L_z conserved? default auto"},
-            {"harmonics", CLI_TEXT, &r.o.harmonics, "R,Z,PHI", "highest |k| of G in each angle; default 12,8,3"},
-            {"generator", CLI_TEXT, &r.o.generator, "WORD", "fourier (default) or network: how G is made"},
+            {"axisymmetric", CLI_TEXT, &r.o.axisymmetric, "WORD",
+             "yes, no, auto: is L_z conserved? default auto"},
+            {"harmonics", CLI_TEXT, &r.o.harmonics, "R,Z,PHI",
+             "highest |k| of G in each angle; default 12,8,3"},
+            {"generator", CLI_TEXT, &r.o.generator, "WORD",
+             "fourier (default) or network: how G is made"},
             {"width", CLI_COUNT, &r.o.width, "N", "of the network's hidden layers; default 64"},
             {"depth", CLI_COUNT, &r.o.depth, "N", "hidden layers; default 3"},
             {"loss", CLI_TEXT, &r.o.loss, "WORD", "robust (default) or absolute, the paper's"},
-            {"point-transformation", CLI_FLAG, &r.o.point, NULL, "adds P(theta'), the paper's eqs. 7 and 8"},
-            {"threads", CLI_COUNT, &r.o.threads, "N", "default: all cores; results do not depend on it"},
-            {"checkpoint", CLI_TEXT, &r.o.checkpoint, "FILE", "writes the state of the training here"},
-            {"checkpoint-every", CLI_COUNT, &r.o.checkpoint_every, "N", "epochs between checkpoints; default 20"},
+            {"point-transformation", CLI_FLAG, &r.o.point, NULL,
+             "adds P(theta'), the paper's eqs. 7 and 8"},
+            {"threads", CLI_COUNT, &r.o.threads, "N",
+             "default: all cores; results do not depend on it"},
+            {"checkpoint", CLI_TEXT, &r.o.checkpoint, "FILE",
+             "writes the state of the training here"},
+            {"checkpoint-every", CLI_COUNT, &r.o.checkpoint_every, "N",
+             "epochs between checkpoints; default 20"},
             {"resume", CLI_FLAG, &r.o.resume, NULL, "goes on from the checkpoint, if it is there"},
-            {"history", CLI_TEXT, &r.o.history, "FILE.csv", "epoch, loss, validation, rate, seconds"},
+            {"history", CLI_TEXT, &r.o.history, "FILE.csv",
+             "epoch, loss, validation, rate, seconds"},
             {"quiet", CLI_FLAG, &r.o.quiet, NULL, "prints nothing but errors"},
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 1);

@@ -45,7 +45,8 @@ typedef struct mock_options {
 typedef struct mock_run {
     mock_options o;
     mock_galaxy galaxy;
-    double *xv, *j, *error, *theta; /* (S,N,6), (S,3), (S,3), (S,N,3); the last three NULL: not wanted */
+    double *xv, *j, *error,
+        *theta; /* (S,N,6), (S,3), (S,3), (S,N,3); the last three NULL: not wanted */
 } mock_run;
 
 static const double MOCK_TURN = 6.283185307179586;
@@ -57,18 +58,21 @@ typedef struct mock_dice {
     uint64_t seed, stream, index;
 } mock_dice;
 
-static double mock_uniform(mock_dice *d) { return af_random_uniform(d->seed, d->stream, d->index++); }
+static double mock_uniform(mock_dice *d) {
+    return af_random_uniform(d->seed, d->stream, d->index++);
+}
 static double mock_normal(mock_dice *d) { return af_random_normal(d->seed, d->stream, d->index++); }
 
 static void mock_direction(mock_dice *d, double length, double out[3]) {
-    double z = 2.0 * mock_uniform(d) - 1.0, phi = MOCK_TURN * mock_uniform(d), across = sqrt(1.0 - z * z);
+    double z = 2.0 * mock_uniform(d) - 1.0, phi = MOCK_TURN * mock_uniform(d),
+           across = sqrt(1.0 - z * z);
     out[0] = length * across * cos(phi);
     out[1] = length * across * sin(phi);
     out[2] = length * z;
 }
 
-/* Section 6.1 of the paper: radius uniform in 6 to 16 kpc in a random direction, speed |N(0, 150 km/s)|
- * in a random direction. */
+/* Section 6.1 of the paper: radius uniform in 6 to 16 kpc in a random direction, speed |N(0, 150
+ * km/s)| in a random direction. */
 static void mock_halo_start(mock_dice *d, double xv[6]) {
     mock_direction(d, 6.0 + 10.0 * mock_uniform(d), xv);
     mock_direction(d, 150.0 * fabs(mock_normal(d)), xv + 3);
@@ -78,7 +82,8 @@ static void mock_halo_start(mock_dice *d, double xv[6]) {
  * velocities with 35, 25 and 20 km/s in R, phi and z. */
 static void mock_disc_start(const mock_galaxy *g, mock_dice *d, double xv[6]) {
     double radius = 5.0 + 8.0 * mock_uniform(d), phi = MOCK_TURN * mock_uniform(d);
-    double outward = 35.0 * mock_normal(d), around = 25.0 * mock_normal(d), up = 20.0 * mock_normal(d);
+    double outward = 35.0 * mock_normal(d), around = 25.0 * mock_normal(d),
+           up = 20.0 * mock_normal(d);
     around += af_potential_circular_speed(g->sum.parts, g->sum.count, radius);
     xv[0] = radius * cos(phi);
     xv[1] = radius * sin(phi);
@@ -116,8 +121,8 @@ static void mock_times(const mock_run *r, mock_dice *d, double *time) {
     qsort(time, n, sizeof *time, mock_earlier);
 }
 
-/* The points of the orbit at these times, each reached in steps of at most 0.1 Myr: the energy is kept
- * to 1e-9 even where the orbit passes the centre. */
+/* The points of the orbit at these times, each reached in steps of at most 0.1 Myr: the energy is
+ * kept to 1e-9 even where the orbit passes the centre. */
 static int mock_orbit(const mock_run *r, const double start[6], const double *time, double *xv) {
     af_force force = af_force_of_potential(&r->galaxy.sum);
     double pair[12], now = 0.0;
@@ -125,7 +130,8 @@ static int mock_orbit(const mock_run *r, const double start[6], const double *ti
     memcpy(pair, start, 6 * sizeof *pair);
     for (i = 0; i < r->o.stars; i++) {
         size_t steps = 1 + (size_t)((time[i] - now) / 1e-4);
-        if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, pair, time[i] - now, steps, 2, pair) != AF_OK)
+        if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, pair, time[i] - now, steps, 2,
+                               pair) != AF_OK)
             return 0;
         memcpy(pair, pair + 6, 6 * sizeof *pair);
         memcpy(xv + 6 * i, pair, 6 * sizeof *pair);
@@ -196,11 +202,13 @@ static void mock_say(const mock_run *r) {
     printf("%lu streams of %lu stars within %g Gyr\n", (unsigned long)r->o.streams,
            (unsigned long)r->o.stars, r->o.span);
     if (r->j)
-        printf("true actions of %lu streams; of %lu the two halves of the orbit agree to 0.1 km/s kpc\n",
+        printf("true actions of %lu streams; of %lu the two halves of the orbit agree to "
+               "0.1 km/s kpc\n",
                (unsigned long)good, (unsigned long)gold);
 }
 
-static int mock_write(af_context *c, const char *path, int rank, const size_t *dims, const double *data) {
+static int mock_write(af_context *c, const char *path, int rank, const size_t *dims,
+                      const double *data) {
     if (!path) return CLI_OK;
     if (af_npy_write(c, path, rank, dims, data) != AF_OK) return cli_fail_library(c);
     printf("wrote %s\n", path);
@@ -280,12 +288,14 @@ int cli_mock(const cli_command *command, int count, char **words) {
             {"seed", CLI_SEED, &r.o.seed, "K", "default 0"},
             {"potential", CLI_TEXT, &r.o.potential, "WORD", "disc-halo (default) or isochrone"},
             {"kind", CLI_TEXT, &r.o.kind, "WORD", "halo (default) or disc: which orbits"},
-            {"span", CLI_NUMBER, &r.o.span, "GYR", "times of the stars are in 0 to this; default 0.1, disc 3"},
+            {"span", CLI_NUMBER, &r.o.span, "GYR",
+             "times of the stars are in 0 to this; default 0.1, disc 3"},
             {"even", CLI_FLAG, &r.o.even, NULL, "evenly spaced times; default random ones"},
             {"truth", CLI_TEXT, &r.o.truth, "J.npy", "true actions (S,3) [km/s kpc]"},
             {"truth-error", CLI_TEXT, &r.o.truth_error, "E.npy", "their own error (S,3)"},
             {"angles", CLI_TEXT, &r.o.angles, "T.npy", "true angles (S,N,3) [rad]"},
-            {"threads", CLI_COUNT, &r.o.threads, "N", "default: all cores; results do not depend on it"},
+            {"threads", CLI_COUNT, &r.o.threads, "N",
+             "default: all cores; results do not depend on it"},
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, none, 0);
     }

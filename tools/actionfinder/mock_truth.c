@@ -5,14 +5,14 @@
 #include <string.h>
 
 enum {
-    PERIODS = 40,       /* radial periods a half */
-    SAMPLES = 64,       /* a period: twice the highest harmonic that occurs in the sums */
+    PERIODS = 40, /* radial periods a half */
+    SAMPLES = 64, /* a period: twice the highest harmonic that occurs in the sums */
     POINTS = PERIODS * SAMPLES,
-    PROBE = 64,         /* points of the short orbit that the toy is fitted to */
-    MOST_STEPS = 64,    /* integration steps between two samples */
-    ORDER = 16,         /* |n_r| + |n_z| of the generating function at most */
-    SUMS = 2 * ORDER,   /* harmonics n - m and n + m that its normal equations need */
-    MOST_TERMS = 160    /* there are 136 with |n_r| + |n_z| <= 16 and even n_z */
+    PROBE = 64,       /* points of the short orbit that the toy is fitted to */
+    MOST_STEPS = 64,  /* integration steps between two samples */
+    ORDER = 16,       /* |n_r| + |n_z| of the generating function at most */
+    SUMS = 2 * ORDER, /* harmonics n - m and n + m that its normal equations need */
+    MOST_TERMS = 160  /* there are 136 with |n_r| + |n_z| <= 16 and even n_z */
 };
 #define PROBE_GYR 1.5     /* a few radial periods */
 #define ENERGY_DRIFT 1e-8 /* relative, of an accurate orbit */
@@ -66,7 +66,8 @@ static void trigonometric_means(half *h, const double (*theta)[3], const double 
     memset(h->cosine, 0, sizeof h->cosine);
     memset(h->sine, 0, sizeof h->sine);
     for (t = 0; t < POINTS; t++) {
-        double w = weight ? weight[t] / POINTS : 1.0 / POINTS, cz = cos(theta[t][1]), sz = sin(theta[t][1]);
+        double w = weight ? weight[t] / POINTS : 1.0 / POINTS, cz = cos(theta[t][1]),
+               sz = sin(theta[t][1]);
         double cr = cos(theta[t][2]), sr = sin(theta[t][2]);
         double edge_c = w * cos(SUMS * theta[t][2]), edge_s = -w * sin(SUMS * theta[t][2]), kept;
         for (z = 0; z <= SUMS; z++) {
@@ -126,7 +127,8 @@ static int solve_actions(half *h, const double (*moment)[2], double j[3]) {
                           mean_cos(h, h->nz[a] + h->nz[b], h->nr[a] + h->nr[b]);
             m[(a + 2) * n + b + 2] = m[(b + 2) * n + a + 2] = 2.0 * dot * both;
         }
-        m[(a + 2) * n + a + 2] *= 1.0 + 1e-12; /* keeps a harmonic that the orbit hardly has solvable */
+        m[(a + 2) * n + a + 2] *=
+            1.0 + 1e-12; /* keeps a harmonic that the orbit hardly has solvable */
     }
     if (!cholesky(m, n, h->right, 1)) return 0;
     j[1] = h->right[0][0];
@@ -140,7 +142,8 @@ static void action_moments(const half *h, double (*moment)[2]) {
     for (a = 0; a <= h->terms; a++) {
         moment[a][0] = moment[a][1] = 0.0;
         for (t = 0; t < POINTS; t++) {
-            double c = a == h->terms ? 1.0 : cos(h->nz[a] * h->theta[t][1] + h->nr[a] * h->theta[t][2]);
+            double c =
+                a == h->terms ? 1.0 : cos(h->nz[a] * h->theta[t][1] + h->nr[a] * h->theta[t][2]);
             moment[a][0] += c * h->j[t][1] / POINTS;
             moment[a][1] += c * h->j[t][2] / POINTS;
         }
@@ -201,21 +204,27 @@ static int follow(af_force force, const double start[6], double interval, double
     for (steps = 4; steps <= MOST_STEPS; steps *= 2) {
         double worst = 0.0;
         /* a glance at the first periods tells most of the time that the steps are too long */
-        if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, start, interval, steps, 2 * SAMPLES, xv) != AF_OK)
+        if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, start, interval, steps, 2 * SAMPLES,
+                               xv) != AF_OK)
             continue;
-        for (t = 0; t < 2 * SAMPLES; t++) worst = fmax(worst, fabs(energy(sum, xv + 6 * t) / first - 1.0));
+        for (t = 0; t < 2 * SAMPLES; t++)
+            worst = fmax(worst, fabs(energy(sum, xv + 6 * t) / first - 1.0));
         if (worst > ENERGY_DRIFT) continue;
-        if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, start, interval, steps, 2 * POINTS, xv) != AF_OK)
+        if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, start, interval, steps, 2 * POINTS,
+                               xv) != AF_OK)
             continue;
-        for (t = 0; t < 2 * POINTS; t++) worst = fmax(worst, fabs(energy(sum, xv + 6 * t) / first - 1.0));
+        for (t = 0; t < 2 * POINTS; t++)
+            worst = fmax(worst, fabs(energy(sum, xv + 6 * t) / first - 1.0));
         if (worst <= ENERGY_DRIFT) return 1;
     }
     return 0;
 }
 
 /* The isochrone that fits the orbit's first few periods. */
-static int choose_toy(af_context *c, af_force force, const double start[6], double *xv, af_isochrone *toy) {
-    if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, start, PROBE_GYR / PROBE, 128, PROBE, xv) != AF_OK)
+static int choose_toy(af_context *c, af_force force, const double start[6], double *xv,
+                      af_isochrone *toy) {
+    if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, force, start, PROBE_GYR / PROBE, 128, PROBE,
+                           xv) != AF_OK)
         return 0;
     if (af_isochrone_fit(c, xv, 1, PROBE, 0.0, toy, NULL) == AF_OK) return 1;
     af_error_clear(c);
@@ -226,10 +235,11 @@ static int choose_toy(af_context *c, af_force force, const double start[6], doub
 static int toy_coordinates(const af_isochrone *toy, const double *xv, half *h) {
     size_t t, i;
     for (t = 0; t < POINTS; t++) {
-        if (af_isochrone_actions(toy, xv + 6 * t, h->j[t], h->theta[t], NULL) & AF_ORBIT_FAILED) return 0;
+        if (af_isochrone_actions(toy, xv + 6 * t, h->j[t], h->theta[t], NULL) & AF_ORBIT_FAILED)
+            return 0;
         for (i = 0; i < 3 && t > 0; i++)
-            h->theta[t][i] = h->theta[t - 1][i] +
-                             remainder(h->theta[t][i] - h->theta[t - 1][i], 2.0 * 3.14159265358979323846);
+            h->theta[t][i] = h->theta[t - 1][i] + remainder(h->theta[t][i] - h->theta[t - 1][i],
+                                                            2.0 * 3.14159265358979323846);
     }
     return 1;
 }
@@ -237,8 +247,8 @@ static int toy_coordinates(const af_isochrone *toy, const double *xv, half *h) {
 static int solve_half(half *h, int order, double j[3]) {
     double moment[MOST_TERMS + 1][2];
     choose_terms(h, order);
-    action_moments(h, (double (*)[2])moment);
-    return solve_actions(h, (const double (*)[2])moment, j);
+    action_moments(h, (double(*)[2])moment);
+    return solve_actions(h, (const double(*)[2])moment, j);
 }
 
 /* The order of the generating function at which the two halves agree best. */
@@ -261,7 +271,8 @@ static int best_order(half *first, half *second, mock_truth *out) {
     return best;
 }
 
-static int work(af_context *c, af_force force, const double start[6], double *xv, half *h, mock_truth *out) {
+static int work(af_context *c, af_force force, const double start[6], double *xv, half *h,
+                mock_truth *out) {
     af_isochrone toy;
     double interval, omega[3], scale;
     int order, tries, i;
@@ -269,10 +280,12 @@ static int work(af_context *c, af_force force, const double start[6], double *xv
     af_isochrone_actions(&toy, start, NULL, NULL, omega);
     interval = 2.0 * 3.14159265358979323846 / omega[2] / SAMPLES; /* [kpc/(km/s)] */
     if (!follow(force, start, af_gyr_from_time(interval), xv)) return 0;
-    for (tries = 0; tries < 20; tries++, toy.mass *= 1.1) /* points beyond the probe may be unbound */
-        if (toy_coordinates(&toy, xv, &h[0]) && toy_coordinates(&toy, xv + 6 * POINTS, &h[1])) break;
+    for (tries = 0; tries < 20;
+         tries++, toy.mass *= 1.1) /* points beyond the probe may be unbound */
+        if (toy_coordinates(&toy, xv, &h[0]) && toy_coordinates(&toy, xv + 6 * POINTS, &h[1]))
+            break;
     if (tries == 20) return 0;
-    for (i = 0; i < 2; i++) trigonometric_means(&h[i], (const double (*)[3])h[i].theta, NULL);
+    for (i = 0; i < 2; i++) trigonometric_means(&h[i], (const double(*)[3])h[i].theta, NULL);
     out->j[0] = h[0].j[0][0];
     out->error[0] = 0.0;
     order = best_order(&h[0], &h[1], out);

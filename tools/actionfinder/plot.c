@@ -14,7 +14,8 @@ typedef struct plot_options {
 
 static const svg_style TOY = {"#8a8a8a", 1.2, 1.0, NULL};
 static const svg_style TRUTH = {"#111111", 1.4, 1.0, "6 4"};
-static const char *const COLOUR[] = {"#0072b2", "#d55e00", "#009e73", "#aa4499", "#b58900", "#56b4e9"};
+static const char *const COLOUR[] = {"#0072b2", "#d55e00", "#009e73",
+                                     "#aa4499", "#b58900", "#56b4e9"};
 enum { COLOURS = 6 };
 
 /* Where the panels go: two columns. */
@@ -30,8 +31,8 @@ typedef struct plot_run {
 
 static svg_panel plot_panel(plot_run *r, const char *title, svg_axis x, svg_axis y) {
     int at = r->panels++;
-    return svg_panel_begin(&r->figure, 75.0 + (at % 2) * 500.0, 42.0 + (at / 2) * ROW_HEIGHT, PANEL_WIDTH,
-                           PANEL_HEIGHT, title, x, y);
+    return svg_panel_begin(&r->figure, 75.0 + (at % 2) * 500.0, 42.0 + (at / 2) * ROW_HEIGHT,
+                           PANEL_WIDTH, PANEL_HEIGHT, title, x, y);
 }
 
 static svg_style plot_style(size_t stream, double width, double opacity) {
@@ -62,7 +63,8 @@ static svg_axis plot_range(const cli_map *m, size_t streams, size_t k, const cha
     return svg_axis_of(label, low, high + 0.3 * (high - low), 0); /* room for the legend */
 }
 
-static void plot_along(plot_run *r, size_t k, const cli_map *toy, const cli_map *found, const af_array *truth) {
+static void plot_along(plot_run *r, size_t k, const cli_map *toy, const cli_map *found,
+                       const af_array *truth) {
     static const char *const title[3] = {"J_phi along orbits", "Vertical action along orbits",
                                          "Radial action along orbits"};
     static const char *const label[3] = {"J_phi [km/s kpc]", "J_z [km/s kpc]", "J_r [km/s kpc]"};
@@ -97,7 +99,8 @@ static int plot_orbits(plot_run *r, const af_orbits *o) {
     int code = CLI_OK, threads = (int)r->o.threads;
     memset(&toy, 0, sizeof toy);
     memset(&found, 0, sizeof found);
-    if (r->o.streams == 0 || r->o.streams > af_orbits_streams(o)) r->o.streams = af_orbits_streams(o);
+    if (r->o.streams == 0 || r->o.streams > af_orbits_streams(o))
+        r->o.streams = af_orbits_streams(o);
     if (r->o.truth) code = cli_read_truth(r->c, r->o.truth, o, 0, &truth);
     if (code == CLI_OK) code = cli_map_make(r->c, r->f, o, CLI_TOY, threads, &toy);
     if (code == CLI_OK) code = cli_map_make(r->c, r->f, o, CLI_ALONE, threads, &found);
@@ -161,7 +164,8 @@ static int plot_history(plot_run *r) {
 
 /* ---- distribution of errors ---- */
 
-/* Sorted errors of J, mean of the three components, median of the stars of a stream; returns how many. */
+/* Sorted errors of J, mean of the three components, median of the stars of a stream; returns how
+ * many. */
 static size_t plot_errors(const cli_map *m, const af_array *truth, double *out) {
     size_t s, k, n = 0;
     double *scratch = (double *)cli_allocate(m->stars, sizeof *scratch);
@@ -178,7 +182,8 @@ static size_t plot_errors(const cli_map *m, const af_array *truth, double *out) 
     return n;
 }
 
-static void plot_distribution(plot_run *r, const cli_map *toy, const cli_map *found, const af_array *truth) {
+static void plot_distribution(plot_run *r, const cli_map *toy, const cli_map *found,
+                              const af_array *truth) {
     size_t n = toy->streams, i;
     double *a = (double *)cli_allocate(n, sizeof *a), *b = (double *)cli_allocate(n, sizeof *b);
     double *share = (double *)cli_allocate(n, sizeof *share);
@@ -189,7 +194,8 @@ static void plot_distribution(plot_run *r, const cli_map *toy, const cli_map *fo
     for (i = 0; i < n; i++) share[i] = (double)(i + 1) / (double)n;
     if (n > 1) {
         p = plot_panel(r, "Error of the actions of a stream",
-                       svg_axis_of("|J - truth|, mean of three [km/s kpc]", fmax(b[n / 50], 1e-3), a[n - 1], 1),
+                       svg_axis_of("|J - truth|, mean of three [km/s kpc]", fmax(b[n / 50], 1e-3),
+                                   a[n - 1], 1),
                        svg_axis_of("fraction of streams below", 0.0, 1.0, 0));
         svg_line(&p, n, a, share, TOY);
         svg_line(&p, n, b, share, model);
@@ -250,9 +256,11 @@ int cli_plot(const cli_command *command, int count, char **words) {
             {"o", CLI_TEXT, &r.o.output, "FILE.svg", "the picture"},
             {"truth", CLI_TEXT, &r.o.truth, "J.npy", "true actions of these orbits (S,3)"},
             {"streams", CLI_COUNT, &r.o.streams, "N", "draws the first N; default all"},
-            {"span", CLI_NUMBER, &r.o.span, "GYR", "the stars of a stream are evenly spread over this time"},
+            {"span", CLI_NUMBER, &r.o.span, "GYR",
+             "the stars of a stream are evenly spread over this time"},
             {"history", CLI_TEXT, &r.o.history, "FILE.csv", "of fit --history: adds the loss"},
-            {"test", CLI_TEXT, &r.o.test, "ORBITS", "other orbits, with --test-truth: adds their errors"},
+            {"test", CLI_TEXT, &r.o.test, "ORBITS",
+             "other orbits, with --test-truth: adds their errors"},
             {"test-truth", CLI_TEXT, &r.o.test_truth, "J.npy", "and their true actions"},
             {"threads", CLI_COUNT, &r.o.threads, "N", "default: all cores"},
         };
@@ -260,7 +268,8 @@ int cli_plot(const cli_command *command, int count, char **words) {
     }
     if (code >= 0) return code;
     if (!r.o.output) return cli_usage("plot", "-o FILE.svg is missing: where the picture goes");
-    if (!r.o.test != !r.o.test_truth) return cli_usage("plot", "--test and --test-truth come together");
+    if (!r.o.test != !r.o.test_truth)
+        return cli_usage("plot", "--test and --test-truth come together");
     if ((code = cli_check_output(r.o.output, path, 2)) != CLI_OK) return code;
     {
         af_context_desc cd;

@@ -34,8 +34,11 @@ void svg_begin(svg_figure *f, int width, int height) {
     memset(f, 0, sizeof *f);
     f->width = width;
     f->height = height;
-    svg_put(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\"\n"
-               "     font-family=\"Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif\" font-size=\"13\">\n",
+    svg_put(f,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+            "viewBox=\"0 0 %d %d\"\n"
+            "     font-family=\"Helvetica, Arial, 'Liberation Sans', sans-serif\" "
+            "font-size=\"13\">\n",
             width, height, width, height);
     svg_put(f, "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n", width, height);
 }
@@ -71,8 +74,12 @@ static double svg_along(const svg_axis *a, double v) {
     return (v - a->low) / (a->high - a->low);
 }
 
-static double svg_x(const svg_panel *p, double v) { return p->left + p->width * svg_along(&p->x, v); }
-static double svg_y(const svg_panel *p, double v) { return p->top + p->height * (1.0 - svg_along(&p->y, v)); }
+static double svg_x(const svg_panel *p, double v) {
+    return p->left + p->width * svg_along(&p->x, v);
+}
+static double svg_y(const svg_panel *p, double v) {
+    return p->top + p->height * (1.0 - svg_along(&p->y, v));
+}
 
 static void svg_tick(const svg_panel *p, int vertical, double v, double step) {
     char text[32];
@@ -80,12 +87,16 @@ static void svg_tick(const svg_panel *p, int vertical, double v, double step) {
     snprintf(text, sizeof text, "%.6g", fabs(v) < 1e-9 * step ? 0.0 : v);
     if (vertical) {
         at = svg_y(p, v);
-        svg_put(p->figure, "<path d=\"M%.1f %.1fH%.1f\" stroke=\"%s\"/>", p->left, at, p->left + p->width, FAINT);
-        svg_put(p->figure, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", p->left - 7.0, at + 4.5, text);
+        svg_put(p->figure, "<path d=\"M%.1f %.1fH%.1f\" stroke=\"%s\"/>", p->left, at,
+                p->left + p->width, FAINT);
+        svg_put(p->figure, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
+                p->left - 7.0, at + 4.5, text);
     } else {
         at = svg_x(p, v);
-        svg_put(p->figure, "<path d=\"M%.1f %.1fV%.1f\" stroke=\"%s\"/>", at, p->top, p->top + p->height, FAINT);
-        svg_put(p->figure, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", at, p->top + p->height + 18.0, text);
+        svg_put(p->figure, "<path d=\"M%.1f %.1fV%.1f\" stroke=\"%s\"/>", at, p->top,
+                p->top + p->height, FAINT);
+        svg_put(p->figure, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", at,
+                p->top + p->height + 18.0, text);
     }
 }
 
@@ -95,7 +106,8 @@ static void svg_ticks(const svg_panel *p, int vertical) {
     int lead;
     if (!a->logarithmic) {
         step = svg_step(a->high - a->low, vertical ? 6.0 : 7.0);
-        for (v = step * ceil(a->low / step - 1e-9); v <= a->high + 1e-9 * step; v += step) svg_tick(p, vertical, v, step);
+        for (v = step * ceil(a->low / step - 1e-9); v <= a->high + 1e-9 * step; v += step)
+            svg_tick(p, vertical, v, step);
         return;
     }
     ratio = a->high / a->low;
@@ -120,17 +132,24 @@ svg_panel svg_panel_begin(svg_figure *f, double left, double top, double width, 
     p.y = y;
     p.number = f->panels++;
     p.entries = 0;
-    svg_put(f, "<clipPath id=\"field%d\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/></clipPath>\n",
+    svg_put(f,
+            "<clipPath id=\"field%d\"><rect x=\"%.1f\" y=\"%.1f\" "
+            "width=\"%.1f\" height=\"%.1f\"/></clipPath>\n",
             p.number, left, top, width, height);
     svg_put(f, "<g fill=\"%s\">\n", INK);
     svg_ticks(&p, 0);
     svg_ticks(&p, 1);
-    svg_put(f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"none\" stroke=\"%s\"/>\n", left, top,
-            width, height, "#888888");
-    svg_put(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"15\" font-weight=\"bold\">%s</text>\n", left, top - 12.0, title);
+    svg_put(f,
+            "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
+            "fill=\"none\" stroke=\"%s\"/>\n",
+            left, top, width, height, "#888888");
+    svg_put(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"15\" font-weight=\"bold\">%s</text>\n",
+            left, top - 12.0, title);
     svg_put(f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", left + 0.5 * width,
             top + height + 38.0, x.label);
-    svg_put(f, "<text transform=\"translate(%.1f %.1f) rotate(-90)\" text-anchor=\"middle\">%s</text>\n</g>\n",
+    svg_put(f,
+            "<text transform=\"translate(%.1f %.1f) rotate(-90)\" "
+            "text-anchor=\"middle\">%s</text>\n</g>\n",
             left - 52.0, top + 0.5 * height, y.label);
     return p;
 }
@@ -138,7 +157,9 @@ svg_panel svg_panel_begin(svg_figure *f, double left, double top, double width, 
 /* ---- contents ---- */
 
 static void svg_stroke(svg_figure *f, svg_style s) {
-    svg_put(f, "fill=\"none\" stroke=\"%s\" stroke-width=\"%.2g\" stroke-opacity=\"%.2g\" stroke-linejoin=\"round\"",
+    svg_put(f,
+            "fill=\"none\" stroke=\"%s\" stroke-width=\"%.2g\" stroke-opacity=\"%.2g\" "
+            "stroke-linejoin=\"round\"",
             s.colour, s.width, s.opacity);
     if (s.dash) svg_put(f, " stroke-dasharray=\"%s\"", s.dash);
     svg_put(f, "/>\n");
@@ -167,6 +188,8 @@ void svg_legend(svg_panel *p, const char *text, svg_style style, int on_left) {
     double line = on_left ? x : x - 30.0;
     svg_put(p->figure, "<path d=\"M%.1f %.1fh30\" ", line, y - 4.5);
     svg_stroke(p->figure, style);
-    svg_put(p->figure, "<text x=\"%.1f\" y=\"%.1f\" fill=\"%s\" text-anchor=\"%s\" paint-order=\"stroke\" stroke=\"white\" stroke-width=\"3\">%s</text>\n",
+    svg_put(p->figure,
+            "<text x=\"%.1f\" y=\"%.1f\" fill=\"%s\" text-anchor=\"%s\" "
+            "paint-order=\"stroke\" stroke=\"white\" stroke-width=\"3\">%s</text>\n",
             on_left ? x + 38.0 : x - 38.0, y, INK, on_left ? "start" : "end", text);
 }
