@@ -451,7 +451,8 @@ static void check_memory(size_t kind) {
         if (k) CHECK(s == AF_OK || strstr(af_error(c), "memory"));
         af_context_destroy(c);
         CHECK(memory.live == 0);
-        if (memory.live != 0 || (k && s != AF_ERROR_MEMORY)) printf("  kind %d, call %ld of %ld: status %d\n", (int)kind, k, calls, (int)s);
+        if (memory.live != 0 || s != (k ? AF_ERROR_MEMORY : AF_OK))
+            printf("  kind %d, call %ld of %ld: status %d\n", (int)kind, k, calls, (int)s);
     }
     if (getenv("AF_VERBOSE")) printf("  %ld allocations\n", calls);
     CHECK(calls > 20);

@@ -165,8 +165,8 @@ static af_status af__evaluator_memory(af_evaluator *e) {
     e->lack = AF__ARRAY(&e->arena, double, 3 * e->block);
     e->action = AF__ARRAY(&e->arena, double, 3 * n);
     e->angle = AF__ARRAY(&e->arena, double, 3 * n);
-    if (e->start && e->best && e->base && e->base_residual && e->steps && e->cuts && e->next && e->lack && e->action && e->angle &&
-        af__block_memory(e, &e->solving) && af__block_memory(e, &e->solved))
+    if (e->start && e->best && e->base && e->base_residual && e->steps && e->cuts && e->next &&
+        e->lack && e->action && e->angle && af__block_memory(e, &e->solving) && af__block_memory(e, &e->solved))
         return AF_OK;
     return af__fail_memory(e->finder->context, "an evaluator");
 }
@@ -262,7 +262,7 @@ static void af__lane_begin(af_evaluator *e, const af__request *r, size_t b, size
     for (k = 0; k < 3; k++) {
         e->start[k * e->block + b] = mean[k];
         if (guess && af__is_finite(guess[k])) mean[k] = guess[k];
-        block->jp[k * e->block + b] = e->best[k * e->block + b] = mean[k];
+        block->jp[k * e->block + b] = e->best[k * e->block + b] = e->base[k * e->block + b] = mean[k];
     }
 }
 

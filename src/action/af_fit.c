@@ -61,6 +61,7 @@ static af_status af__fit_compile(af__fit *t) {
     m = af__map_of(g, in.theta, in.j, jp, dropout);
     d.params = g->params;
     d.loss = af__loss(g, &m, in.weight, jp, dropout);
+    if (!d.loss.id) return c->status;
     d.inputs = inputs;
     d.input_count = g->desc.free_toy ? 4 : 5;
     d.outputs = &l.lack;
@@ -171,7 +172,8 @@ static af_status af__fit_validate(af_trainer *trainer, size_t epoch, double *val
     r.count = t->orbits->count + t->held;
     r.guess = t->judged;
     r.j = t->verdict;
-    r.most_steps = af__is_finite(t->judged[0]) ? AF__VALIDATION_STEPS : AF__SOLVE_STEPS;
+    r.most_steps = (size_t)AF__SOLVE_STEPS;
+    if (af__is_finite(t->judged[0])) r.most_steps = (size_t)AF__VALIDATION_STEPS;
     af__evaluate_request(t->judge, &r);
     for (s = 0; s < count; s++)
         sum += af__spread_of_stream(&t->f->g.desc, t->verdict + 3 * s * stars, r.count[s],

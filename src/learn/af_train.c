@@ -193,8 +193,8 @@ static af_status af__checkpoint_take(af_trainer *t, const af_train_desc *d, cons
     if (s == AF_OK && t->average) s = af_tensors_get(from, "train.average", 1, &n, t->average);
     if (s == AF_OK) s = af_tensors_whole(from, "train.averaged", &t->averaged);
     if (s == AF_OK) s = af_adam_load(t->adam, from);
-    if (s == AF_OK) s = af_params_load(t->desc.params, from, "");
     if (s == AF_OK && d->load) s = d->load(from, d->user);
+    if (s == AF_OK) s = af_params_load(t->desc.params, from, "");
     p->epoch = (size_t)epoch;
     p->best_epoch = (size_t)best_epoch;
     return s;
