@@ -234,9 +234,9 @@
  *     Learning. Actions are constant along orbits, so the spread of J'' within streams is what is
  *     made small. Default: the mean over streams of (s^2/softening^2 + 1)^(1/4), s being the rms
  *     spread, so that streams that no map fits lose their weight; AF_SPREAD_ABSOLUTE is eqs. 12 and
- *     19. In a step J' is held; implicit_gradient = 1 follows it as under DIFFERENTIATION. Streams
- *     held back validate, and the best validation is kept. The potential is never told, nor are the
- *     true actions.
+ *     19. The gradient follows J' through its equation (see DIFFERENTIATION); hold_actions = 1 does
+ *     not. Streams held back validate, and the best validation is kept. The potential is never
+ *     told, nor are the true actions.
  *
  *     Toy. Chosen from the orbits so that all stars are bound in it, or given (af_finder_desc.toy),
  *     and then fixed or learned too (free_toy). An untrained finder is its toy.

@@ -57,7 +57,7 @@ static af_status af__fit_compile(af__fit *t) {
     inputs[4] = in.j;
     if (g->desc.free_toy && af__free_toy(t->f, inputs[3], &in) != AF_OK) return c->status;
     l = af__lack_of(g, in.theta, af__stream_mean(c, in.weight, in.j), in.weight, in.old, dropout);
-    jp = g->desc.implicit_gradient ? af__implicit(g, &l, in.old) : in.old;
+    jp = g->desc.hold_actions ? in.old : af__implicit(g, &l, in.old);
     m = af__map_of(g, in.theta, in.j, jp, dropout);
     d.params = g->params;
     d.loss = af__loss(g, &m, in.weight, jp, dropout);

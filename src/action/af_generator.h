@@ -45,9 +45,8 @@ typedef struct af_finder_desc {
     af_net_desc point_net;
 
     af_spread_kind spread;
-    int implicit_gradient;  /* 1: the gradient follows J' through its equation (implicit function
-                               theorem); 0: J' is held during a step. The exact gradient is dominated by
-                               streams whose equation is nearly singular and trains worse */
+    int hold_actions;       /* 0: the gradient follows J' through the equation it solves (implicit
+                               function theorem); 1: J' is held during a step, as in the paper's code */
     double softening;       /* [km/s kpc]; default: 0.02 times the toy's median spread */
     double negative_weight; /* of eq. 13; default 0 for ROBUST, 1 for ABSOLUTE; negative: none */
     double angle_weight;    /* alpha_1 of eq. 12; default 0.1 for a network G or a point transformation;
