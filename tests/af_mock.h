@@ -1,4 +1,5 @@
-/* Mock orbits and a counting allocator for the tests of ActionFinder. Include it after af_test.h. */
+/* Mock orbits and a counting allocator for the tests of ActionFinder. Include it after
+ * af_test.h. */
 #ifndef AF_MOCK_H
 #define AF_MOCK_H
 
@@ -78,10 +79,10 @@ MOCK_UNUSED static void mock_star(uint64_t seed, uint64_t index, double xv[6]) {
     }
 }
 
-/* Streams of the true isochrone, xv (streams,stars,6), at random times within 0.1 Gyr; j (streams,3)
- * and theta (streams,stars,3) get the truth and may be NULL. */
-MOCK_UNUSED static void mock_streams(uint64_t seed, size_t streams, size_t stars, double *xv, double *j,
-                                     double *theta) {
+/* Streams of the true isochrone, xv (streams,stars,6), at random times within 0.1 Gyr; j
+ * (streams,3) and theta (streams,stars,3) get the truth and may be NULL. */
+MOCK_UNUSED static void mock_streams(uint64_t seed, size_t streams, size_t stars, double *xv,
+                                     double *j, double *theta) {
     af_isochrone iso = mock_truth();
     size_t s, i, k;
     uint64_t draw = 0;
@@ -99,7 +100,8 @@ MOCK_UNUSED static void mock_streams(uint64_t seed, size_t streams, size_t stars
     }
 }
 
-MOCK_UNUSED static af_orbits *mock_orbits(af_context *c, uint64_t seed, size_t streams, size_t stars) {
+MOCK_UNUSED static af_orbits *mock_orbits(af_context *c, uint64_t seed, size_t streams,
+                                          size_t stars) {
     double *xv = (double *)malloc(streams * stars * 6 * sizeof *xv);
     af_orbits *o = NULL;
     mock_streams(seed, streams, stars, xv, NULL, NULL);
@@ -136,8 +138,8 @@ MOCK_UNUSED static const char *scratch_file(const char *name) {
     static int turn;
     const char *folder = getenv("TMPDIR");
     turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%.400s/af_%s_%ld_%s", folder ? folder : "/tmp", MOCK_NAME,
-             MOCK_PROCESS, name);
+    snprintf(path[turn], sizeof path[turn], "%.400s/af_%s_%ld_%s", folder ? folder : "/tmp",
+             MOCK_NAME, MOCK_PROCESS, name);
     return path[turn];
 }
 

@@ -134,11 +134,13 @@ static void check_gradient(const af_finder_desc *desc, double random, int solve,
     for (i = 0; i < 3 * STREAMS && !solve && b.t.trainer; i++) /* any J' will do: near the toy's */
         b.t.warm[i] *= 1.0 + 0.02 * af_random_normal(4, 4, i);
     for (round = 0; round < 4 && b.t.trainer; round++) {
-        double *w = af_params_data(b.f->g.params), h = 1e-5, loss[4], along = 0.0, expected, size = 0.0;
+        double *w = af_params_data(b.f->g.params), h = 1e-5, loss[4], along = 0.0, expected,
+               size = 0.0;
         double *direction = (double *)malloc(n * sizeof *direction);
         for (i = 0; i < n; i++) {
             direction[i] = af_random_normal(7, round, i);
-            if (d->free_toy && round == 3 && i + 2 < n) direction[i] = 0.0; /* M and b are the last */
+            if (d->free_toy && round == 3 && i + 2 < n)
+                direction[i] = 0.0; /* M and b are the last */
             size += direction[i] * direction[i];
         }
         for (i = 0; i < n; i++) direction[i] *= 3.0 / sqrt(size);
@@ -226,8 +228,8 @@ TEST(gradient_implicit) {
     d.spread = AF_SPREAD_ABSOLUTE;
     check_gradient(&d, 0.02, 1, 1e-5);
 }
-/* The loss is the same with and without it (dG/dtheta is taken at constant J'), its gradient another
- * one: the check above can fail. */
+/* The loss is the same with and without it (dG/dtheta is taken at constant J'), its gradient
+ * another one: the check above can fail. */
 TEST(gradient_held) {
     af_finder_desc d = AF__ZERO;
     bench b;
@@ -364,7 +366,8 @@ static void check_learning(af_finder_desc *d, size_t epochs, double actions, dou
     CHECK_TEXT(af_error(l.c), "");
     lesson_errors(&l, f, &after[0], &after[1]);
     if (getenv("AF_VERBOSE"))
-        printf("  actions %.4g -> %.4g, angles %.4g -> %.4g\n", before[0], after[0], before[1], after[1]);
+        printf("  actions %.4g -> %.4g, angles %.4g -> %.4g\n", before[0], after[0], before[1],
+               after[1]);
     CHECK(after[0] * actions < before[0]);
     CHECK(after[1] * angles < before[1]);
     af_finder_destroy(f);
@@ -439,8 +442,8 @@ static af_orbits *logarithmic_orbits(af_context *c, double p, size_t streams, si
         double start[6];
         do mock_star(55, draw++, start);
         while (fabs(start[0] * start[4] - start[1] * start[3]) < 800.0); /* tubes */
-        CHECK(af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_potential(&sum), start, 0.05, 20,
-                                 stars, xv + s * stars * 6) == AF_OK);
+        CHECK(af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_potential(&sum), start, 0.05,
+                                 20, stars, xv + s * stars * 6) == AF_OK);
     }
     CHECK(af_orbits_create(c, streams, stars, xv, NULL, &o) == AF_OK);
     free(xv);
@@ -739,7 +742,8 @@ TEST(fit_errors) {
     const char *path = scratch_file("ids.csv");
     run_open(&r, NULL, 1);
     fit.train = 25;
-    check_fit_fails(&r, r.o, &fit, AF_ERROR_ARGUMENT, "25 training streams were asked for, there are 24");
+    check_fit_fails(&r, r.o, &fit, AF_ERROR_ARGUMENT,
+                    "25 training streams were asked for, there are 24");
     fit.train = 0;
     fit.end_canary = 1;
     check_fit_fails(&r, r.o, &fit, AF_ERROR_ARGUMENT, "not initialised");
@@ -860,7 +864,8 @@ TEST(free_toy_binds) {
     toy = af_finder_toy(f);
     CHECK(isfinite(toy.mass) && isfinite(toy.scale));
     for (i = 0; i < 64; i++)
-        CHECK((af_isochrone_actions(&toy, xv[i / 4][i % 4], NULL, NULL, NULL) & AF_ORBIT_FAILED) == 0);
+        CHECK((af_isochrone_actions(&toy, xv[i / 4][i % 4], NULL, NULL, NULL) & AF_ORBIT_FAILED) ==
+              0);
     CHECK(toy.mass >= 1.2 * 0.999999 * af__binding_mass(o, toy.scale));
     af_finder_destroy(f);
     af_orbits_destroy(o);

@@ -1,4 +1,5 @@
-/* ActionFinder's map: the toy as an expression, canonicity (eqs. 5 to 8), the J' solve, evaluation. */
+/* ActionFinder's map: the toy as an expression, canonicity (eqs. 5 to 8), the J' solve,
+ * evaluation. */
 #if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
 #  define _POSIX_C_SOURCE 200809L /* getpid, threads */
 #endif
@@ -33,8 +34,8 @@ static toy_test toy_build(size_t n) {
     return t;
 }
 
-static void toy_run(const toy_test *t, size_t outputs, const af_expr *out, double mass, double scale,
-                    const double *xv, double *const *to) {
+static void toy_run(const toy_test *t, size_t outputs, const af_expr *out, double mass,
+                    double scale, const double *xv, double *const *to) {
     af_func_desc d = AF__ZERO;
     af_expr inputs[3];
     const void *in[3];
@@ -242,13 +243,15 @@ static af_finder *finder_of(af_context *c, af_finder_desc *d, double random) {
 
 /* d(theta,J)/d(x,v) at one star, columns 6 directions in units of size_of; by central differences
  * with steps h and h/2, Richardson. Also how far the map is from the toy's. */
-static int jacobian(af_evaluator *e, const double star[6], double h, double m[6][6], double *change) {
+static int jacobian(af_evaluator *e, const double star[6], double h, double m[6][6],
+                    double *change) {
     double xv[25][6], j[25][3], theta[25][3], toy[3];
     unsigned flags[25];
     size_t a, b, k;
     for (a = 0; a < 25; a++) {
         memcpy(xv[a], star, sizeof xv[a]);
-        if (a < 24) xv[a][a / 4] += size_of[a / 4] * h * (a % 4 < 2 ? 1.0 : 0.5) * (a % 2 ? -1.0 : 1.0);
+        if (a < 24)
+            xv[a][a / 4] += size_of[a / 4] * h * (a % 4 < 2 ? 1.0 : 0.5) * (a % 2 ? -1.0 : 1.0);
     }
     af_evaluate(e, 25, xv[0], NULL, j[0], theta[0], flags);
     for (a = 0; a < 25; a++)
@@ -404,12 +407,16 @@ static void ask(scene *s, size_t block, const size_t *count, answer *a) {
     af_evaluator *e = NULL;
     memset(a, 0, sizeof *a);
     CHECK(af_evaluator_create(s->f, STARS, block, 1, &e) == AF_OK);
-    if (e) a->failed = af_evaluate(e, STREAMS, s->xv[0][0], count, a->j[0][0], a->theta[0][0], a->flags[0]);
+    if (e)
+        a->failed =
+            af_evaluate(e, STREAMS, s->xv[0][0], count, a->j[0][0], a->theta[0][0], a->flags[0]);
     af_evaluator_destroy(e);
 }
 
-/* Largest difference of stream s of a and stream t of b: actions over ACTION, angles. NaN are equal. */
-static double stream_difference(const answer *a, size_t s, const answer *b, size_t t, size_t stars) {
+/* Largest difference of stream s of a and stream t of b: actions over ACTION, angles. NaN are
+ * equal. */
+static double stream_difference(const answer *a, size_t s, const answer *b, size_t t,
+                                size_t stars) {
     double worst = 0.0;
     size_t i, k;
     for (i = 0; i < stars; i++) {
@@ -432,7 +439,8 @@ static double difference(const answer *a, const answer *b) {
     return worst;
 }
 
-/* J' is the mean over the stars of J - dG/dtheta, which is what they get; and angles are in range. */
+/* J' is the mean over the stars of J - dG/dtheta, which is what they get; and angles are in
+ * range. */
 static void check_residual(af_generator_kind kind, double random) {
     static scene s;
     static answer a;
@@ -498,7 +506,8 @@ TEST(lanes_and_order) {
     }
 }
 
-/* One star of a stream with room for five is a star by itself; numbers beyond the count do not matter. */
+/* One star of a stream with room for five is a star by itself; numbers beyond the count do not
+ * matter. */
 TEST(counts) {
     static scene s;
     static answer a, b, single;
@@ -551,7 +560,8 @@ TEST(unbound_stars) {
         }
         CHECK(stream_difference(&a, n, &rest, n, count[n]) < 1e-9);
         for (i = count[n]; i < STARS; i++) {
-            CHECK(a.flags[n][i] == (i % 2 ? (unsigned)AF_ORBIT_UNBOUND : (unsigned)AF_ORBIT_INVALID));
+            CHECK(a.flags[n][i] ==
+                  (i % 2 ? (unsigned)AF_ORBIT_UNBOUND : (unsigned)AF_ORBIT_INVALID));
             CHECK(isnan(a.j[n][i][0]) && isnan(a.j[n][i][2]) && isnan(a.theta[n][i][1]));
         }
     }
@@ -616,7 +626,8 @@ TEST(allocates_nothing) {
     CHECK(af_evaluator_create(s.f, STARS, 8, 1, &e) == AF_OK);
     calls = s.memory.calls;
     s.memory.fail_at = calls + 1;
-    if (e) CHECK(af_evaluate(e, STREAMS, s.xv[0][0], NULL, a.j[0][0], a.theta[0][0], a.flags[0]) == 0);
+    if (e)
+        CHECK(af_evaluate(e, STREAMS, s.xv[0][0], NULL, a.j[0][0], a.theta[0][0], a.flags[0]) == 0);
     if (e) CHECK(af_evaluate(e, STREAMS, s.xv[0][0], NULL, NULL, NULL, NULL) == 0);
     if (e) CHECK(af_evaluate(e, 0, NULL, NULL, NULL, NULL, NULL) == 0);
     CHECK(s.memory.calls == calls);
@@ -639,8 +650,8 @@ TEST(two_threads) {
 #endif
     for (t = 0; t < 2; t++)
         for (round = 0; round < 20; round++)
-            a[t].failed = af_evaluate(e[t], STREAMS, s.xv[0][0], NULL, a[t].j[0][0], a[t].theta[0][0],
-                                      a[t].flags[0]);
+            a[t].failed = af_evaluate(e[t], STREAMS, s.xv[0][0], NULL, a[t].j[0][0],
+                                      a[t].theta[0][0], a[t].flags[0]);
     for (t = 0; t < 2; t++) {
         CHECK(memcmp(&a[t], &first, sizeof first) == 0);
         af_evaluator_destroy(e[t]);
@@ -658,7 +669,9 @@ TEST(threads_inside) {
     for (threads = 2; threads < 4; threads++) {
         af_evaluator *e = NULL;
         CHECK(af_evaluator_create(s.f, STARS, 16, threads, &e) == AF_OK);
-        if (e) a.failed = af_evaluate(e, STREAMS, s.xv[0][0], NULL, a.j[0][0], a.theta[0][0], a.flags[0]);
+        if (e)
+            a.failed =
+                af_evaluate(e, STREAMS, s.xv[0][0], NULL, a.j[0][0], a.theta[0][0], a.flags[0]);
         CHECK(memcmp(&a, &first, sizeof a) == 0);
         af_evaluator_destroy(e);
     }
@@ -687,7 +700,8 @@ TEST(special_orbits) {
         CHECK(flags[1] & AF_ORBIT_POLAR);
         CHECK(flags[2] & AF_ORBIT_RADIAL);
         CHECK(flags[3] & AF_ORBIT_AT_REST);
-        if (kind == 0) CHECK_CLOSE(j[0][1], 0.0, 1e-3); /* harmonics of theta_z vanish on planar orbits */
+        if (kind == 0)
+            CHECK_CLOSE(j[0][1], 0.0, 1e-3); /* harmonics of theta_z vanish on planar orbits */
         af_evaluator_destroy(e);
         scene_close(&s);
     }

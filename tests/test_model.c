@@ -24,7 +24,8 @@ static af_finder_desc kind_of(size_t kind) {
     d.generator = kind >= 4 ? AF_GENERATOR_NETWORK : AF_GENERATOR_FOURIER;
     d.point_transformation = kind == 2 || kind == 5;
     d.free_toy = kind == 3 || kind == 5;
-    if (kind == 1 || kind == 6) d.axisymmetric = d.plane_symmetric = d.time_symmetric = AF_SYMMETRY_NO;
+    if (kind == 1 || kind == 6)
+        d.axisymmetric = d.plane_symmetric = d.time_symmetric = AF_SYMMETRY_NO;
     if (kind == 7) {
         d.net.architecture = AF_RESDENSE;
         d.net.activation = AF_SOFTPLUS;
@@ -68,7 +69,8 @@ TEST(round_trip) {
         CHECK(af_finder_evaluate(f, o, j[0], theta[0], NULL) == AF_OK);
         if (g) {
             CHECK(af_finder_evaluate(g, o, j[1], theta[1], NULL) == AF_OK);
-            CHECK(memcmp(j[0], j[1], sizeof j[0]) == 0 && memcmp(theta[0], theta[1], sizeof theta[0]) == 0);
+            CHECK(memcmp(j[0], j[1], sizeof j[0]) == 0 &&
+                  memcmp(theta[0], theta[1], sizeof theta[0]) == 0);
             CHECK(af_finder_parameters(f) == af_finder_parameters(g));
             CHECK(af_finder_harmonics(f) == af_finder_harmonics(g));
             CHECK(af_finder_is_axisymmetric(f) == af_finder_is_axisymmetric(g));
@@ -179,7 +181,8 @@ TEST(changed_bytes) {
         copy = (unsigned char *)malloc(n);
         for (round = 0; round < 150; round++) {
             size_t head = n < 3000 ? n : 3000; /* mostly the header */
-            size_t at = (size_t)(af_random_uniform(2, kind, round) * (double)(round % 4 ? head : n));
+            size_t at =
+                (size_t)(af_random_uniform(2, kind, round) * (double)(round % 4 ? head : n));
             memcpy(copy, bytes, n);
             copy[at] = (unsigned char)(af_random_uniform(3, kind, round) * 256.0);
             if (round % 2) copy[at] = (unsigned char)('0' + copy[at] % 10);
@@ -194,8 +197,8 @@ TEST(changed_bytes) {
 
 /* A copy of a model with the text of one key replaced, or without it (text NULL), and without one
  * array. */
-static void rewrite(af_context *c, const char *path, const char *to, const char *key, const char *text,
-                    const char *without) {
+static void rewrite(af_context *c, const char *path, const char *to, const char *key,
+                    const char *text, const char *without) {
     af_tensors *from = NULL, *set = NULL;
     size_t i;
     CHECK(af_tensors_read(c, path, &from) == AF_OK && af_tensors_create(c, &set) == AF_OK);
@@ -224,8 +227,10 @@ static int is_one_of(const char *key, const char *const *names, size_t n) {
 TEST(metadata) {
     /* what may be anything that is a number */
     static const char *const free_text[] = {"conventions"};
-    static const char *const absurd[] = {"",    "x",   "-1",   "nan", "inf",        "1e300", "16777216",
-                                         "256", "999", "4000", "1 2", "18446744073709551615", "-1e-300"};
+    static const char *const absurd[] = {"",       "x",     "-1",       "nan",
+                                         "inf",    "1e300", "16777216", "256",
+                                         "999",    "4000",  "1 2",      "18446744073709551615",
+                                         "-1e-300"};
     const char *path = scratch_file("model.safetensors"), *bad = scratch_file("bad.safetensors");
     size_t kind, i, k;
     for (kind = 0; kind < KINDS; kind++) {

@@ -52,7 +52,8 @@ TEST(memory_round_trip) {
 TEST(memory_errors) {
     double xv[2 * 3 * 6];
     size_t count[2] = {3, 0}, k;
-    static const char *const name[6] = {"1: x is", "1: y is", "1: z is", "1: vx is", "1: vy is", "1: vz is"};
+    static const char *const name[6] = {"1: x is",  "1: y is",  "1: z is",
+                                        "1: vx is", "1: vy is", "1: vz is"};
     af_orbits *o;
     fill(xv, 36);
     CHECK_FAILS(af_orbits_create(c, 2, 3, xv, count, &o), AF_ERROR_DATA, "stream 1 has no stars");
@@ -60,9 +61,12 @@ TEST(memory_errors) {
     CHECK_FAILS(af_orbits_create(c, 2, 0, xv, NULL, &o), AF_ERROR_DATA, "no stars");
     count[1] = 4;
     CHECK_FAILS(af_orbits_create(c, 2, 3, xv, count, &o), AF_ERROR_ARGUMENT, "stream 1");
-    CHECK_FAILS(af_orbits_create(c, SIZE_MAX / 8, 16, xv, NULL, &o), AF_ERROR_MEMORY, "out of memory");
-    CHECK_FAILS(af_orbits_create(c, SIZE_MAX / 48, 8, xv, NULL, &o), AF_ERROR_MEMORY, "out of memory");
-    CHECK_FAILS(af_orbits_create(c, 2, SIZE_MAX / 2 + 1, xv, NULL, &o), AF_ERROR_MEMORY, "out of memory");
+    CHECK_FAILS(af_orbits_create(c, SIZE_MAX / 8, 16, xv, NULL, &o), AF_ERROR_MEMORY,
+                "out of memory");
+    CHECK_FAILS(af_orbits_create(c, SIZE_MAX / 48, 8, xv, NULL, &o), AF_ERROR_MEMORY,
+                "out of memory");
+    CHECK_FAILS(af_orbits_create(c, 2, SIZE_MAX / 2 + 1, xv, NULL, &o), AF_ERROR_MEMORY,
+                "out of memory");
     count[1] = 2;
     for (k = 0; k < 6; k++) { /* stream 1, star 1 */
         double kept = xv[24 + k];
@@ -94,7 +98,8 @@ TEST(parts) {
     CHECK(af_orbits_part(c, all, 0, 5, &o) == AF_OK);
     CHECK(memcmp(af_orbits_xv(o, 0), af_orbits_xv(all, 0), sizeof xv) == 0);
     af_orbits_destroy(o);
-    CHECK_FAILS(af_orbits_part(c, all, 3, 3, &o), AF_ERROR_ARGUMENT, "3 streams from 3, there are 5");
+    CHECK_FAILS(af_orbits_part(c, all, 3, 3, &o), AF_ERROR_ARGUMENT,
+                "3 streams from 3, there are 5");
     CHECK_FAILS(af_orbits_part(c, all, 6, 0, &o), AF_ERROR_ARGUMENT, "there are 5");
     CHECK_FAILS(af_orbits_part(c, all, 2, SIZE_MAX, &o), AF_ERROR_ARGUMENT, "there are 5");
     CHECK_FAILS(af_orbits_part(c, all, 2, 0, &o), AF_ERROR_DATA, "no stars");
@@ -125,7 +130,8 @@ TEST(npy_errors) {
     af_orbits *o;
     fill(xv, 72);
     af_npy_write(c, path, 4, dims, xv);
-    CHECK_FAILS(af_orbits_read(c, path, &o), AF_ERROR_SHAPE, "shape (4,3,6,1), expected (streams, stars, 6)");
+    CHECK_FAILS(af_orbits_read(c, path, &o), AF_ERROR_SHAPE,
+                "shape (4,3,6,1), expected (streams, stars, 6)");
     af_npy_write(c, path, 0, dims, xv);
     CHECK_FAILS(af_orbits_read(c, path, &o), AF_ERROR_SHAPE, "expected (streams, stars, 6)");
     dims[1] = 6;
@@ -143,7 +149,8 @@ TEST(npy_errors) {
     dims[0] = 4;
     xv[40] = NAN; /* stream 2, star 0, component 4 */
     af_npy_write(c, path, 3, dims, xv);
-    CHECK_FAILS(af_orbits_read(c, path, &o), AF_ERROR_DATA, "stream 2, star 0: vy is not a finite number");
+    CHECK_FAILS(af_orbits_read(c, path, &o), AF_ERROR_DATA,
+                "stream 2, star 0: vy is not a finite number");
     write_text(path, "");
     CHECK_FAILS(af_orbits_read(c, path, &o), AF_ERROR_FORMAT, path);
     write_text(path, "stream,x,y,z,vx,vy,vz\n1,2,3,4,5,6,7\n");
@@ -186,7 +193,8 @@ TEST(table_order) {
     const char *path = scratch_file("order.csv");
     static const double id[3] = {-2.5, 7.0, 1e6}, first[3] = {0.1, 1.0, 101.0};
     static const size_t count[3] = {2, 3, 1}, row[3][3] = {{1, 4, 0}, {0, 2, 5}, {3, 0, 0}};
-    static const double seven[18] = {1, 2, 3, 4, 5, 6, 11, 22, 33, 44, 55, 66, 111, 222, 333, 444, 555, 666};
+    static const double seven[18] = {1,  2,  3,  4,   5,   6,   11,  22,  33,
+                                     44, 55, 66, 111, 222, 333, 444, 555, 666};
     size_t s, i;
     af_orbits *o;
     write_text(path, text);
@@ -287,7 +295,9 @@ TEST(memory_fails) {
         af_status s = AF_ERROR_MEMORY;
         af_orbits *o = NULL;
         if (kind) af_npy_write(c, path, 3, dims, xv);
-        else write_text(path, "stream,x,y,z,vx,vy,vz\n1,2,3,4,5,6,7\n1,2,3,4,5,6,7\n2,2,3,4,5,6,7\n");
+        else
+            write_text(path,
+                       "stream,x,y,z,vx,vy,vz\n1,2,3,4,5,6,7\n1,2,3,4,5,6,7\n2,2,3,4,5,6,7\n");
         for (k = 1; k < 1000 && s != AF_OK; k++) {
             memory.fail_at = memory.calls + k;
             s = af_orbits_read(c, path, &o);

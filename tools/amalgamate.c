@@ -2,9 +2,9 @@
  *
  *     amalgamate [--line] src/actionfinder.in.h actionfinder.h
  *
- * A line `#include "floor/part.h"` (or .c) of the .in.h becomes that part; other lines are kept.
- * A part is listed once and includes no other; only a part named *.inc.c, a template instantiated
- * by the macros around its lines, may be listed more often. The output depends on the sources alone.
+ * A line `#include "floor/part.h"` (or .c) of the .in.h becomes that part; other lines are kept. A
+ * part is listed once and includes no other; only a part named *.inc.c, a template instantiated by
+ * the macros around its lines, may be listed more often. The output depends on the sources alone.
  * --line adds #line, for error messages that point into src/. */
 
 #include <ctype.h>

@@ -1,8 +1,8 @@
-/* ---- ActionFinder: evaluation -------------------------------------------------------------------------
+/* ---- ActionFinder: evaluation -------------------------------------------------------------------
  *
- * Streams are solved for J' in the lanes of a block: a lane whose stream has settled hands it on and
- * takes the next one, so that a few hard streams do not keep the others waiting. Settled streams
- * collect in a second block, which is mapped to actions and angles when it is full. */
+ * Streams are solved for J' in the lanes of a block: a lane whose stream has settled hands it on
+ * and takes the next one, so that a few hard streams do not keep the others waiting. Settled
+ * streams collect in a second block, which is mapped to actions and angles when it is full. */
 
 enum {
     AF__NEWTON_STEPS = 25, /* most orbits need 3 to 6 */
@@ -36,8 +36,8 @@ struct af_evaluator {
     double *action, *angle; /* (3,N,B): what the map program gives */
 };
 
-/* One evaluation: the caller's arrays. guess (streams,3), or NULL, holds first values of J' in units of
- * action_scale (NaN: the toy's) and gets the last ones. */
+/* One evaluation: the caller's arrays. guess (streams,3), or NULL, holds first values of J' in
+ * units of action_scale (NaN: the toy's) and gets the last ones. */
 typedef struct af__request {
     size_t streams;
     const double *xv;
@@ -145,8 +145,8 @@ static int af__block_memory(af_evaluator *e, af__block_of *block) {
     block->flags = AF__ARRAY(&e->arena, unsigned, n);
     block->stream = AF__ARRAY(&e->arena, size_t, e->block);
     block->residual = AF__ARRAY(&e->arena, double, e->block);
-    if (!block->theta || !block->j || !block->weight || !block->jp || !block->flags || !block->stream ||
-        !block->residual)
+    if (!block->theta || !block->j || !block->weight || !block->jp || !block->flags ||
+        !block->stream || !block->residual)
         return 0;
     for (i = 0; i < 3 * n; i++) block->j[i] = 1.0; /* idle lanes compute some valid orbit */
     for (i = 0; i < 3 * e->block; i++) block->jp[i] = 1.0;
@@ -166,7 +166,8 @@ static af_status af__evaluator_memory(af_evaluator *e) {
     e->action = AF__ARRAY(&e->arena, double, 3 * n);
     e->angle = AF__ARRAY(&e->arena, double, 3 * n);
     if (e->start && e->best && e->base && e->base_residual && e->steps && e->cuts && e->next &&
-        e->lack && e->action && e->angle && af__block_memory(e, &e->solving) && af__block_memory(e, &e->solved))
+        e->lack && e->action && e->angle && af__block_memory(e, &e->solving) &&
+        af__block_memory(e, &e->solved))
         return AF_OK;
     return af__fail_memory(e->finder->context, "an evaluator");
 }
@@ -199,8 +200,8 @@ AF_API af_status af_evaluator_create(const af_finder *f, size_t stars, size_t bl
 
 /* ---- one stream in and out of a lane ---- */
 
-/* Puts one stream's toy coordinates into lane b of the arrays (3,N,B); stars that fail or are missing
- * take those of a good one and weight 0. Returns the good stars. */
+/* Puts one stream's toy coordinates into lane b of the arrays (3,N,B); stars that fail or are
+ * missing take those of a good one and weight 0. Returns the good stars. */
 static size_t af__fill_stream(const af_isochrone *toy, double action_scale, const double *xv,
                               size_t stars, size_t count, size_t b, size_t block, double *theta,
                               double *j, double *weight, unsigned *flags) {
@@ -236,8 +237,8 @@ static size_t af__fill_stream(const af_isochrone *toy, double action_scale, cons
 }
 
 /* The stars' mean of the toy's actions in lane b. */
-static void af__lane_mean(const double *j, const double *weight, size_t stars, size_t block, size_t b,
-                          double mean[3]) {
+static void af__lane_mean(const double *j, const double *weight, size_t stars, size_t block,
+                          size_t b, double mean[3]) {
     size_t i, k;
     for (k = 0; k < 3; k++) {
         mean[k] = 0.0;
@@ -262,7 +263,8 @@ static void af__lane_begin(af_evaluator *e, const af__request *r, size_t b, size
     for (k = 0; k < 3; k++) {
         e->start[k * e->block + b] = mean[k];
         if (guess && af__is_finite(guess[k])) mean[k] = guess[k];
-        block->jp[k * e->block + b] = e->best[k * e->block + b] = e->base[k * e->block + b] = mean[k];
+        block->jp[k * e->block + b] = e->best[k * e->block + b] = e->base[k * e->block + b] =
+            mean[k];
     }
 }
 
@@ -289,7 +291,8 @@ static void af__lane_take(const af_evaluator *e, af__request *r, size_t b) {
     const af__block_of *block = &e->solved;
     size_t i, k, s = block->stream[b], n = e->stars * e->block;
     size_t count = r->count ? r->count[s] : e->stars;
-    unsigned unsettled = block->residual[b] < AF__SOLVE_TOLERANCE ? 0u : (unsigned)AF_STAR_UNCONVERGED;
+    unsigned unsettled =
+        block->residual[b] < AF__SOLVE_TOLERANCE ? 0u : (unsigned)AF_STAR_UNCONVERGED;
     for (k = 0; k < 3 && r->guess; k++) r->guess[3 * s + k] = block->jp[k * e->block + b];
     for (i = 0; i < e->stars; i++) {
         size_t at = i * e->block + b, to = s * e->stars + i;
@@ -298,7 +301,8 @@ static void af__lane_take(const af_evaluator *e, af__request *r, size_t b) {
         if (i < count && bad) r->failed++;
         if (r->flags) r->flags[to] = bad ? flag : flag | unsettled;
         for (k = 0; k < 3; k++) {
-            if (r->j) r->j[3 * to + k] = bad ? NAN : e->action[k * n + at] * e->finder->g.action_scale;
+            if (r->j)
+                r->j[3 * to + k] = bad ? NAN : e->action[k * n + at] * e->finder->g.action_scale;
             if (r->theta) r->theta[3 * to + k] = bad ? NAN : af__wrap(e->angle[k * n + at]);
         }
     }
@@ -320,8 +324,8 @@ static void af__keep_positive(double *j, size_t block, size_t b) {
     if (j[2 * block + b] < 0.0) j[2 * block + b] = 0.0;
 }
 
-/* Newton's step from lane b's J' if that is better than what the last step began from; otherwise 0.4 of
- * the last step. False when no part of a step is better any more. */
+/* Newton's step from lane b's J' if that is better than what the last step began from; otherwise
+ * 0.4 of the last step. False when no part of a step is better any more. */
 static int af__lane_newton(af_evaluator *e, size_t b, double residual) {
     size_t k, n = e->block;
     int better = residual < e->base_residual[b];
@@ -344,8 +348,8 @@ static int af__lane_newton(af_evaluator *e, size_t b, double residual) {
     return 1;
 }
 
-/* The next J' of lane b: Newton's steps from the toy's actions; when these fail, half steps of the plain
- * iteration from there, then Newton's again. False when all is tried. */
+/* The next J' of lane b: Newton's steps from the toy's actions; when these fail, half steps of the
+ * plain iteration from there, then Newton's again. False when all is tried. */
 static int af__lane_move(af_evaluator *e, size_t b, double residual) {
     size_t k, n = e->block, *step = &e->steps[b];
     if (*step < AF__NEWTON_STEPS) {
@@ -426,7 +430,7 @@ static void af__median_guess(const double *j, size_t stars, double scale, double
         for (i = 0, n = 0; i < stars; i++)
             if (af__is_finite(j[3 * i + k])) sorted[n++] = j[3 * i + k] / scale;
         if (n == 0) return;
-        qsort(sorted, n, sizeof *sorted, af__less_double);
+        qsort(sorted, n, sizeof *sorted, af__compare_doubles);
         guess[k] = af__quantile(sorted, n, 0.5);
     }
 }
@@ -458,8 +462,8 @@ static int af__stream_unsettled(const unsigned *flags, size_t count) {
     return 0;
 }
 
-AF_API af_status af_finder_evaluate(const af_finder *f, const af_orbits *o, double *j, double *theta,
-                                    unsigned *flags) {
+AF_API af_status af_finder_evaluate(const af_finder *f, const af_orbits *o, double *j,
+                                    double *theta, unsigned *flags) {
     af__arena scratch = AF__ZERO;
     af_evaluator *e = NULL, *single = NULL;
     size_t s, n = o->stars, block = af__clamp(o->streams, 1, AF__EVALUATE_BLOCK);
@@ -471,7 +475,8 @@ AF_API af_status af_finder_evaluate(const af_finder *f, const af_orbits *o, doub
     work = AF__ARRAY(&scratch, double, 4 * n);
     status = own && work ? af_evaluator_create(f, n, block, f->context->threads, &e)
                          : af__fail_memory(f->context, "an evaluation");
-    if (status == AF_OK && n > 1) status = af_evaluator_create(f, 1, n, f->context->threads, &single);
+    if (status == AF_OK && n > 1)
+        status = af_evaluator_create(f, 1, n, f->context->threads, &single);
     if (status == AF_OK) {
         af_evaluate(e, o->streams, o->xv, o->count, j, theta, own);
         for (s = 0; s < o->streams && single; s++)

@@ -1,4 +1,4 @@
-/* ---- ActionFinder: the model -------------------------------------------------------------------------- */
+/* ---- ActionFinder: the model ----------------------------------------------------------------- */
 
 struct af_finder {
     af_context *context;
@@ -7,7 +7,19 @@ struct af_finder {
     af_isochrone toy; /* M0 and b0 of a free toy until training ends */
 };
 
-enum { AF__FEATURES_AXISYMMETRIC = 3, AF__FEATURES_GENERAL = 4 };
+/* Bounds of what is made, and so of what a model file may hold. */
+enum {
+    AF__HIGHEST_HARMONIC = 64,
+    AF__MOST_HARMONICS = 65536,
+    AF__WIDEST_NET = 16384,
+    AF__DEEPEST_NET = 256
+};
+
+/* Features of J': af__features; the sign of rotation is one where the potential is not
+ * axisymmetric. */
+static size_t af__feature_count(af_symmetry axisymmetric) {
+    return axisymmetric == AF_SYMMETRY_YES ? 3 : 4;
+}
 
 AF_API void af_finder_destroy(af_finder *f) {
     af_allocator allocator;
@@ -32,11 +44,6 @@ static af_finder *af__finder_new(af_context *c) {
     return f;
 }
 
-static int af__less_double(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Value at the fraction q of the sorted array. */
 static double af__quantile(const double *sorted, size_t n, double q) {
     double at = q * (double)(n - 1);
@@ -55,10 +62,11 @@ typedef struct af__toy_facts {
 
 static af_status af__unbound_star(af_context *c, const af_orbits *o, size_t s, size_t i) {
     const double *xv = af_orbits_xv(o, s) + 6 * i;
-    return af__fail(c, AF_ERROR_DATA,
-                    "stream %.15g, star %lu (x = %g %g %g kpc, v = %g %g %g km/s) is unbound in the toy "
-                    "isochrone; give the toy a larger mass, or remove the star",
-                    o->id[s], (unsigned long)i, xv[0], xv[1], xv[2], xv[3], xv[4], xv[5]);
+    return af__fail(
+        c, AF_ERROR_DATA,
+        "stream %.15g, star %lu (x = %g %g %g kpc, v = %g %g %g km/s) is unbound in the toy "
+        "isochrone; give the toy a larger mass, or remove the star",
+        o->id[s], (unsigned long)i, xv[0], xv[1], xv[2], xv[3], xv[4], xv[5]);
 }
 
 static af_status af__toy_facts_of(af_context *c, const af_orbits *o, const af_isochrone *toy,
@@ -72,7 +80,8 @@ static af_status af__toy_facts_of(af_context *c, const af_orbits *o, const af_is
         double *mean = facts->mean + 3 * s, square[3] = {0.0, 0.0, 0.0}, n = (double)o->count[s];
         for (i = 0; i < o->count[s]; i++) {
             double j[3];
-            if (af_isochrone_actions(toy, af_orbits_xv(o, s) + 6 * i, j, NULL, NULL) & AF_ORBIT_FAILED)
+            if (af_isochrone_actions(toy, af_orbits_xv(o, s) + 6 * i, j, NULL, NULL) &
+                AF_ORBIT_FAILED)
                 return af__unbound_star(c, o, s, i);
             for (k = 0; k < 3; k++) {
                 double away = j[k] - mean[k]; /* Welford: no cancellation */
@@ -126,7 +135,7 @@ static void af__fact_sorted(const af__toy_facts *facts, af__fact fact, double *s
     size_t s;
     for (s = 0; s < facts->streams; s++)
         sorted[s] = fact(facts->mean + 3 * s, facts->spread + 3 * s);
-    qsort(sorted, facts->streams, sizeof *sorted, af__less_double);
+    qsort(sorted, facts->streams, sizeof *sorted, af__compare_doubles);
 }
 
 static double af__fact_median(const af__toy_facts *facts, af__fact fact, double *sorted) {
@@ -134,8 +143,8 @@ static double af__fact_median(const af__toy_facts *facts, af__fact fact, double 
     return af__quantile(sorted, facts->streams, 0.5);
 }
 
-/* Whitening: the central 99 % of the streams go to [-1.7,1.7] (as a uniform distribution of variance 1
- * would). */
+/* Whitening: the central 99 % of the streams go to [-1.7,1.7] (as a uniform distribution of
+ * variance 1 would). */
 static void af__whiten(const af__toy_facts *facts, af__fact fact, double *sorted, double *center,
                        double *width) {
     double low, high;
@@ -174,7 +183,8 @@ static void af__scales(af__generator *g, const af__toy_facts *facts, double *sor
     if (d->axisymmetric == AF_SYMMETRY_AUTO) {
         double lz = af__fact_median(facts, af__fact_lz, sorted);
         double others = af__fact_median(facts, af__fact_others, sorted);
-        d->axisymmetric = lz < 0.01 * others || others < 1e-9 * size ? AF_SYMMETRY_YES : AF_SYMMETRY_NO;
+        d->axisymmetric =
+            lz < 0.01 * others || others < 1e-9 * size ? AF_SYMMETRY_YES : AF_SYMMETRY_NO;
     }
     if (d->plane_symmetric == AF_SYMMETRY_AUTO) d->plane_symmetric = AF_SYMMETRY_YES;
     if (d->time_symmetric == AF_SYMMETRY_AUTO) d->time_symmetric = d->axisymmetric;
@@ -185,7 +195,7 @@ static void af__scales(af__generator *g, const af__toy_facts *facts, double *sor
     circular = af__fact_median(facts, af__fact_circularity, sorted) > AF__NEARLY_CIRCULAR;
     if (d->harmonics_r == 0) d->harmonics_r = circular ? 10 : 12;
     if (d->harmonics_z == 0) d->harmonics_z = circular ? 16 : 8;
-    g->features = d->axisymmetric == AF_SYMMETRY_YES ? AF__FEATURES_AXISYMMETRIC : AF__FEATURES_GENERAL;
+    g->features = af__feature_count(d->axisymmetric);
     if (d->generator == AF_GENERATOR_NETWORK) {
         af__whiten_actions(g, facts);
         return;
@@ -200,6 +210,11 @@ static void af__scales(af__generator *g, const af__toy_facts *facts, double *sor
 /* ---- defaults, harmonics, networks ---- */
 
 static int af__within(int choice, int most) { return choice >= 0 && choice <= most; }
+
+static int af__net_sane(const af_net_desc *d) {
+    return d->width <= AF__WIDEST_NET && d->depth <= AF__DEEPEST_NET &&
+           d->max_width <= AF__WIDEST_NET;
+}
 
 static af_status af__finder_check(af_context *c, const af_finder_desc *d) {
     if (d->start_canary != 0 || d->end_canary != 0)
@@ -218,9 +233,19 @@ static af_status af__finder_check(af_context *c, const af_finder_desc *d) {
         !af__within((int)d->time_symmetric, AF_SYMMETRY_NO))
         return af__fail(c, AF_ERROR_ARGUMENT, "finder: a symmetry is neither auto, yes nor no");
     if (!(d->softening >= 0.0) || !af__is_finite(d->softening))
-        return af__fail(c, AF_ERROR_ARGUMENT, "finder: softening %g must be positive", d->softening);
-    if (d->harmonics_r > 64 || d->harmonics_z > 64 || d->harmonics_phi > 64)
-        return af__fail(c, AF_ERROR_ARGUMENT, "finder: harmonics above 64 are not supported");
+        return af__fail(c, AF_ERROR_ARGUMENT, "finder: softening %g must be positive",
+                        d->softening);
+    if (!af__is_finite(d->coefficient_penalty) || !af__is_finite(d->negative_weight) ||
+        !af__is_finite(d->angle_weight))
+        return af__fail(c, AF_ERROR_ARGUMENT, "finder: a weight of the loss is not finite");
+    if (d->harmonics_r > AF__HIGHEST_HARMONIC || d->harmonics_z > AF__HIGHEST_HARMONIC ||
+        d->harmonics_phi > AF__HIGHEST_HARMONIC)
+        return af__fail(c, AF_ERROR_ARGUMENT, "finder: harmonics above %d are not supported",
+                        (int)AF__HIGHEST_HARMONIC);
+    if (!af__net_sane(&d->net) || !af__net_sane(&d->point_net))
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "finder: a network is wider than %d or deeper than %d", (int)AF__WIDEST_NET,
+                        (int)AF__DEEPEST_NET);
     return AF_OK;
 }
 
@@ -229,7 +254,8 @@ static void af__finder_defaults(af_finder_desc *d) {
     if (d->harmonics_phi == 0) d->harmonics_phi = 3;
     if (d->harmonics_budget == 0.0) d->harmonics_budget = 1.5;
     if (d->coefficient_penalty == 0.0) d->coefficient_penalty = 1.0;
-    if (d->negative_weight == 0.0) d->negative_weight = d->spread == AF_SPREAD_ABSOLUTE ? 1.0 : -1.0;
+    if (d->negative_weight == 0.0)
+        d->negative_weight = d->spread == AF_SPREAD_ABSOLUTE ? 1.0 : -1.0;
     if (d->angle_weight == 0.0) d->angle_weight = fourier && !d->point_transformation ? -1.0 : 0.1;
     if (fourier && d->net.depth == 0) d->net.depth = 3;
 }
@@ -260,14 +286,16 @@ static af_status af__finder_harmonics(af_finder *f) {
             }
     f->g.harmonic = k;
     f->g.harmonics = AF__LENGTH(k) / 3;
-    if (f->g.harmonics == 0)
-        return af__fail(f->context, AF_ERROR_ARGUMENT, "finder: no harmonic fits the budget %g",
-                        d->harmonics_budget);
+    if (f->g.harmonics == 0 || f->g.harmonics > AF__MOST_HARMONICS)
+        return af__fail(f->context, AF_ERROR_ARGUMENT,
+                        "finder: %lu harmonics fit the budget %g, 1 to %d are possible",
+                        (unsigned long)f->g.harmonics, d->harmonics_budget,
+                        (int)AF__MOST_HARMONICS);
     return AF_OK;
 }
 
-/* A coefficient of 1 moves the actions of a typical stream by about 12 times the toy's median spread,
- * divided among the harmonics as 1/(1 + |k|). */
+/* A coefficient of 1 moves the actions of a typical stream by about 12 times the toy's median
+ * spread, divided among the harmonics as 1/(1 + |k|). */
 #define AF__TYPICAL_CHANGE 12.5
 
 static af_status af__finder_amplitudes(af_finder *f, const af__toy_facts *facts, double *sorted) {
@@ -283,7 +311,8 @@ static af_status af__finder_amplitudes(af_finder *f, const af__toy_facts *facts,
         for (s = 0; s < facts->streams; s++) {
             const double *mean = facts->mean + 3 * s;
             double tilt = af__fact_tilt(mean, NULL);
-            double decay = af__decay(k, 1.0 - af__fact_circularity(mean, NULL), sqrt(1.0 - tilt * tilt));
+            double decay =
+                af__decay(k, 1.0 - af__fact_circularity(mean, NULL), sqrt(1.0 - tilt * tilt));
             square += decay * decay / (double)facts->streams;
         }
         g->amplitude[i] = change / g->action_scale / (1.0 + fabs(k[0]) + fabs(k[1]) + fabs(k[2]));
@@ -343,7 +372,8 @@ static af_status af__choose_toy(af_context *c, const af_orbits *o, const af_find
     *toy = d->toy;
     if (toy->mass > 0.0) return AF_OK;
     if (o->stars < 2)
-        return af__fail(c, AF_ERROR_DATA, "the streams have one star each; two are needed to learn from");
+        return af__fail(c, AF_ERROR_DATA,
+                        "the streams have one star each; two are needed to learn from");
     s = af_isochrone_fit(c, o->xv, o->streams, o->stars, 0.0, toy, NULL);
     if (s != AF_OK) return s;
     least = AF__TOY_MARGIN * af__binding_mass(o, toy->scale);
@@ -351,8 +381,16 @@ static af_status af__choose_toy(af_context *c, const af_orbits *o, const af_find
     return AF_OK;
 }
 
-AF_API af_status af_finder_create(af_context *c, const af_orbits *orbits, const af_finder_desc *desc,
-                                  af_finder **out) {
+static void af__finder_report(const af_finder *f) {
+    const af_finder_desc *d = &f->g.desc;
+    af__log(f->context,
+            "finder: toy of %g Msun and %g kpc, %saxisymmetric, %lu harmonics, %lu parameters",
+            f->toy.mass, f->toy.scale, d->axisymmetric == AF_SYMMETRY_YES ? "" : "not ",
+            (unsigned long)f->g.harmonics, (unsigned long)af_params_size(f->g.params));
+}
+
+AF_API af_status af_finder_create(af_context *c, const af_orbits *orbits,
+                                  const af_finder_desc *desc, af_finder **out) {
     af_finder_desc none = AF__ZERO;
     af__toy_facts facts = AF__ZERO;
     af__arena scratch = AF__ZERO;
@@ -379,6 +417,7 @@ AF_API af_status af_finder_create(af_context *c, const af_orbits *orbits, const 
         af_finder_destroy(f);
         return s;
     }
+    af__finder_report(f);
     *out = f;
     return AF_OK;
 }

@@ -1,6 +1,7 @@
-/* ---- ActionFinder: training --------------------------------------------------------------------------- */
+/* ---- ActionFinder: training ------------------------------------------------------------------ */
 
-/* A fit in progress: the streams' toy coordinates, and one batch of them in the order the graph wants. */
+/* A fit in progress: the streams' toy coordinates, and one batch of them in the order the graph
+ * wants. */
 typedef struct af__fit {
     af_finder *f;
     const af_orbits *orbits;
@@ -10,7 +11,7 @@ typedef struct af__fit {
     af_evaluator *judge; /* of the validation streams */
     size_t train, batch, validate_every;
     size_t held;                      /* first stream that validates */
-    double *judged, *verdict;         /* J' (streams - held, 3) and actions of the validation streams */
+    double *judged, *verdict; /* J' (streams - held, 3) and actions of the validation streams */
     double *warm;                     /* J' of every training stream (S,3), from its last visit */
     uint32_t *order;                  /* (train) */
     size_t *member;                   /* streams of the batch (B) */
@@ -81,8 +82,8 @@ static void af__fit_gather(af__fit *t, const af_isochrone *toy) {
     for (b = 0; b < block; b++) {
         size_t s = t->member[b];
         const double *xv = af_orbits_xv(t->orbits, s);
-        af__fill_stream(toy, t->f->g.action_scale, xv, n, t->orbits->count[s], b, block, t->theta, t->j,
-                        t->weight, NULL);
+        af__fill_stream(toy, t->f->g.action_scale, xv, n, t->orbits->count[s], b, block, t->theta,
+                        t->j, t->weight, NULL);
         for (k = 0; k < 3; k++) t->old[k * block + b] = t->warm[3 * s + k];
         if (!t->xv) continue;
         for (i = 0; i < n; i++)
@@ -90,8 +91,8 @@ static void af__fit_gather(af__fit *t, const af_isochrone *toy) {
     }
 }
 
-/* J' follows the parameters from visit to visit by half steps of the plain iteration, which stays near
- * the toy's actions where Newton's would go astray. */
+/* J' follows the parameters from visit to visit by half steps of the plain iteration, which stays
+ * near the toy's actions where Newton's would go astray. */
 static void af__fit_keep_warm(af__fit *t) {
     size_t b, k, block = t->batch;
     for (b = 0; b < block; b++) {
@@ -126,7 +127,8 @@ static af_status af__fit_epoch(af_trainer *trainer, size_t epoch, double first, 
         for (b = 0; b < t->batch; b++) t->member[b] = t->order[step * t->batch + b];
         af__fit_gather(t, &toy);
         t->seed = (double)(epoch * steps + step);
-        s = af_trainer_step(trainer, inputs, first + (last - first) * (double)step / (double)steps, &one);
+        s = af_trainer_step(trainer, inputs, first + (last - first) * (double)step / (double)steps,
+                            &one);
         if (s != AF_OK) return s;
         af__fit_keep_warm(t);
         if (t->xv) af__fit_bind(t);
@@ -138,7 +140,9 @@ static af_status af__fit_epoch(af_trainer *trainer, size_t epoch, double first, 
 
 /* ---- validation: the spread of streams not trained on, with J' solved for ---- */
 
-enum { AF__VALIDATION_STEPS = 5 }; /* from the last validation's J'; the first gets all that it needs */
+enum {
+    AF__VALIDATION_STEPS = 5
+}; /* from the last validation's J'; the first gets all that it needs */
 
 /* Spread of one stream's actions j (count,3), as in the loss. */
 static double af__spread_of_stream(const af_finder_desc *d, const double *j, size_t count,
@@ -158,7 +162,8 @@ static double af__spread_of_stream(const af_finder_desc *d, const double *j, siz
     return sqrt(sqrt(square / (d->softening * d->softening) + 1.0));
 }
 
-static af_status af__fit_validate(af_trainer *trainer, size_t epoch, double *validation, void *user) {
+static af_status af__fit_validate(af_trainer *trainer, size_t epoch, double *validation,
+                                  void *user) {
     af__fit *t = (af__fit *)user;
     size_t s, stars = t->orbits->stars, count = t->orbits->streams - t->held;
     double sum = 0.0;
@@ -184,10 +189,15 @@ static af_status af__fit_validate(af_trainer *trainer, size_t epoch, double *val
 
 /* ---- af_finder_fit ---- */
 
+/* Measured on halo and disc orbits: with more of both the spread of the training streams still
+ * falls, but the actions of others get worse. */
+enum { AF__USEFUL_EPOCHS = 1000, AF__USEFUL_STEPS = 4000 };
+
 static double af__fit_fraction(size_t epoch, void *user) {
     const af__fit *t = (const af__fit *)user;
-    if (t->desc.fraction) return t->desc.fraction(epoch, t->desc.user);
-    return (double)epoch / (double)t->desc.epochs;
+    double passes = (double)epoch / (double)t->desc.epochs;
+    double caller = t->desc.fraction ? t->desc.fraction(epoch, t->desc.user) : 0.0;
+    return caller > passes ? caller : passes;
 }
 
 static int af__fit_progress(const af_progress *progress, void *user) {
@@ -217,22 +227,26 @@ static af_status af__fit_load(const af_tensors *from, void *user) {
     return s == AF_OK ? af_tensors_get(from, "fit.judged", 2, dims, t->judged) : s;
 }
 
-static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o, const af_fit_desc *d) {
+static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o,
+                                      const af_fit_desc *d) {
     af_context *c = f->context;
     af_isochrone toy = af_finder_toy(f);
     size_t s, i;
     if (d->start_canary != 0 || d->end_canary != 0)
         return af__fail(c, AF_ERROR_ARGUMENT, "fit: af_fit_desc was not initialised to zero");
     if (d->train > o->streams)
-        return af__fail(c, AF_ERROR_ARGUMENT, "fit: %lu training streams were asked for, there are %lu",
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "fit: %lu training streams were asked for, there are %lu",
                         (unsigned long)d->train, (unsigned long)o->streams);
     for (s = 0; s < o->streams; s++) {
         if (o->count[s] < 2)
-            return af__fail(c, AF_ERROR_DATA,
-                            "stream %.15g has one star; two on the same orbit are needed to learn from it",
-                            o->id[s]);
+            return af__fail(
+                c, AF_ERROR_DATA,
+                "stream %.15g has one star; two on the same orbit are needed to learn from it",
+                o->id[s]);
         for (i = 0; i < o->count[s]; i++)
-            if (af_isochrone_actions(&toy, af_orbits_xv(o, s) + 6 * i, NULL, NULL, NULL) & AF_ORBIT_FAILED)
+            if (af_isochrone_actions(&toy, af_orbits_xv(o, s) + 6 * i, NULL, NULL, NULL) &
+                AF_ORBIT_FAILED)
                 return af__unbound_star(c, o, s, i);
     }
     return AF_OK;
@@ -245,7 +259,9 @@ static void af__fit_defaults(af__fit *t) {
     t->batch = d->batch ? d->batch : 256;
     if (t->batch > t->train) t->batch = t->train;
     t->held = n > t->train ? t->train : 0; /* nothing held out: the training streams judge */
-    if (d->epochs == 0) d->epochs = 1000;
+    if (d->epochs == 0)
+        d->epochs = af__clamp(AF__USEFUL_STEPS * t->batch / t->train, AF__USEFUL_EPOCHS,
+                              AF__USEFUL_STEPS);
     if (d->adam.clip == 0.0) d->adam.clip = 10.0;
     if (d->schedule.rate == 0.0) d->schedule.rate = 3e-3;
     if (d->average == 0.0) d->average = 0.999;
@@ -268,9 +284,8 @@ static af_status af__fit_memory(af__fit *t) {
     t->judged = AF__ARRAY(&t->arena, double, 3 * judges);
     t->verdict = AF__ARRAY(&t->arena, double, 3 * judges * t->orbits->stars);
     if (t->f->g.desc.free_toy) t->xv = AF__ARRAY(&t->arena, double, 6 * n);
-    if (!t->warm || !t->order || !t->member || !t->theta || !t->j || !t->weight || !t->old || !t->lack ||
-        !t->judged || !t->verdict ||
-        (t->f->g.desc.free_toy && !t->xv))
+    if (!t->warm || !t->order || !t->member || !t->theta || !t->j || !t->weight || !t->old ||
+        !t->lack || !t->judged || !t->verdict || (t->f->g.desc.free_toy && !t->xv))
         return af__fail_memory(t->f->context, "the training data");
     for (s = 0; s < 3 * judges; s++) t->judged[s] = NAN;
     for (s = 0; s < t->train; s++)

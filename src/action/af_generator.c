@@ -1,4 +1,4 @@
-/* ---- the generating function as an expression -------------------------------------------------------
+/* ---- the generating function as an expression ---------------------------------------------------
  *
  * Arrays have components first and streams last, so that all long runs are contiguous:
  * theta, J (3,N,B), weight (1,N,B) with sum 1 over the N stars, J' (3,1,B). Actions are in units of
@@ -80,8 +80,9 @@ static af__shape_of_orbit af__orbit_shape(af_context *c, af_expr j) {
     return o;
 }
 
-/* log of the size, circularity L/(L+J_r), squared cosine of the inclination and, where the two senses
- * of rotation may differ, its sign too; whitened and kept to [-2,2], where training has seen them. */
+/* log of the size, circularity L/(L+J_r), squared cosine of the inclination and, where the two
+ * senses of rotation may differ, its sign too; whitened and kept to [-2,2], where training has seen
+ * them. */
 static af_expr af__features(const af__generator *g, const af__shape_of_orbit *o) {
     af_context *c = g->c;
     af_expr f[4], all, tilt = af_div(c, o->jphi, o->l);
@@ -134,9 +135,9 @@ static af_expr af__phases(const af__generator *g, af_expr theta) {
     if (af_shape(g->c, theta, d) != 3) return af__none;
     dims[0] = g->harmonics;
     dims[1] = 3;
-    return af__unflat(g->c,
-                      af_matmul(g->c, af_constant_array(g->c, 2, dims, g->harmonic), af__flat(g->c, theta)),
-                      d[1], d[2]);
+    return af__unflat(
+        g->c, af_matmul(g->c, af_constant_array(g->c, 2, dims, g->harmonic), af__flat(g->c, theta)),
+        d[1], d[2]);
 }
 
 /* a_k and b_k with their amplitudes, (K,1,B); b is none for a pure sine series. */
@@ -158,19 +159,21 @@ static af_expr af__fourier(const af__generator *g, af_expr theta, af_expr jp) {
     return af_sum_axis(c, sum, 0);
 }
 
-/* The stars' mean of dG/dtheta = sum_k k (a_k <cos k.theta> - b_k <sin k.theta>): the means are taken
- * first, so that its derivatives by J' cost no more than the network's. */
+/* The stars' mean of dG/dtheta = sum_k k (a_k <cos k.theta> - b_k <sin k.theta>): the means are
+ * taken first, so that its derivatives by J' cost no more than the network's. */
 static af_expr af__fourier_mean(const af__generator *g, af_expr theta, af_expr weight, af_expr jp) {
     af_context *c = g->c;
     size_t d[AF_RANK_MAX], dims[2];
     af_expr a, b, phase = af__phases(g, theta), sum;
     af__series(g, jp, &a, &b);
     sum = af_mul(c, a, af_sum_axis(c, af_mul(c, weight, af_cos(c, phase)), 1));
-    if (b.id) sum = af_sub(c, sum, af_mul(c, b, af_sum_axis(c, af_mul(c, weight, af_sin(c, phase)), 1)));
+    if (b.id)
+        sum = af_sub(c, sum, af_mul(c, b, af_sum_axis(c, af_mul(c, weight, af_sin(c, phase)), 1)));
     if (af_shape(c, sum, d) != 3) return af__none;
     dims[0] = g->harmonics;
     dims[1] = 3;
-    sum = af_matmul(c, af_transpose(c, af_constant_array(c, 2, dims, g->harmonic)), af__flat(c, sum));
+    sum =
+        af_matmul(c, af_transpose(c, af_constant_array(c, 2, dims, g->harmonic)), af__flat(c, sum));
     return af__unflat(c, sum, 1, d[2]);
 }
 
@@ -290,8 +293,8 @@ static af_expr af__solve3(af_context *c, const af__matrix3 *a, af_expr b, af_exp
 /* ---- J' ---- */
 
 /* What J' lacks to be the stars' mean of J - dG/dtheta(theta, J'), and the Newton step that would
- * mend it. The matrix is a constant for differentiation. Where it is nearly singular the step is the
- * lack itself. */
+ * mend it. The matrix is a constant for differentiation. Where it is nearly singular the step is
+ * the lack itself. */
 typedef struct af__lack {
     af_expr lack, step; /* (3,1,B) */
 } af__lack;
@@ -333,7 +336,8 @@ typedef struct af__map {
     af_expr action, angle; /* J'', theta'' (3,N,B) */
 } af__map;
 
-/* theta'' = theta' + net(cos theta', sin theta'); J'' solves (dtheta''/dtheta')^T J'' = J' (eq. 8). */
+/* theta'' = theta' + net(cos theta', sin theta'); J'' solves (dtheta''/dtheta')^T J'' = J' (eq.
+ * 8). */
 static void af__point_transformation(const af__generator *g, af__map *m, af_expr dropout) {
     af_context *c = g->c;
     size_t d[AF_RANK_MAX];
@@ -394,12 +398,14 @@ static af_expr af__loss(const af__generator *g, const af__map *m, af_expr weight
     af_context *c = g->c;
     af_expr loss = af__spread(g, m->action, weight);
     if (g->desc.negative_weight > 0.0)
-        loss = af_add(c, loss, af_scale(c, af__negative(g, m->action, weight), g->desc.negative_weight));
+        loss = af_add(c, loss,
+                      af_scale(c, af__negative(g, m->action, weight), g->desc.negative_weight));
     if (g->desc.angle_weight > 0.0)
         loss = af_add(c, loss, af_scale(c, af__angle_zero(g, jp, dropout), g->desc.angle_weight));
     if (g->desc.generator == AF_GENERATOR_FOURIER && g->desc.coefficient_penalty > 0.0) {
         af_expr out = af__coefficients(g, af_stop(c, jp));
-        loss = af_add(c, loss, af_scale(c, af_mean(c, af_square(c, out)), g->desc.coefficient_penalty));
+        loss = af_add(c, loss,
+                      af_scale(c, af_mean(c, af_square(c, out)), g->desc.coefficient_penalty));
     }
     return loss;
 }

@@ -1,4 +1,4 @@
-/* ---- ActionFinder: model files ------------------------------------------------------------------------
+/* ---- ActionFinder: model files ------------------------------------------------------------------
  *
  * A safetensors file: the views of the parameters, the tables `harmonic` (K,3), `amplitude` (K) and
  * `whitening` (2,4), and all choices as texts in the metadata. */
@@ -71,8 +71,8 @@ static void af__choices_give(const af__choices *k, af_finder_desc *d) {
     d->point_net.activation = (af_activation)k->activation[1];
 }
 
-static void af__net_fields(af__model_table *t, const char *const key[6], af_net_desc *d, int *architecture,
-                           int *activation) {
+static void af__net_fields(af__model_table *t, const char *const key[6], af_net_desc *d,
+                           int *architecture, int *activation) {
     af__add_choice(t, key[0], architecture);
     af__add_choice(t, key[1], activation);
     af__add_whole(t, key[2], &d->width);
@@ -164,8 +164,9 @@ AF_API af_status af_finder_save(const af_finder *f, const char *path) {
     af__model_fields(&fields, &copy, &choices);
     s = af_tensors_set_text(set, "format", AF__MODEL_FORMAT);
     if (s == AF_OK)
-        s = af_tensors_set_text(set, "conventions",
-                                "actions J_phi J_z J_r in km/s kpc, angles in rad, kpc, km/s, Msun");
+        s = af_tensors_set_text(
+            set, "conventions",
+            "actions J_phi J_z J_r in km/s kpc, angles in rad, kpc, km/s, Msun");
     if (s == AF_OK) s = af__write_fields(set, &fields);
     if (s == AF_OK) s = af__write_arrays(set, &f->g);
     if (s == AF_OK) s = af_params_save(f->g.params, set, "");
@@ -179,24 +180,24 @@ AF_API af_status af_finder_save(const af_finder *f, const char *path) {
 static int af__choices_sane(const af__choices *k) {
     int i;
     for (i = 0; i < 2; i++)
-        if (!af__within(k->architecture[i], AF_RESDENSE) || !af__within(k->activation[i], AF_RELU)) return 0;
-    return af__within(k->generator, AF_GENERATOR_NETWORK) && af__within(k->spread, AF_SPREAD_ABSOLUTE) &&
-           af__within(k->axisymmetric, AF_SYMMETRY_NO) && af__within(k->plane_symmetric, AF_SYMMETRY_NO) &&
+        if (!af__within(k->architecture[i], AF_RESDENSE) || !af__within(k->activation[i], AF_RELU))
+            return 0;
+    return af__within(k->generator, AF_GENERATOR_NETWORK) &&
+           af__within(k->spread, AF_SPREAD_ABSOLUTE) &&
+           af__within(k->axisymmetric, AF_SYMMETRY_NO) &&
+           af__within(k->plane_symmetric, AF_SYMMETRY_NO) &&
            af__within(k->time_symmetric, AF_SYMMETRY_NO);
-}
-
-static int af__net_sane(const af_net_desc *d) {
-    return d->width <= 1u << 14 && d->depth <= 256 && d->max_width <= 1u << 14;
 }
 
 static int af__positive(double x) { return af__is_finite(x) && x > 0.0; }
 
 static int af__model_sane(const af_finder *f, const af__choices *k) {
     const af_finder_desc *d = &f->g.desc;
-    size_t features = k->axisymmetric == AF_SYMMETRY_YES ? AF__FEATURES_AXISYMMETRIC : AF__FEATURES_GENERAL;
+    size_t features = af__feature_count((af_symmetry)k->axisymmetric);
     int fourier = k->generator == AF_GENERATOR_FOURIER;
     if (!af__choices_sane(k) || !af__net_sane(&d->net) || !af__net_sane(&d->point_net)) return 0;
-    if (f->g.features != features || fourier != (f->g.harmonics > 0) || f->g.harmonics > 1u << 16)
+    if (f->g.features != features || fourier != (f->g.harmonics > 0) ||
+        f->g.harmonics > AF__MOST_HARMONICS)
         return 0;
     return af__positive(f->toy.mass) && af__is_finite(f->toy.scale) && f->toy.scale >= 0.0 &&
            af__positive(f->g.action_scale) && af__positive(d->softening) &&
@@ -209,9 +210,7 @@ static uint64_t af__net_least(const af_net_desc *d, uint64_t outputs) {
     af_net_desc net = *d;
     uint64_t least = 0, last;
     size_t i;
-    if (!net.width) net.width = 64; /* the defaults of af_net_create */
-    if (!net.depth) net.depth = 2;
-    if (!net.max_width) net.max_width = 1024;
+    af__net_defaults(&net);
     for (i = 0; i <= 2 * net.depth && net.architecture == AF_RESDENSE; i++) {
         uint64_t width = af__block_width(&net, i);
         least += 2 * width * width;
@@ -221,7 +220,8 @@ static uint64_t af__net_least(const af_net_desc *d, uint64_t outputs) {
     return least + outputs * last;
 }
 
-/* True when the file is large enough for the networks that it announces: before they take memory. */
+/* True when the file is large enough for the networks that it announces: before they take
+ * memory. */
 static int af__model_fits(const af_finder *f, const af_tensors *from) {
     const af_finder_desc *d = &f->g.desc;
     uint64_t numbers = 0, least = af__net_least(&d->net, f->g.harmonics ? f->g.harmonics : 1);
@@ -238,7 +238,9 @@ static int af__arrays_sane(const af_finder *f) {
     for (i = 0; i < whitened; i++)
         if (!af__is_finite(g->center[i]) || !af__positive(g->width[i])) return 0;
     for (i = 0; i < 3 * g->harmonics; i++)
-        if (!(fabs(g->harmonic[i]) <= 64.0) || floor(g->harmonic[i]) != g->harmonic[i]) return 0;
+        if (!(fabs(g->harmonic[i]) <= AF__HIGHEST_HARMONIC) ||
+            floor(g->harmonic[i]) != g->harmonic[i])
+            return 0;
     return af__all_finite(g->amplitude, g->harmonics) &&
            af__all_finite(af_params_data(g->params), af_params_size(g->params));
 }
@@ -278,7 +280,8 @@ static af_status af__model_take(af_finder *f, const af_tensors *from, const char
     if (s != AF_OK) return s;
     af__choices_give(&choices, &f->g.desc);
     if (!af__model_sane(f, &choices) || !af__model_fits(f, from))
-        return af__fail(f->context, AF_ERROR_FORMAT, "'%s': the model's metadata make no sense", path);
+        return af__fail(f->context, AF_ERROR_FORMAT, "'%s': the model's metadata make no sense",
+                        path);
     s = af__read_arrays(from, f);
     if (s == AF_OK) s = af__finder_networks(f);
     if (s == AF_OK) s = af_params_load(f->g.params, from, "");

@@ -1,4 +1,4 @@
-/* ---- orbits ---------------------------------------------------------------------------------------- */
+/* ---- orbits ---------------------------------------------------------------------------------- */
 
 struct af_orbits {
     af__arena arena;
@@ -43,19 +43,26 @@ static af_status af__orbits_finish(af_context *c, af_orbits *o, const char *what
     for (s = 0; s < o->streams; s++) {
         double *stream = o->xv + s * o->stars * 6;
         if (o->count[s] > o->stars)
-            return af__fail(c, AF_ERROR_ARGUMENT, "%s: stream %lu has %lu stars, there is room for %lu",
-                            what, (unsigned long)s, (unsigned long)o->count[s], (unsigned long)o->stars);
+            return af__fail(c, AF_ERROR_ARGUMENT,
+                            "%s: stream %lu has %lu stars, there is room for %lu", what,
+                            (unsigned long)s, (unsigned long)o->count[s], (unsigned long)o->stars);
         if (o->count[s] == 0)
-            return af__fail(c, AF_ERROR_DATA, "%s: stream %lu has no stars", what, (unsigned long)s);
+            return af__fail(c, AF_ERROR_DATA, "%s: stream %lu has no stars", what,
+                            (unsigned long)s);
         for (i = 0; i < o->count[s]; i++)
             for (k = 0; k < 6; k++)
                 if (!af__is_finite(stream[i * 6 + k]))
-                    return af__fail(c, AF_ERROR_DATA,
-                                    "%s: stream %lu, star %lu: %s is not a finite number; remove the "
-                                    "star or repair it",
-                                    what, (unsigned long)s, (unsigned long)i,
-                                    k == 0 ? "x" : k == 1 ? "y" : k == 2 ? "z" : k == 3 ? "vx"
-                                                                   : k == 4 ? "vy" : "vz");
+                    return af__fail(
+                        c, AF_ERROR_DATA,
+                        "%s: stream %lu, star %lu: %s is not a finite number; remove the "
+                        "star or repair it",
+                        what, (unsigned long)s, (unsigned long)i,
+                        k == 0   ? "x"
+                        : k == 1 ? "y"
+                        : k == 2 ? "z"
+                        : k == 3 ? "vx"
+                        : k == 4 ? "vy"
+                                 : "vz");
         for (i = o->count[s]; i < o->stars; i++) memcpy(stream + i * 6, stream, 6 * sizeof *stream);
     }
     return AF_OK;
@@ -108,8 +115,8 @@ static af_status af__orbits_npy(af_context *c, const char *path, af_orbits **out
     if (status != AF_OK) return status;
     if (a->rank != 3 || a->dims[2] != 6)
         status = af__fail(c, AF_ERROR_SHAPE,
-                          "'%s' has shape %s, expected (streams, stars, 6) with x y z vx vy vz", path,
-                          af__show_dims(a->rank < 6 ? (size_t)a->rank : 6, a->dims).text);
+                          "'%s' has shape %s, expected (streams, stars, 6) with x y z vx vy vz",
+                          path, af__show_dims(a->rank < 6 ? (size_t)a->rank : 6, a->dims).text);
     else
         status = af__orbits_fill(c, path, a->dims[0], a->dims[1], a->data, NULL, out);
     af_array_destroy(a);
@@ -129,8 +136,8 @@ static int af__row_order(const void *a, const void *b) {
 }
 
 /* The rows sorted by stream, streams in the order of their numbers. */
-static af_status af__orbits_group(af_context *c, const char *path, const af_table *t, af__row *order,
-                                  af_orbits **out) {
+static af_status af__orbits_group(af_context *c, const char *path, const af_table *t,
+                                  af__row *order, af_orbits **out) {
     static const char *const name[6] = {"x", "y", "z", "vx", "vy", "vz"};
     const double *column[6], *id = af_table_column(t, "stream");
     size_t i, k, n = af_table_rows(t), streams = 0, stars = 0, run = 0;

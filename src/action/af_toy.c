@@ -1,4 +1,4 @@
-/* ---- the toy isochrone as an expression ------------------------------------------------------------ */
+/* ---- the toy isochrone as an expression ------------------------------------------------------ */
 
 static af_expr af__component(af_context *c, af_expr x, size_t i) { return af_slice(c, x, 0, i, 1); }
 
@@ -30,10 +30,12 @@ static af__toy_orbit af__toy_orbit_of(af_context *c, af_expr mu, af_expr b, af_e
     o.lx = af__cross(c, x[1], x[5], x[2], x[4]);
     o.ly = af__cross(c, x[2], x[3], x[0], x[5]);
     o.lz = af__cross(c, x[0], x[4], x[1], x[3]);
-    o.l = af_sqrt(c, af_add(c, af_add(c, af_square(c, o.lx), af_square(c, o.ly)), af_square(c, o.lz)));
+    o.l = af_sqrt(c,
+                  af_add(c, af_add(c, af_square(c, o.lx), af_square(c, o.ly)), af_square(c, o.lz)));
     r2 = af_add(c, af_add(c, af_square(c, x[0]), af_square(c, x[1])), af_square(c, x[2]));
     v2 = af_add(c, af_add(c, af_square(c, x[3]), af_square(c, x[4])), af_square(c, x[5]));
-    xv_dot = af_add(c, af_add(c, af_mul(c, x[0], x[3]), af_mul(c, x[1], x[4])), af_mul(c, x[2], x[5]));
+    xv_dot =
+        af_add(c, af_add(c, af_mul(c, x[0], x[3]), af_mul(c, x[1], x[4])), af_mul(c, x[2], x[5]));
     s = af_sqrt(c, af_add(c, r2, af_square(c, b)));
     pull = af_mul(c, mu, af_div(c, r2, af_square(c, af_add(c, b, s))));
     twice_e = af_sub(c, af_scale(c, af_div(c, mu, af_add(c, b, s)), 2.0), v2); /* -2E */
@@ -83,9 +85,9 @@ AF_API af_status af_isochrone_expr(af_context *c, af_expr mass_g, af_expr scale,
     if (j) *j = af__none;
     if (theta) *theta = af__none;
     if (!mass_g.id || !scale.id || !xv.id || af_shape(c, xv, dims) == 0 || dims[0] != 6)
-        return c->status == AF_OK
-                   ? af__fail(c, AF_ERROR_SHAPE, "isochrone: xv must have 6 components along axis 0")
-                   : c->status;
+        return c->status == AF_OK ? af__fail(c, AF_ERROR_SHAPE,
+                                             "isochrone: xv must have 6 components along axis 0")
+                                  : c->status;
     o = af__toy_orbit_of(c, mass_g, scale, xv);
     if (j) *j = af__toy_actions(c, &o);
     if (theta) *theta = af__toy_angles(c, &o, xv);

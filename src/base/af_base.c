@@ -94,6 +94,7 @@ AF_API af_status af_context_create(const af_context_desc *desc, af_context **out
     *out = NULL;
     if (desc) d = *desc;
     if (d.start_canary != 0 || d.end_canary != 0) return AF_ERROR_ARGUMENT;
+    if (d.allocator.allocate && !d.allocator.release) return AF_ERROR_ARGUMENT;
     if (!d.allocator.allocate) {
         d.allocator.allocate = af__default_allocate;
         d.allocator.release = af__default_release;

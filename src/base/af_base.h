@@ -44,14 +44,16 @@ typedef enum af_status {
     AF_STOPPED          /* the caller's progress function asked to stop; results are valid */
 } af_status;
 
-/* Memory comes from here. `release` gets the size that was asked for. allocate NULL: malloc. */
+/* Memory comes from here. `release` gets the size that was asked for. allocate NULL: malloc and
+ * free; otherwise release must be there too. */
 typedef struct af_allocator {
     void *(*allocate)(size_t bytes, void *user);
     void (*release)(void *pointer, size_t bytes, void *user);
     void *user;
 } af_allocator;
 
-/* Messages go here; without a logger the library is silent. */
+/* Messages go here: what a finder has chosen from the data, where a training resumes. The sentence
+ * is the callback's for the call. Without a logger the library is silent. */
 typedef struct af_logger {
     void (*log)(const char *sentence, void *user);
     void *user;
@@ -72,7 +74,7 @@ typedef struct af_context_desc {
 typedef struct af_context af_context;
 
 /* Creates a context; desc NULL means all defaults. Fails with AF_ERROR_MEMORY, or AF_ERROR_ARGUMENT
- * when a canary is not zero; *out is NULL then. */
+ * when a canary is not zero or an allocator cannot release; *out is NULL then. */
 AF_API af_status af_context_create(const af_context_desc *desc, af_context **out);
 
 /* Frees the context and every expression in it. Functions, parameter stores and models made with it

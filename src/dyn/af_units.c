@@ -25,6 +25,6 @@ static double af__norm3(const double p[3]) { return hypot(hypot(p[0], p[1]), p[2
 static int af__all_finite(const double *values, size_t n) {
     size_t i;
     for (i = 0; i < n; i++)
-        if (!(values[i] - values[i] == 0.0)) return 0;
+        if (!af__is_finite(values[i])) return 0;
     return 1;
 }

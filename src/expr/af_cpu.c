@@ -1,7 +1,8 @@
-/* ---- the CPU backend ------------------------------------------------------------------------------ */
+/* ---- the CPU backend ------------------------------------------------------------------------- */
 
 #ifdef AF_CBLAS
 #  include <cblas.h>
+#  include <limits.h>
 #endif
 
 static size_t af__real_bytes(const af_program *p) {
@@ -56,6 +57,8 @@ static int af__run_cblas(af_precision precision, const af__gemm *g) {
     size_t lda = ta ? g->a_column : g->a_row, ldb = tb ? g->b_column : g->b_row;
     if (g->small || (ta && g->a_row != 1) || (tb && g->b_row != 1)) return 0;
     if (lda < (ta ? g->m : g->k) || ldb < (tb ? g->k : g->n)) return 0;
+    if (g->m > INT_MAX || g->n > INT_MAX || g->k > INT_MAX || lda > INT_MAX || ldb > INT_MAX)
+        return 0;
     if (precision == AF_F64)
         cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
                     (int)g->m, (int)g->n, (int)g->k, 1.0, (const double *)g->a, (int)lda,
@@ -173,7 +176,8 @@ static void af__cpu_close(const af_program *program, void *state) {
     af_allocator allocator = cpu->allocator;
     if (cpu->memory) allocator.release(cpu->memory, cpu->bytes, allocator.user);
     if (cpu->base)
-        allocator.release(cpu->base, (program->buffer_count + 1) * sizeof *cpu->base, allocator.user);
+        allocator.release(cpu->base, (program->buffer_count + 1) * sizeof *cpu->base,
+                          allocator.user);
     allocator.release(cpu, sizeof *cpu, allocator.user);
 }
 
@@ -189,7 +193,8 @@ static void af__copy_tensor(const af_buffer *b, af_precision precision, void *to
 static void af__cpu_place(af__cpu *cpu) {
     const af_program *p = cpu->program;
     size_t i, real = af__real_bytes(p), top = p->work_size;
-    char *memory = (char *)(((uintptr_t)cpu->memory + AF__ALIGNMENT - 1) / AF__ALIGNMENT * AF__ALIGNMENT);
+    char *memory =
+        (char *)(((uintptr_t)cpu->memory + AF__ALIGNMENT - 1) / AF__ALIGNMENT * AF__ALIGNMENT);
     for (i = 0; i < p->buffer_count; i++) {
         const af_buffer *b = &p->buffer[i];
         if (b->kind == AF_BUFFER_WORK) cpu->base[i] = memory + b->offset * real;
@@ -214,7 +219,8 @@ static af_status af__cpu_open(const af_program *p, const af_allocator *allocator
         if (p->buffer[i].kind == AF_BUFFER_TENSOR) elements += af__round_up(p->buffer[i].size, 16);
     cpu->bytes = elements * af__real_bytes(p) + 2 * AF__ALIGNMENT;
     cpu->memory = allocator->allocate(cpu->bytes, allocator->user);
-    cpu->base = (void **)allocator->allocate((p->buffer_count + 1) * sizeof *cpu->base, allocator->user);
+    cpu->base =
+        (void **)allocator->allocate((p->buffer_count + 1) * sizeof *cpu->base, allocator->user);
     if (!cpu->memory || !cpu->base) {
         af__cpu_close(p, cpu);
         return AF_ERROR_MEMORY;

@@ -1,7 +1,8 @@
-/* ---- differentiation ------------------------------------------------------------------------------
+/* ---- differentiation ----------------------------------------------------------------------------
  *
- * Every operation is linear (its adjoint is another operation of the set), bilinear (two products) or
- * elementwise (its derivative is an expression): one function below for each kind and direction. */
+ * Every operation is linear (its adjoint is another operation of the set), bilinear (two products)
+ * or elementwise (its derivative is an expression): one function below for each kind and
+ * direction. */
 
 /* ---- the derivative of each elementwise operation, as an expression ---- */
 
@@ -68,7 +69,8 @@ static af_expr af__linear(af_context *c, af_expr node, af_expr t, size_t extra) 
     case AF_OP_BROADCAST: return af_broadcast(c, t, n.rank + extra, dims);
     case AF_OP_PERMUTE:
         if (extra) axes[0] = 0;
-        for (i = 0; i < n.rank; i++) axes[extra + i] = ((size_t)(n.number >> (4 * i)) & 15u) + extra;
+        for (i = 0; i < n.rank; i++)
+            axes[extra + i] = ((size_t)(n.number >> (4 * i)) & 15u) + extra;
         return af_permute(c, t, axes);
     case AF_OP_SLICE:
         return af_slice(c, t, (int)(n.axis + extra), (size_t)n.number, n.dim[n.axis]);
@@ -203,8 +205,8 @@ static uint32_t *af__scratch_ids(af_context *c, af__arena *scratch, size_t count
     return ids;
 }
 
-/* Sets all results to none; returns `status`. Results may lie in the array of the arguments, so they
- * are not written before the end. */
+/* Sets all results to none; returns `status`. Results may lie in the array of the arguments, so
+ * they are not written before the end. */
 static af_status af__give_none(size_t count, af_expr *out, af_status status) {
     size_t i;
     for (i = 0; i < count; i++) out[i] = af__none;
@@ -266,7 +268,8 @@ static int af__tangent_shapes(af_context *c, size_t count, const af_expr *xs,
             t->extra = extra;
             t->lead = lead;
         }
-        if (extra == t->extra && lead == t->lead && af__same_dims(x, v->rank - extra, v->dim + extra))
+        if (extra == t->extra && lead == t->lead &&
+            af__same_dims(x, v->rank - extra, v->dim + extra))
             continue;
         af__fail(c, AF_ERROR_SHAPE, "jvp: x %s has a tangent %s (must be equal, or D in front)",
                  af__show(c, xs[i]).text, af__show(c, tangents[i]).text);
@@ -463,8 +466,8 @@ static af_expr af__quadratic(af_context *c, const af__tangents *t, af_expr node)
         if (!tb.id) tb = zero;
         turn = af_sub(c, af_mul(c, b, ta), af_mul(c, a, tb));
         stretch = af_add(c, af_mul(c, a, ta), af_mul(c, b, tb));
-        return af_scale(c, af_div(c, af__sum_directions(c, af_mul(c, turn, stretch)), af_square(c, r2)),
-                        -2.0);
+        return af_scale(
+            c, af_div(c, af__sum_directions(c, af_mul(c, turn, stretch)), af_square(c, r2)), -2.0);
     }
     if (af__ops[op].arity != 1 || !ta.id) return af__none;
     return af_mul(c, af__curvature(c, op, a, node), af__sum_directions(c, af_square(c, ta)));
@@ -536,8 +539,9 @@ AF_API af_status af_laplacian(af_context *c, af_expr y, af_expr x, af_expr *grad
     if (gradient) *gradient = af__none;
     if (laplacian) *laplacian = af__none;
     if (!x.id || !y.id)
-        return c->status == AF_OK ? af__fail(c, AF_ERROR_ARGUMENT, "laplacian: an expression is none")
-                                  : c->status;
+        return c->status == AF_OK
+                   ? af__fail(c, AF_ERROR_ARGUMENT, "laplacian: an expression is none")
+                   : c->status;
     unit = af__unit_tangents(c, x);
     if (!unit.id) return c->status;
     t.count = l.count = (y.id > x.id ? y.id : x.id) + (size_t)1;

@@ -1,4 +1,4 @@
-/* ---- expressions -------------------------------------------------------------------------------- */
+/* ---- expressions ----------------------------------------------------------------------------- */
 
 #include <math.h>
 
@@ -36,7 +36,6 @@ typedef struct af__graph {
     af__node *node;  /* stb_ds array; node 0 is none */
     uint32_t *table; /* open addressing, ids; the graph's equal nodes are one node */
     size_t table_size;
-    uint32_t random_streams;
 } af__graph;
 
 static const af_expr af__none = {0};
@@ -119,7 +118,8 @@ static int af__node_equal(const af__node *a, const af__node *b) {
 
 static uint32_t *af__table_slot(af__graph *g, const af__node *n) {
     size_t i = (size_t)af__node_hash(n) & (g->table_size - 1);
-    while (g->table[i] && !af__node_equal(&g->node[g->table[i]], n)) i = (i + 1) & (g->table_size - 1);
+    while (g->table[i] && !af__node_equal(&g->node[g->table[i]], n))
+        i = (i + 1) & (g->table_size - 1);
     return &g->table[i];
 }
 
@@ -229,7 +229,8 @@ AF_API af_expr af_full(af_context *c, size_t rank, const size_t *dims, double va
 
 AF_API af_expr af_constant(af_context *c, double value) { return af_full(c, 0, NULL, value); }
 
-AF_API af_expr af_constant_array(af_context *c, size_t rank, const size_t *dims, const double *data) {
+AF_API af_expr af_constant_array(af_context *c, size_t rank, const size_t *dims,
+                                 const double *data) {
     af__node n;
     double *copy;
     size_t i;

@@ -1,12 +1,13 @@
 /* ---- expressions --------------------------------------------------------------------------------
  *
  * An expression is a handle to a node of a graph in the context. Building computes nothing: shapes
- * are checked, equal nodes are shared, simple identities are applied (x + 0, x * 1, ...), but no node
- * is looked through (-(-x) is two nodes), so that derivatives by any of them are right. A builder
- * that fails returns the none handle (id 0) and leaves its sentence in the context; every builder
- * accepts none and returns none, so a long formula needs one check at the end. It fails with
- * AF_ERROR_SHAPE for shapes that do not fit, AF_ERROR_ARGUMENT for an axis, a range or an operand that
- * is not there, AF_ERROR_MEMORY. Expressions and copies of their data belong to the context.
+ * are checked, equal nodes are shared, simple identities are applied (x + 0, x * 1, ...), but no
+ * node is looked through (-(-x) is two nodes), so that derivatives by any of them are right. A
+ * builder that fails returns the none handle (id 0) and leaves its sentence in the context; every
+ * builder accepts none and returns none, so a long formula needs one check at the end. It fails
+ * with AF_ERROR_SHAPE for shapes that do not fit, AF_ERROR_ARGUMENT for an axis, a range or an
+ * operand that is not there, AF_ERROR_MEMORY. Expressions and copies of their data belong to the
+ * context.
  *
  * Arrays are row-major with up to AF_RANK_MAX axes. Elementwise operations of two or three arrays
  * broadcast as in numpy: shapes are aligned at the last axis, an axis of length 1 is repeated. */
@@ -66,13 +67,14 @@ typedef enum af_op {
     AF_OP_COUNT
 } af_op;
 
-/* Leaves. An input gets its numbers at each run, and is unlike any other input; `label` (copied; NULL
- * is fine) names it in error sentences. A constant array copies `data` (C order) now. af_full repeats
- * a value. */
+/* Leaves. An input gets its numbers at each run, and is unlike any other input; `label` (copied;
+ * NULL is fine) names it in error sentences. A constant array copies `data` (C order) now. af_full
+ * repeats a value. */
 AF_API af_expr af_input(af_context *c, const char *label, size_t rank, const size_t *dims);
 AF_API af_expr af_constant(af_context *c, double value); /* a scalar: rank 0 */
 AF_API af_expr af_full(af_context *c, size_t rank, const size_t *dims, double value);
-AF_API af_expr af_constant_array(af_context *c, size_t rank, const size_t *dims, const double *data);
+AF_API af_expr af_constant_array(af_context *c, size_t rank, const size_t *dims,
+                                 const double *data);
 
 /* Names the expression in error sentences; returns it. */
 AF_API af_expr af_label(af_context *c, af_expr x, const char *label);
@@ -83,8 +85,8 @@ AF_API size_t af_shape(const af_context *c, af_expr x, size_t dims[AF_RANK_MAX])
 AF_API size_t af_size(const af_context *c, af_expr x); /* number of elements */
 
 /* Elementwise. The accurate siblings: sech2(x) = 1/cosh(x)^2, sigmoid(-x) = 1 - sigmoid(x). Outside
- * their domains they give NaN or infinity, as the functions of math.h do; the derivative of sqrt at 0
- * is infinite. */
+ * their domains they give NaN or infinity, as the functions of math.h do; the derivative of sqrt at
+ * 0 is infinite. */
 AF_API af_expr af_neg(af_context *c, af_expr x);
 AF_API af_expr af_exp(af_context *c, af_expr x);
 AF_API af_expr af_expm1(af_context *c, af_expr x);
@@ -130,9 +132,10 @@ AF_API af_expr af_random(af_context *c, size_t rank, const size_t *dims, af_expr
 /* The value of x, but a constant for differentiation. */
 AF_API af_expr af_stop(af_context *c, af_expr x);
 
-/* Shapes. Negative axes count from the end. reshape keeps the order of the elements; broadcast repeats
- * as numpy's broadcast_to does; slice takes [start, start + count) of an axis; pad puts x at `start`
- * of an axis of length `total`; concat joins `count` parts that agree in all other axes. */
+/* Shapes. Negative axes count from the end. reshape keeps the order of the elements; broadcast
+ * repeats as numpy's broadcast_to does; slice takes [start, start + count) of an axis; pad puts x
+ * at `start` of an axis of length `total`; concat joins `count` parts that agree in all other
+ * axes. */
 AF_API af_expr af_reshape(af_context *c, af_expr x, size_t rank, const size_t *dims);
 AF_API af_expr af_permute(af_context *c, af_expr x, const size_t *axes); /* out axis i = axes[i] */
 AF_API af_expr af_transpose(af_context *c, af_expr x);                   /* swaps the last two */

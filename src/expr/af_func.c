@@ -1,4 +1,4 @@
-/* ---- functions ------------------------------------------------------------------------------------ */
+/* ---- functions ------------------------------------------------------------------------------- */
 
 struct af_func {
     af__arena arena;
@@ -223,7 +223,8 @@ static af_operand af__as_contiguous(af__compiler *k, uint32_t id) {
 }
 
 /* A value that this group has stored is still in its register here. */
-static int af__stored_here(const af__compiler *k, size_t group, const af__location *p, uint16_t *value) {
+static int af__stored_here(const af__compiler *k, size_t group, const af__location *p,
+                           uint16_t *value) {
     const af__group *g = &k->group[group];
     size_t i;
     if (p->kind != AF__ARRAY_AT || p->ready != g->instr + 1) return 0;
@@ -287,8 +288,8 @@ static void af__lower_elementwise(af__compiler *k, uint32_t id) {
 
 /* ---- views ---- */
 
-/* Strides of a reshaped view without a copy, where the layout allows it: axes are matched in runs of
- * equal size, and each run of the old shape must be evenly spaced. */
+/* Strides of a reshaped view without a copy, where the layout allows it: axes are matched in runs
+ * of equal size, and each run of the old shape must be evenly spaced. */
 static int af__reshape_strides(const af__node *from, const size_t *stride, const af__node *to,
                                size_t *out) {
     size_t dim[AF_RANK_MAX], step[AF_RANK_MAX], rank = 0, i, j = 0, k;
@@ -367,7 +368,8 @@ static af_operand af__result(af__compiler *k, uint32_t id) {
 
 /* Merges neighbouring axes [first, last) that every operand walks evenly, drops those of length 1;
  * returns the number of axes left. */
-static size_t af__collapse(size_t first, size_t last, size_t *dim, size_t count, af_operand *operand) {
+static size_t af__collapse(size_t first, size_t last, size_t *dim, size_t count,
+                           af_operand *operand) {
     size_t i, k, out = first;
     for (i = first; i < last; i++) {
         int merge = out > first;
@@ -385,7 +387,9 @@ static size_t af__collapse(size_t first, size_t last, size_t *dim, size_t count,
 enum { AF__SUM_WORK = 65536 }; /* additions that are worth a chunk of their own */
 
 /* Outputs that one chunk of a sum makes. */
-static size_t af__sum_block(size_t inner) { return af__clamp(AF__SUM_WORK / inner, 1, AF__SUM_WORK); }
+static size_t af__sum_block(size_t inner) {
+    return af__clamp(AF__SUM_WORK / inner, 1, AF__SUM_WORK);
+}
 
 /* Parts of a long reduction to few outputs: at most 64, of about AF__SUM_WORK additions each. */
 static size_t af__sum_chunks(size_t outer, size_t inner) {
@@ -440,7 +444,7 @@ static void af__lower_matmul(af__compiler *k, uint32_t id, af_precision precisio
     x[1] = af__as_array(k, n->arg[1]);
     x[2] = result;
     for (i = 0; i < b; i++) instr.dim[i] = n->dim[i];
-    if (b > 0) { /* batch axes: one is kept even when its length is 1 */
+    if (b > 0) { /* batch axes are merged, those of the matrices stay behind them */
         size_t s0[2], s1[2], s2[2];
         s0[0] = x[0].stride[b]; s0[1] = x[0].stride[b + 1];
         s1[0] = x[1].stride[b]; s1[1] = x[1].stride[b + 1];
@@ -455,7 +459,8 @@ static void af__lower_matmul(af__compiler *k, uint32_t id, af_precision precisio
     instr.dim[b] = n->dim[n->rank - 2];
     instr.dim[b + 1] = n->dim[n->rank - 1];
     instr.dim[b + 2] = k->c->graph->node[n->arg[0]].dim[n->rank - 1];
-    af__gemm_plan(precision == AF_F64 ? sizeof(double) : sizeof(float), instr.dim[b], instr.dim[b + 1], instr.dim[b + 2], &instr.chunks, &size);
+    af__gemm_plan(precision == AF_F64 ? sizeof(double) : sizeof(float), instr.dim[b],
+                  instr.dim[b + 1], instr.dim[b + 2], &instr.chunks, &size);
     instr.scratch = AF_NO_BUFFER;
     if (size) instr.scratch = af__new_buffer(k, AF_BUFFER_WORK, 0, size);
     instr.operand = AF__LENGTH(k->operand);
@@ -567,7 +572,8 @@ static void af__lower_leaf(af__compiler *k, uint32_t id, const af_func_desc *d) 
         k->failed = 1;
         af__fail(k->c, AF_ERROR_ARGUMENT,
                  "compile%s: the input '%s' %s is used but is not in the list of inputs",
-                 af__func_label(d).text, n->label ? n->label : "without label", af__show_dims(n->rank, n->dim).text);
+                 af__func_label(d).text, n->label ? n->label : "without label",
+                 af__show_dims(n->rank, n->dim).text);
     }
 }
 
@@ -653,7 +659,8 @@ static void af__assign_registers(af__compiler *k, af__group *g, af_instr *instr)
     for (i = 0; i < AF__LENGTH(g->store); i++) last[g->store_value[i]] = SIZE_MAX;
     for (i = 0; i < loads; i++) {
         reg[g->load_value[i]] = (uint16_t)i;
-        last[g->load_value[i]] = SIZE_MAX; /* a load may be the caller's memory: never overwritten */
+        last[g->load_value[i]] =
+            SIZE_MAX; /* a load may be the caller's memory: never overwritten */
     }
     for (i = 0; i < micros; i++) {
         af_micro *m = &g->micro[i];
@@ -661,7 +668,8 @@ static void af__assign_registers(af__compiler *k, af__group *g, af_instr *instr)
         size_t arity = af__ops[m->op].arity;
         if (m->op == AF_OP_CONSTANT) last[out] = SIZE_MAX; /* filled once for all tiles */
         /* a constant is there before the first operation: its register is its own */
-        reg[out] = free_count && m->op != AF_OP_CONSTANT ? free_list[--free_count] : (uint16_t)used++;
+        reg[out] =
+            free_count && m->op != AF_OP_CONSTANT ? free_list[--free_count] : (uint16_t)used++;
         for (a = 0; a < arity; a++) {
             uint16_t v = m->in[a];
             size_t b, again = 0;
@@ -744,7 +752,8 @@ typedef struct af__hole {
     size_t offset, size;
 } af__hole;
 
-/* Takes the tightest hole that fits, or the end of memory. Sizes are multiples of 64 bytes in f32. */
+/* Takes the tightest hole that fits, or the end of memory. Sizes are multiples of 64 bytes in
+ * f32. */
 static size_t af__take_hole(af__hole *hole, size_t *holes, size_t size, size_t *top) {
     size_t i, best = *holes, offset;
     for (i = 0; i < *holes; i++)
@@ -787,14 +796,17 @@ static size_t af__plan_memory(af__compiler *k) {
     for (at = 0; at < AF__LENGTH(k->instr); at++) {
         for (i = 0; i < buffers; i++)
             if (k->buffer[i].kind == AF_BUFFER_WORK && k->first_use[i] == at)
-                k->buffer[i].offset = af__take_hole(hole, &holes, af__round_up(k->buffer[i].size, 16), &top);
+                k->buffer[i].offset =
+                    af__take_hole(hole, &holes, af__round_up(k->buffer[i].size, 16), &top);
         if (top > SIZE_MAX / 64) { /* no machine has it; bytes must not overflow */
             af__compile_memory(k);
             return 0;
         }
         for (i = 0; i < buffers; i++)
-            if (k->buffer[i].kind == AF_BUFFER_WORK && k->first_use[i] != SIZE_MAX && k->last_use[i] == at)
-                af__return_hole(hole, &holes, k->buffer[i].offset, af__round_up(k->buffer[i].size, 16));
+            if (k->buffer[i].kind == AF_BUFFER_WORK && k->first_use[i] != SIZE_MAX &&
+                k->last_use[i] == at)
+                af__return_hole(hole, &holes, k->buffer[i].offset,
+                                af__round_up(k->buffer[i].size, 16));
     }
     return top;
 }
@@ -802,7 +814,8 @@ static size_t af__plan_memory(af__compiler *k) {
 /* ---- one form for equal values ----
  *
  * Building looks through no node, since any may be one to differentiate by. When a function is
- * compiled nothing is differentiated any more: pairs of negations and views become one, stops go. */
+ * compiled nothing is differentiated any more: pairs of negations and views become one, stops
+ * go. */
 
 /* Slices are differentiated into pads; the sum of neighbouring pads is the pad of their
  * concatenation, so that cutting an array into pieces costs one copy in reverse. */

@@ -1,9 +1,9 @@
-/* ---- functions ------------------------------------------------------------------------------------
+/* ---- functions ----------------------------------------------------------------------------------
  *
  * af_compile turns expressions into a function: dead nodes dropped, runs of elementwise operations
  * fused, views (slices, transposes, repeats) resolved to strides, memory planned by last use, one
- * precision. A function never changes; numbers live in workspaces. Threads may share a function, each
- * with a workspace of its own. */
+ * precision. A function never changes; numbers live in workspaces. Threads may share a function,
+ * each with a workspace of its own. */
 
 typedef enum af_precision { AF_F64 = 0, AF_F32 } af_precision;
 
@@ -79,8 +79,8 @@ typedef struct af_program {
     af_precision precision;
 } af_program;
 
-/* A backend opens a program (allocates its workspace), runs it, closes it. Inputs and outputs of run
- * are the caller's host pointers in the program's precision. */
+/* A backend opens a program (allocates its workspace), runs it, closes it. Inputs and outputs of
+ * run are the caller's host pointers in the program's precision. */
 typedef struct af_backend {
     const char *name;
     af_status (*open)(const af_program *program, const af_allocator *allocator, int threads,
@@ -108,31 +108,31 @@ typedef struct af_func_desc {
     uint32_t end_canary;
 } af_func_desc;
 
-/* Compiles the outputs as a function of the inputs. Reports the first error made while building them,
- * whatever its kind; otherwise AF_ERROR_ARGUMENT for a canary that is not zero, no outputs, an input
- * or output that is none, an input that is used and not listed; AF_ERROR_MEMORY. *out is NULL then.
- * The desc is not kept. The function owns its memory; it stays valid when the context is destroyed,
- * but not when the context's allocator goes. */
+/* Compiles the outputs as a function of the inputs. Reports the first error made while building
+ * them, whatever its kind; otherwise AF_ERROR_ARGUMENT for a canary that is not zero, no outputs,
+ * an input or output that is none, an input that is used and not listed; AF_ERROR_MEMORY. *out is
+ * NULL then. The desc is not kept. The function owns its memory; it stays valid when the context is
+ * destroyed, but not when the context's allocator goes. */
 AF_API af_status af_compile(af_context *c, const af_func_desc *desc, af_func **out);
 
 /* Frees the function; destroy its workspaces first. NULL is fine. */
 AF_API void af_func_destroy(af_func *f);
 
-/* The program, for backends and for the curious; the elements of workspace memory it needs; floating
- * point operations of its matrix products. */
+/* The program, for backends and for the curious; the elements of workspace memory it needs;
+ * floating point operations of its matrix products. */
 AF_API const af_program *af_func_program(const af_func *f);
 AF_API size_t af_func_work_size(const af_func *f);
 AF_API double af_func_matmul_flops(const af_func *f);
 
-/* Memory for one run at a time, using at most `threads` threads (0: OpenMP's choice). Thread-safe; it
- * belongs to no context, so that a failure (AF_ERROR_MEMORY, AF_ERROR_BACKEND) has no sentence; *out
- * is NULL then. */
+/* Memory for one run at a time, using at most `threads` threads (0: OpenMP's choice). Thread-safe;
+ * it belongs to no context, so that a failure (AF_ERROR_MEMORY, AF_ERROR_BACKEND) has no sentence;
+ * *out is NULL then. */
 AF_API af_status af_workspace_create(const af_func *f, int threads, af_workspace **out);
 AF_API void af_workspace_destroy(af_workspace *w);
 
 /* Computes. inputs[i] and outputs[i] point to arrays (C order) in the function's precision, of the
  * shapes given when building; outputs must not overlap inputs. Allocates nothing; thread-safe for
- * different workspaces. AF_ERROR_ARGUMENT when the workspace is another function's, AF_ERROR_BACKEND;
- * no sentence. Values that are not finite are no failure. */
+ * different workspaces. AF_ERROR_ARGUMENT when the workspace is another function's,
+ * AF_ERROR_BACKEND; no sentence. Values that are not finite are no failure. */
 AF_API af_status af_run(const af_func *f, af_workspace *w, const void *const *inputs,
                         void *const *outputs);

@@ -1,4 +1,4 @@
-/* ---- matrix products: geometry -------------------------------------------------------------------
+/* ---- matrix products: geometry ------------------------------------------------------------------
  *
  * Vectors are as wide as the target of the compilation allows; the register block AF__MR x (AF__NV
  * vectors) fills its registers. */
@@ -23,11 +23,11 @@
 #endif
 
 enum {
-    AF__NV = 3,           /* vectors in a row of the register block */
-    AF__GEMM_ROWS = 64,   /* rows of A packed at a time: with the depth 128 kB, in the second cache */
+    AF__NV = 3, /* vectors in a row of the register block */
+    AF__GEMM_ROWS = 64, /* rows of A packed at a time: with the depth 128 kB, in the second cache */
     AF__GEMM_DEPTH = 256,
     AF__GEMM_COLUMNS = 512,
-    AF__GEMM_UNITS = 8,   /* fewer units of work than this: the depth is cut too */
+    AF__GEMM_UNITS = 8, /* fewer units of work than this: the depth is cut too */
     AF__GEMM_SMALL = 16384, /* products below this are done without packing */
     AF__GEMM_SHARED = 1 << 21 /* and below this by one thread: waking others costs more */
 };
@@ -41,7 +41,8 @@ typedef struct af__gemm {
     int small;
 } af__gemm;
 
-/* How the product of reals of `real` bytes is cut; a function of its shape alone, so that results are too. */
+/* How the product of reals of `real` bytes is cut; a function of its shape alone, so that results
+ * are too. */
 static void af__gemm_cut(size_t real, af__gemm *g) {
     size_t lanes = AF__VECTOR_BYTES / real;
     size_t nr = AF__NV * lanes, units;

@@ -1,4 +1,4 @@
-/* ---- CPU kernels for one precision ----------------------------------------------------------------
+/* ---- CPU kernels for one precision --------------------------------------------------------------
  *
  * This part is compiled twice, with AF__BITS 64 (double) and 32 (float). Vectors are the compiler's
  * (gcc and clang), as wide as the target allows. */
@@ -135,17 +135,19 @@ static inline AF__V AF__N(expm1_core)(AF__V r) {
     return p * r * r + r;
 }
 
-/* x = n ln 2 + r; ln 2 in two parts, the first with enough trailing zeros that n times it is exact. */
+/* x = n ln 2 + r; ln 2 in two parts, the first with enough trailing zeros that n times it is
+ * exact. */
 static inline AF__V AF__N(exp_reduce)(AF__V x, AF__V *r) {
     AF__V n = AF__N(nearest)(x * (AF__REAL)1.44269504088896340736);
     *r = (x - n * (AF__REAL)AF__LN2_HIGH) - n * (AF__REAL)AF__LN2_LOW;
     return n;
 }
 
-/* Outside [low, high] exp is 0 or infinity; the power of two is applied in two steps so that denormal
- * results come out right. NaN passes. */
+/* Outside [low, high] exp is 0 or infinity; the power of two is applied in two steps so that
+ * denormal results come out right. NaN passes. */
 static inline AF__V AF__N(vexp)(AF__V x) {
-    const AF__V high = AF__N(splat)((AF__REAL)AF__EXP_HIGH), low = AF__N(splat)((AF__REAL)AF__EXP_LOW);
+    const AF__V high = AF__N(splat)((AF__REAL)AF__EXP_HIGH),
+                low = AF__N(splat)((AF__REAL)AF__EXP_LOW);
     AF__V bounded = AF__N(choose)(x > high, high, AF__N(choose)(x < low, low, x)), r, n, half;
     n = AF__N(exp_reduce)(bounded, &r);
     half = AF__N(nearest)(n * (AF__REAL)0.5);
@@ -176,7 +178,8 @@ static inline AF__V AF__N(vlog)(AF__V x) {
     AF__V scaled = AF__N(choose)(small, x * grown, x), m, e, f, s, z, p, whole;
     AF__U bits = (AF__U)scaled;
     /* the exponent of x / sqrt(1/2), as a difference of bit patterns */
-    AF__I power = (AF__I)(bits - (AF__U)AF__N(splat)((AF__REAL)0.70710678118654752440)) >> AF__MANTISSA;
+    AF__I power =
+        (AF__I)(bits - (AF__U)AF__N(splat)((AF__REAL)0.70710678118654752440)) >> AF__MANTISSA;
     e = __builtin_convertvector(power, AF__V);
     m = (AF__V)(bits - ((AF__U)power << AF__MANTISSA));
     e = e - AF__N(choose)(small, AF__N(splat)((AF__REAL)AF__TINY_POWER), AF__N(splat)((AF__REAL)0));
@@ -258,7 +261,8 @@ static inline AF__V AF__N(sine)(AF__V x, int quarter) {
     return quarter ? y : AF__N(choose)(x == (AF__REAL)0, x, y); /* keeps the sign of zero */
 }
 
-/* A tile of sines or cosines; arguments too large for the reduction go to the C library one by one. */
+/* A tile of sines or cosines; arguments too large for the reduction go to the C library one by
+ * one. */
 static void AF__N(sines)(AF__REAL *out, const AF__REAL *a, size_t n, int quarter) {
     AF__I large = {0};
     AF__INTEGER any[AF__LANES], all = 0;
@@ -279,10 +283,12 @@ static void AF__N(sines)(AF__REAL *out, const AF__REAL *a, size_t n, int quarter
 /* atan(t) for 0 <= t <= 1: t is moved to the nearest of 0, tan(pi/8), 1, then the series. */
 static inline AF__V AF__N(atan_core)(AF__V t) {
     const AF__REAL c1 = (AF__REAL)0.41421356237309504880, a1 = (AF__REAL)0.39269908169872415481;
-    AF__I middle = t > (AF__REAL)0.19891236737965800691, upper = t > (AF__REAL)0.66817863791929891999;
+    AF__I middle = t > (AF__REAL)0.19891236737965800691,
+          upper = t > (AF__REAL)0.66817863791929891999;
     AF__V zero = AF__N(splat)((AF__REAL)0), one = AF__N(splat)((AF__REAL)1);
     AF__V c = AF__N(choose)(upper, one, AF__N(choose)(middle, zero + c1, zero));
-    AF__V a = AF__N(choose)(upper, zero + (AF__REAL)(AF__PI / 4), AF__N(choose)(middle, zero + a1, zero));
+    AF__V a =
+        AF__N(choose)(upper, zero + (AF__REAL)(AF__PI / 4), AF__N(choose)(middle, zero + a1, zero));
     AF__V s = (t - c) / (one + t * c), z = s * s;
     AF__V p = AF__N(splat)((AF__REAL)(1.0 / 25.0));
     p = p * z - (AF__REAL)(1.0 / 23.0);
@@ -306,7 +312,8 @@ static AF__V AF__N(vatan2)(AF__V y, AF__V x) {
     AF__I none = {0};
     t = low / high;
     t = AF__N(choose)(high == (AF__REAL)0, zero, t);                     /* atan2(0, 0) = 0 or pi */
-    t = AF__N(choose)((low == high) & (high != (AF__REAL)0), zero + (AF__REAL)1, t); /* infinities */
+    t = AF__N(choose)((low == high) & (high != (AF__REAL)0), zero + (AF__REAL)1,
+                      t); /* infinities */
     t = AF__N(atan_core)(t);
     t = AF__N(choose)(steep, (zero + (AF__REAL)(AF__PI / 2)) - t, t);
     t = AF__N(choose)((AF__I)x < none, (zero + (AF__REAL)AF__PI) - t, t); /* sign bit of x */
@@ -340,7 +347,8 @@ static inline AF__V AF__N(vsoftplus)(AF__V x) {
 }
 
 static inline AF__V AF__N(vfloor)(AF__V x) {
-    const AF__REAL whole = (AF__REAL)((int64_t)1 << AF__MANTISSA); /* from here on all numbers are */
+    const AF__REAL whole =
+        (AF__REAL)((int64_t)1 << AF__MANTISSA); /* from here on all numbers are */
     AF__V a = AF__N(fabs)(x), one = AF__N(splat)((AF__REAL)1);
     AF__V n = AF__N(with_sign)((a + whole) - whole, x);
     n = AF__N(choose)(n > x, n - one, n);
@@ -361,7 +369,8 @@ static uint64_t AF__N(seed)(AF__REAL x) {
     return x > -limit && x < limit ? (uint64_t)(int64_t)x : 0;
 }
 
-static void AF__N(random)(AF__REAL *out, const AF__REAL *seed, uint64_t stream, size_t first, size_t n) {
+static void AF__N(random)(AF__REAL *out, const AF__REAL *seed, uint64_t stream, size_t first,
+                          size_t n) {
     size_t i;
     for (i = 0; i < n; i++) {
         AF__REAL u = (AF__REAL)af_random_uniform(AF__N(seed)(seed[i]), stream, first + i);
@@ -478,7 +487,8 @@ static void AF__N(tile_chunk)(size_t chunk, void *user) {
     AF__REAL memory[AF__TILE_BYTES / sizeof(AF__REAL)] __attribute__((aligned(64)));
     if (end > job->total) end = job->total;
     for (i = 0; i < instr->registers; i++) reg[i] = own[i] = memory + i * length;
-    for (i = 0; i < instr->loads + instr->stores; i++) array[i] = AF__N(base)(job->cpu, &operand[i]);
+    for (i = 0; i < instr->loads + instr->stores; i++)
+        array[i] = AF__N(base)(job->cpu, &operand[i]);
     for (i = 0; i < instr->micros; i++) {
         size_t j;
         if (micro[i].op != AF_OP_CONSTANT) continue;
@@ -520,8 +530,8 @@ static AF__REAL AF__N(sum_run)(const AF__REAL *x, size_t n, size_t step) {
 }
 
 /* Position of element `linear` of axes [first, last) in units of the operand's elements. */
-static size_t AF__N(position)(const af_instr *instr, const size_t *stride, size_t first, size_t last,
-                              size_t linear) {
+static size_t AF__N(position)(const af_instr *instr, const size_t *stride, size_t first,
+                              size_t last, size_t linear) {
     size_t at = 0, axis;
     for (axis = last; axis-- > first;) {
         at += linear % instr->dim[axis] * stride[axis];
@@ -540,8 +550,8 @@ static void AF__N(sum_rows)(const af_instr *instr, const af_operand *o, const AF
         for (i = low; i < high;) {
             size_t run = instr->dim[last] - i % instr->dim[last];
             if (run > high - i) run = high - i;
-            total += AF__N(sum_run)(row + AF__N(position)(instr, o->stride, outer, last + 1, i), run,
-                                    o->stride[last]);
+            total += AF__N(sum_run)(row + AF__N(position)(instr, o->stride, outer, last + 1, i),
+                                    run, o->stride[last]);
             i += run;
         }
         out[j] = total;
@@ -594,9 +604,9 @@ static void AF__N(sum_parts)(AF__REAL *out, const AF__REAL *part, size_t n, size
 
 /* ---- matrix products: C (M,N) = A (M,K) B (K,N), any strides for A and B ----
  *
- * B is packed once into panels of AF__NR columns, A by each unit of work into panels of AF__MR rows;
- * the kernel keeps an AF__MR x AF__NR block of C in registers. A unit is a block of rows times a block
- * of columns times a part of the depth; parts are added in order afterwards. */
+ * B is packed once into panels of AF__NR columns, A by each unit of work into panels of AF__MR
+ * rows; the kernel keeps an AF__MR x AF__NR block of C in registers. A unit is a block of rows
+ * times a block of columns times a part of the depth; parts are added in order afterwards. */
 
 #define AF__NR (AF__NV * AF__LANES)
 
@@ -627,7 +637,8 @@ static void AF__N(gemm_kernel)(size_t depth, const AF__REAL *a, const AF__REAL *
     size_t k;
     AF__ROWS(AF__ROW_DECLARE)
     for (k = 0; k < depth; k++) {
-        AF__V b0 = AF__N(load)(b), b1 = AF__N(load)(b + AF__LANES), b2 = AF__N(load)(b + 2 * AF__LANES);
+        AF__V b0 = AF__N(load)(b), b1 = AF__N(load)(b + AF__LANES),
+              b2 = AF__N(load)(b + 2 * AF__LANES);
         AF__V av;
         AF__ROWS(AF__ROW_ADD)
         a += AF__MR;
@@ -663,7 +674,8 @@ static void AF__N(gemm_chunk)(size_t unit, void *user) {
     size_t part = unit % g->parts, row = unit / g->parts % g->row_blocks;
     size_t column = unit / g->parts / g->row_blocks;
     size_t i0 = row * AF__GEMM_ROWS, i1 = i0 + AF__GEMM_ROWS < g->m ? i0 + AF__GEMM_ROWS : g->m;
-    size_t j0 = column * g->block_columns, j1 = j0 + g->block_columns < g->n ? j0 + g->block_columns : g->n;
+    size_t j0 = column * g->block_columns,
+           j1 = j0 + g->block_columns < g->n ? j0 + g->block_columns : g->n;
     size_t k0 = part * g->part_depth, k1 = k0 + g->part_depth < g->k ? k0 + g->part_depth : g->k;
     AF__REAL *c = g->parts > 1 ? (AF__REAL *)g->partial + part * g->m * g->n : (AF__REAL *)g->c;
     size_t k, i, j;
@@ -716,7 +728,8 @@ static void AF__N(rows)(const af__cpu *cpu, const af_instr *instr) {
     if (instr->kind == AF_INSTR_SCATTER) memset(out, 0, n * instr->dim[2] * sizeof *out);
     for (i = 0; i < instr->dim[0]; i++) {
         AF__REAL r = index[i];
-        size_t row = r >= 0 && r < (AF__REAL)instr->dim[2] ? (size_t)r : 0; /* never out of bounds */
+        size_t row =
+            r >= 0 && r < (AF__REAL)instr->dim[2] ? (size_t)r : 0; /* never out of bounds */
         if (instr->kind == AF_INSTR_GATHER) memcpy(out + i * n, x + row * n, n * sizeof *out);
         else for (j = 0; j < n; j++) out[row * n + j] += x[i * n + j];
     }

@@ -1,4 +1,4 @@
-/* ---- the CPU backend: what kernels share ---------------------------------------------------------- */
+/* ---- the CPU backend: what kernels share ----------------------------------------------------- */
 
 enum {
     AF__TILE_BYTES = 32768, /* the tile registers of a fused run, in the first-level cache */

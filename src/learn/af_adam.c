@@ -1,4 +1,4 @@
-/* ---- Adam and RAdam, learning-rate schedules ------------------------------------------------------- */
+/* ---- Adam and RAdam, learning-rate schedules ------------------------------------------------- */
 
 struct af_adam {
     af_context *context;
@@ -12,6 +12,8 @@ struct af_adam {
 static af_status af__adam_check(af_context *c, const af_adam_desc *d) {
     if (d->start_canary != 0 || d->end_canary != 0)
         return af__fail(c, AF_ERROR_ARGUMENT, "Adam: af_adam_desc was not initialised to zero");
+    if (d->method != AF_ADAM && d->method != AF_RADAM)
+        return af__fail(c, AF_ERROR_ARGUMENT, "Adam: there is no method %d", (int)d->method);
     if (!(d->beta1 >= 0.0 && d->beta1 < 1.0 && d->beta2 >= 0.0 && d->beta2 < 1.0))
         return af__fail(c, AF_ERROR_ARGUMENT, "Adam: beta1 %g and beta2 %g must lie in [0,1)",
                         d->beta1, d->beta2);
@@ -22,7 +24,8 @@ static af_status af__adam_check(af_context *c, const af_adam_desc *d) {
     return AF_OK;
 }
 
-AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size, af_adam **out) {
+AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size,
+                                af_adam **out) {
     af_adam_desc d = AF__ZERO;
     af_adam *adam;
     *out = NULL;
@@ -55,9 +58,6 @@ AF_API void af_adam_destroy(af_adam *adam) {
     af__arena_free(&adam->arena);
     allocator.release(adam, sizeof *adam, allocator.user);
 }
-
-/* The exponent bits, which survive -ffast-math. */
-static int af__is_finite(double x) { return (af__bits(x) >> 52 & 0x7ffu) != 0x7ffu; }
 
 /* sqrt(sum v^2), also where the squares overflow; not finite when an element is not. */
 static double af__norm(const double *v, size_t n) {
@@ -102,7 +102,8 @@ AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, 
         double g = gradient[i] * scale, divisor = 1.0;
         adam->first[i] += (1.0 - d->beta1) * (g - adam->first[i]);
         adam->second[i] += (1.0 - d->beta2) * (g * g - adam->second[i]);
-        if (rectified > 0.0) divisor = (sqrt(adam->second[i] / correction) + d->epsilon) / rectified;
+        if (rectified > 0.0)
+            divisor = (sqrt(adam->second[i] / correction) + d->epsilon) / rectified;
         x[i] -= step * adam->first[i] / divisor + rate * d->weight_decay * x[i];
     }
     return AF_OK;
@@ -141,7 +142,8 @@ AF_API double af_schedule_rate(const af_schedule *schedule, double progress) {
     double u = progress > 0.0 ? progress < 1.0 ? progress : 1.0 : 0.0, fall = 1.0; /* NaN: 0 */
     if (warmup > 0.0 && u < warmup) return rate * (1e-3 + (1.0 - 1e-3) * u / warmup);
     if (warmup > 0.0 && warmup < 1.0) u = (u - warmup) / (1.0 - warmup);
-    if (schedule->kind == AF_SCHEDULE_COSINE) fall = last + (1.0 - last) * 0.5 * (1.0 + cos(AF__PI * u));
+    if (schedule->kind == AF_SCHEDULE_COSINE)
+        fall = last + (1.0 - last) * 0.5 * (1.0 + cos(AF__PI * u));
     if (schedule->kind == AF_SCHEDULE_EXPONENTIAL) fall = pow(last, u);
     if (schedule->kind == AF_SCHEDULE_STEP) {
         double left = 1.0 - u;

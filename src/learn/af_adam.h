@@ -1,4 +1,4 @@
-/* ---- Adam and RAdam, learning-rate schedules ------------------------------------------------------- */
+/* ---- Adam and RAdam, learning-rate schedules ------------------------------------------------- */
 
 typedef enum af_optimiser {
     AF_ADAM = 0, /* Kingma & Ba (2015) */
@@ -18,9 +18,10 @@ typedef struct af_adam_desc {
 typedef struct af_adam af_adam;
 
 /* State for `size` parameters: first and second moments and the number of steps. desc NULL: all
- * defaults. AF_ERROR_ARGUMENT for a beta outside [0,1) or another negative number, AF_ERROR_MEMORY;
- * *out is NULL then. */
-AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size, af_adam **out);
+ * defaults. AF_ERROR_ARGUMENT for a method that is none, a beta outside [0,1) or another negative
+ * number, AF_ERROR_MEMORY; *out is NULL then. Destroying NULL is fine. */
+AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size,
+                                af_adam **out);
 AF_API void af_adam_destroy(af_adam *adam);
 
 /* One step: x (size) moves along -gradient (size) with the learning rate given. Fails with
@@ -28,15 +29,16 @@ AF_API void af_adam_destroy(af_adam *adam);
 AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, double rate);
 
 /* The state goes into a set of tensors and comes back to the same bits; nothing changes when
- * loading fails (AF_ERROR_FORMAT, AF_ERROR_SHAPE, AF_ERROR_MEMORY). The desc's settings do not travel. */
+ * loading fails (AF_ERROR_FORMAT, AF_ERROR_SHAPE, AF_ERROR_MEMORY). The desc's settings do not
+ * travel. */
 AF_API af_status af_adam_save(const af_adam *adam, af_tensors *to);
 AF_API af_status af_adam_load(af_adam *adam, const af_tensors *from);
 
 typedef enum af_schedule_kind {
-    AF_SCHEDULE_COSINE = 0,  /* after the warm-up from rate to rate * last along half a cosine */
+    AF_SCHEDULE_COSINE = 0, /* after the warm-up from rate to rate * last along half a cosine */
     AF_SCHEDULE_CONSTANT,
     AF_SCHEDULE_EXPONENTIAL, /* from rate to rate * last geometrically */
-    AF_SCHEDULE_STEP         /* halved at 1/2, 3/4, 7/8, ... of the training, not below rate * last */
+    AF_SCHEDULE_STEP /* halved at 1/2, 3/4, 7/8, ... of the training, not below rate * last */
 } af_schedule_kind;
 
 typedef struct af_schedule {

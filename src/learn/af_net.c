@@ -1,4 +1,4 @@
-/* ---- networks -------------------------------------------------------------------------------------- */
+/* ---- networks -------------------------------------------------------------------------------- */
 
 /* y = x W + b, W (in,out); with weight norm W = g V/|V| column by column. */
 typedef struct af__dense {
@@ -41,8 +41,8 @@ static af_status af__dense_view(af_net *net, const char *what, size_t rank, cons
 
 /* Weights are normal with variance gain/in, so that signals keep their size (gain 2 for the
  * one-sided activations, 1 otherwise); the gains of weight norm start at the norm a column has on
- * average. The layer that ends a residual branch starts smaller by the square root of the number of blocks: else
- * each block would double the variance, 2^15 times in the paper's network. */
+ * average. The layer that ends a residual branch starts smaller by the square root of the number of
+ * blocks: else each block would double the variance, 2^15 times in the paper's network. */
 static af_status af__dense_add(af_net *net, size_t in, size_t out, int flags) {
     af__dense d = AF__ZERO;
     int zero = flags & AF__DENSE_ZERO;
@@ -60,8 +60,8 @@ static af_status af__dense_add(af_net *net, size_t in, size_t out, int flags) {
         status = af__dense_view(net, "gain", 1, &out, AF_INIT_CONSTANT, scale * sqrt((double)in),
                                 &d.gain);
     if (status == AF_OK && d.has_bias)
-        status = af__dense_view(net, "bias", 1, &out, zero ? AF_INIT_CONSTANT : AF_INIT_NORMAL, scale,
-                                &d.bias);
+        status = af__dense_view(net, "bias", 1, &out, zero ? AF_INIT_CONSTANT : AF_INIT_NORMAL,
+                                scale, &d.bias);
     if (status != AF_OK) return status;
     if (!AF__PUSH(&net->arena, net->dense, d))
         return af__fail_memory(af_params_context(net->params), "a network");
@@ -125,6 +125,14 @@ static af_status af__net_check(af_context *c, const af_net_desc *d) {
     return AF_OK;
 }
 
+static void af__net_defaults(af_net_desc *d) {
+    if (!d->name) d->name = "net";
+    if (!d->width) d->width = 64;
+    if (!d->depth) d->depth = 2;
+    if (!d->max_width) d->max_width = 1024;
+    if (!d->dropout_above) d->dropout_above = 256;
+}
+
 AF_API af_status af_net_create(af_params *p, const af_net_desc *desc, af_net **out) {
     af_context *c = af_params_context(p);
     af_net *net;
@@ -137,11 +145,8 @@ AF_API af_status af_net_create(af_params *p, const af_net_desc *desc, af_net **o
     net->arena.allocator = c->allocator;
     net->params = p;
     net->desc = *desc;
-    if (!net->desc.width) net->desc.width = 64;
-    if (!net->desc.depth) net->desc.depth = 2;
-    if (!net->desc.max_width) net->desc.max_width = 1024;
-    if (!net->desc.dropout_above) net->desc.dropout_above = 256;
-    net->desc.name = af__arena_text(&net->arena, desc->name ? desc->name : "net");
+    af__net_defaults(&net->desc);
+    net->desc.name = af__arena_text(&net->arena, net->desc.name);
     net->dropout_stream = (uint64_t)af_params_size(p); /* different for each network of a store */
     if (!net->desc.name) status = af__fail_memory(c, "a network");
     else status = desc->architecture == AF_MLP ? af__declare_mlp(net) : af__declare_resdense(net);

@@ -1,4 +1,4 @@
-/* ---- networks --------------------------------------------------------------------------------------
+/* ---- networks -----------------------------------------------------------------------------------
  *
  * A network is a list of views in a parameter store; applying it builds an expression. Rows are
  * samples: x (..., inputs) -> (..., outputs). */
@@ -31,9 +31,9 @@ typedef struct af_net_desc {
     size_t max_width;     /* RESDENSE; default 1024 */
     int weight_norm;      /* 1: w = g v/|v| for each unit (Salimans & Kingma 2016) of the hidden
                              layers; RESDENSE: of D1 and D2 alone, as in eq. 11 */
-    double dropout;       /* RESDENSE: fraction dropped after each activation, 0.5 in the paper ... */
+    double dropout; /* RESDENSE: fraction dropped after each activation, 0.5 in the paper ... */
     size_t dropout_above; /* ... in blocks wider than this; default 256 */
-    int random_last;      /* 1: the last layer starts at random; 0: at zero, so that the output is 0 */
+    int random_last; /* 1: the last layer starts at random; 0: at zero, so that the output is 0 */
     uint32_t end_canary;
 } af_net_desc;
 
@@ -45,9 +45,10 @@ typedef struct af_net af_net;
 AF_API af_status af_net_create(af_params *p, const af_net_desc *desc, af_net **out);
 AF_API void af_net_destroy(af_net *net);
 
-/* The network applied to x. `dropout_seed` is a scalar expression, a new number at each training step;
- * none means no dropout (evaluation). x has two axes or more, the last of length `inputs`; otherwise
- * none, with AF_ERROR_SHAPE in the context. It may be applied often: the parameters are the same. */
+/* The network applied to x. `dropout_seed` is a scalar expression, a new number at each training
+ * step; none means no dropout (evaluation). x has two axes or more, the last of length `inputs`;
+ * otherwise none, with AF_ERROR_SHAPE in the context. It may be applied often: the parameters are
+ * the same. */
 AF_API af_expr af_net_apply(const af_net *net, af_expr x, af_expr dropout_seed);
 
 /* The activation function as an expression. */

@@ -29,12 +29,8 @@ typedef struct af__decimal {
     int dropped;
 } af__decimal;
 
-/* By its bits, so that -ffast-math cannot assume the answer. */
-static int af__number_is_finite(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return ((bits >> 52) & 0x7FF) != 0x7FF;
-}
+/* By its exponent bits, so that -ffast-math cannot assume the answer. */
+static int af__is_finite(double value) { return (af__bits(value) >> 52 & 0x7FFu) != 0x7FFu; }
 
 static double af__number_of_bits(uint64_t bits) {
     double value;
@@ -216,14 +212,14 @@ static af__number_kind af__number_read(const char *p, const char *end, double *v
     } else {
         *value = af__decimal_by_library(p, end);
     }
-    return af__number_is_finite(*value) ? AF__NUMBER_FINE : AF__NUMBER_LARGE;
+    return af__is_finite(*value) ? AF__NUMBER_FINE : AF__NUMBER_LARGE;
 }
 
 /* 17 digits, enough to come back to the same double; returns the length. */
 static size_t af__number_write(double value, char text[AF__NUMBER_TEXT]) {
     size_t i, n = 0;
     int length = snprintf(text, AF__NUMBER_TEXT, "%.17g", value);
-    if (!af__number_is_finite(value)) return (size_t)length; /* nan, inf, -inf */
+    if (!af__is_finite(value)) return (size_t)length; /* nan, inf, -inf */
     for (i = 0; i < (size_t)length; i++) {
         int plain = af__is_digit(text[i]) || strchr("+-e", text[i]) != NULL;
         if (plain) text[n++] = text[i];

@@ -1,4 +1,4 @@
-/* ---- parameters ------------------------------------------------------------------------------------ */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 typedef struct af__view {
     const char *name;
@@ -58,10 +58,12 @@ AF_API af_status af_params_add(af_params *p, const char *name, size_t rank, cons
     if (!af__shape_valid(p->context, name, rank, dims)) return AF_ERROR_SHAPE;
     if (p->input.id)
         return af__fail(p->context, AF_ERROR_ARGUMENT,
-                        "parameters '%s': declare all views before using any as an expression", name);
+                        "parameters '%s': declare all views before using any as an expression",
+                        name);
     for (i = 0; i < AF__LENGTH(p->view); i++)
         if (strcmp(p->view[i].name, name) == 0)
-            return af__fail(p->context, AF_ERROR_ARGUMENT, "parameters '%s': the name is taken", name);
+            return af__fail(p->context, AF_ERROR_ARGUMENT, "parameters '%s': the name is taken",
+                            name);
     v.rank = rank;
     v.size = 1;
     for (i = 0; i < rank; i++) v.size *= v.dim[i] = dims[i];

@@ -1,8 +1,8 @@
-/* ---- parameters ------------------------------------------------------------------------------------
+/* ---- parameters ---------------------------------------------------------------------------------
  *
- * All numbers that are learned lie in one flat vector with named views. First the views are declared
- * (af_params_add), then they are used as expressions: optimisers, files and other machines see one
- * array, networks see matrices. */
+ * All numbers that are learned lie in one flat vector with named views. First the views are
+ * declared (af_params_add), then they are used as expressions: optimisers, files and other machines
+ * see one array, networks see matrices. */
 
 typedef struct af_params af_params;
 
@@ -11,15 +11,15 @@ typedef enum af_init {
     AF_INIT_CONSTANT    /* every element = scale */
 } af_init;
 
-/* An empty store. `seed` chooses the initial values. The store uses the context for its expressions.
- * AF_ERROR_MEMORY, *out NULL. Destroy what uses the store (networks, trainers) before it; NULL is
- * fine. */
+/* An empty store. `seed` chooses the initial values. The store uses the context for its
+ * expressions. AF_ERROR_MEMORY, *out NULL. Destroy what uses the store (networks, trainers) before
+ * it; NULL is fine. */
 AF_API af_status af_params_create(af_context *c, uint64_t seed, af_params **out);
 AF_API void af_params_destroy(af_params *p);
 
 /* Declares a view and fills it; *view is its number. Fails with AF_ERROR_ARGUMENT for a name that
- * is empty or taken, or once an expression of the store exists, with AF_ERROR_SHAPE for a bad shape,
- * with AF_ERROR_MEMORY; the store is unchanged then. view may be NULL. */
+ * is empty or taken, or once an expression of the store exists, with AF_ERROR_SHAPE for a bad
+ * shape, with AF_ERROR_MEMORY; the store is unchanged then. view may be NULL. */
 AF_API af_status af_params_add(af_params *p, const char *name, size_t rank, const size_t *dims,
                                af_init init, double scale, size_t *view);
 

@@ -1,4 +1,4 @@
-/* ---- training -------------------------------------------------------------------------------------- */
+/* ---- training -------------------------------------------------------------------------------- */
 
 #include <errno.h>
 
@@ -59,7 +59,8 @@ static af_status af__trainer_memory(af_trainer *t) {
     t->gradient = AF__ARRAY(&t->arena, double, n + 1);
     t->best = AF__ARRAY(&t->arena, double, n);
     if (t->desc.average > 0.0) t->average = AF__ARRAY(&t->arena, double, n);
-    if (!t->inputs || !t->outputs || !t->gradient || !t->best || (t->desc.average > 0.0 && !t->average))
+    if (!t->inputs || !t->outputs || !t->gradient || !t->best ||
+        (t->desc.average > 0.0 && !t->average))
         return af__fail_memory(t->context, "a trainer");
     t->outputs[0] = t->gradient;
     t->outputs[1] = t->gradient + n;
@@ -70,11 +71,15 @@ static af_status af__trainer_memory(af_trainer *t) {
 static af_status af__trainer_check(af_context *c, const af_trainer_desc *d) {
     const af_schedule *s = &d->schedule;
     if (d->start_canary != 0 || d->end_canary != 0)
-        return af__fail(c, AF_ERROR_ARGUMENT, "trainer: af_trainer_desc was not initialised to zero");
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "trainer: af_trainer_desc was not initialised to zero");
     if (!d->params || !d->loss.id)
         return af__fail(c, AF_ERROR_ARGUMENT, "trainer: it needs parameters and a loss");
     if (!(d->average >= 0.0 && d->average < 1.0))
-        return af__fail(c, AF_ERROR_ARGUMENT, "trainer: an average of %g is not in [0,1)", d->average);
+        return af__fail(c, AF_ERROR_ARGUMENT, "trainer: an average of %g is not in [0,1)",
+                        d->average);
+    if ((int)s->kind < AF_SCHEDULE_COSINE || (int)s->kind > AF_SCHEDULE_STEP)
+        return af__fail(c, AF_ERROR_ARGUMENT, "trainer: there is no schedule %d", (int)s->kind);
     if (!(s->rate >= 0.0 && s->last >= 0.0 && s->warmup <= 1.0))
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "trainer: a schedule with rate %g, last %g and warmup %g is not possible",
@@ -109,7 +114,8 @@ static void af__trainer_average(af_trainer *t, const double *x) {
     double k = (double)t->averaged++, keep = (1.0 + k) / (10.0 + k);
     size_t i, n = af_params_size(t->desc.params);
     if (keep > t->desc.average) keep = t->desc.average;
-    for (i = 0; i < n; i++) t->average[i] = k > 0.0 ? t->average[i] + (1.0 - keep) * (x[i] - t->average[i]) : x[i];
+    for (i = 0; i < n; i++)
+        t->average[i] = k > 0.0 ? t->average[i] + (1.0 - keep) * (x[i] - t->average[i]) : x[i];
 }
 
 AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, double progress,
@@ -148,10 +154,12 @@ static void af__trainer_swap(af_trainer *t) {
 
 /* ---- checkpoints ---- */
 
+#define AF__CHECKPOINT_FORMAT "actionfinder checkpoint 1"
+
 static af_status af__checkpoint_fill(const af_trainer *t, const af_train_desc *d,
                                      const af_progress *p, af_tensors *to) {
     size_t n = af_params_size(t->desc.params);
-    af_status s = af_tensors_set_text(to, "format", "actionfinder checkpoint 1");
+    af_status s = af_tensors_set_text(to, "format", AF__CHECKPOINT_FORMAT);
     if (s == AF_OK) s = af_params_save(t->desc.params, to, "");
     if (s == AF_OK) s = af_adam_save(t->adam, to);
     if (s == AF_OK) s = af_tensors_add(to, "train.best", AF_DTYPE_F64, 1, &n, t->best);
@@ -182,10 +190,11 @@ static af_status af__checkpoint_take(af_trainer *t, const af_train_desc *d, cons
     uint64_t epoch = 0, best_epoch = 0;
     const char *format = af_tensors_text(from, "format");
     af_status s;
-    if (!format || strcmp(format, "actionfinder checkpoint 1") != 0)
-        return af__fail(t->context, AF_ERROR_FORMAT,
-                        "'%s' is not a checkpoint of this library; remove it or choose another name",
-                        d->checkpoint);
+    if (!format || strcmp(format, AF__CHECKPOINT_FORMAT) != 0)
+        return af__fail(
+            t->context, AF_ERROR_FORMAT,
+            "'%s' is not a checkpoint of this library; remove it or choose another name",
+            d->checkpoint);
     s = af_tensors_whole(from, "train.epoch", &epoch);
     if (s == AF_OK) s = af_tensors_whole(from, "train.best_epoch", &best_epoch);
     if (s == AF_OK) s = af_tensors_number(from, "train.best_validation", &p->best_validation);
@@ -212,8 +221,13 @@ static af_status af__checkpoint_read(af_trainer *t, const af_train_desc *d, af_p
     if (s != AF_OK) return s;
     s = af__checkpoint_take(t, d, set, p);
     af_tensors_destroy(set);
+    if (s == AF_OK)
+        af__log(t->context, "training: '%s' is resumed after epoch %lu", d->checkpoint,
+                (unsigned long)p->epoch);
     return s;
 }
+
+#undef AF__CHECKPOINT_FORMAT
 
 /* ---- the loop ---- */
 
@@ -252,7 +266,8 @@ AF_API af_status af_train(af_trainer *t, const af_train_desc *d) {
     af_progress p = AF__ZERO;
     af_status s = AF_OK;
     double fraction;
-    size_t n = af_params_size(t->desc.params), every = d->checkpoint_every ? d->checkpoint_every : 1;
+    size_t n = af_params_size(t->desc.params),
+           every = d->checkpoint_every ? d->checkpoint_every : 1;
     size_t written;
     int stop = 0;
     if (d->start_canary != 0 || d->end_canary != 0 || !d->epoch || d->epochs == 0)

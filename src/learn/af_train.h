@@ -1,8 +1,8 @@
-/* ---- training --------------------------------------------------------------------------------------
+/* ---- training -----------------------------------------------------------------------------------
  *
  * A trainer owns the compiled loss with its gradient and the optimiser. af_trainer_step is the
- * primitive; af_train loops over epochs of steps, keeps the parameters of the best validation, writes
- * checkpoints, and resumes from one to the same bits. */
+ * primitive; af_train loops over epochs of steps, keeps the parameters of the best validation,
+ * writes checkpoints, and resumes from one to the same bits. */
 
 typedef struct af_trainer af_trainer;
 
@@ -19,22 +19,22 @@ typedef struct af_trainer_desc {
     af_schedule schedule;
     double average; /* af_train validates and keeps the moving average of the parameters over about
                        1/(1 - average) steps, which lies deeper than they do; 0: none */
-    /* Several machines: replaces values[0..n) (the gradient, then the loss) by their mean over all of
-     * them, e.g. MPI_Allreduce and a division; every machine must start from the same seed. */
+    /* Several machines: replaces values[0..n) (the gradient, then the loss) by their mean over all
+     * of them, e.g. MPI_Allreduce and a division; every machine must start from the same seed. */
     af_status (*allreduce)(double *values, size_t n, void *user);
     void *allreduce_user;
     uint32_t end_canary;
 } af_trainer_desc;
 
 /* Compiles the loss and its gradient; the parameters must outlive the trainer. AF_ERROR_ARGUMENT,
- * AF_ERROR_SHAPE for a loss that is not a scalar, AF_ERROR_MEMORY, or what went wrong in building the
- * expressions; *out is NULL then. */
+ * AF_ERROR_SHAPE for a loss that is not a scalar, AF_ERROR_MEMORY, or what went wrong in building
+ * the expressions; *out is NULL then. */
 AF_API af_status af_trainer_create(af_context *c, const af_trainer_desc *desc, af_trainer **out);
 AF_API void af_trainer_destroy(af_trainer *t);
 
-/* One optimiser step on one batch: inputs[i] are f64 arrays in the shapes of desc.inputs. `progress` in
- * [0,1] of the whole training chooses the learning rate. AF_ERROR_NONFINITE, nothing changed, when
- * loss or gradient are not finite. */
+/* One optimiser step on one batch: inputs[i] are f64 arrays in the shapes of desc.inputs.
+ * `progress` in [0,1] of the whole training chooses the learning rate. AF_ERROR_NONFINITE, nothing
+ * changed, when loss or gradient are not finite. */
 AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, double progress,
                                  double *loss);
 
@@ -50,8 +50,8 @@ typedef struct af_progress {
 typedef struct af_train_desc {
     uint32_t start_canary;
     size_t epochs; /* required */
-    /* Runs the steps of one epoch with af_trainer_step; *loss gets their mean. `first` and `last` are
-     * the training's progress at its ends. AF_STOPPED ends the training; the epoch does not
+    /* Runs the steps of one epoch with af_trainer_step; *loss gets their mean. `first` and `last`
+     * are the training's progress at its ends. AF_STOPPED ends the training; the epoch does not
      * count. */
     af_status (*epoch)(af_trainer *t, size_t epoch, double first, double last, double *loss,
                        void *user);
@@ -72,7 +72,7 @@ typedef struct af_train_desc {
     uint32_t end_canary;
 } af_train_desc;
 
-/* Trains. At the end (also after AF_STOPPED) the parameters are those of the best validation. After an
- * error of a step they are as the last good step left them; a checkpoint that cannot be taken in
+/* Trains. At the end (also after AF_STOPPED) the parameters are those of the best validation. After
+ * an error of a step they are as the last good step left them; a checkpoint that cannot be taken in
  * (AF_ERROR_IO, AF_ERROR_FORMAT, AF_ERROR_SHAPE) leaves the parameters as they were. */
 AF_API af_status af_train(af_trainer *t, const af_train_desc *desc);

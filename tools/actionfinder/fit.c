@@ -26,7 +26,6 @@ static void fit_catch(int signal_number) {
     sigaction(signal_number, &action, NULL);
 }
 
-static const double FIT_SECONDS = 120.0;     /* when neither --seconds nor --epochs is given */
 static const double FIT_LOG_INTERVAL = 5.0;  /* seconds between plain lines, ... */
 static const double FIT_LINE_INTERVAL = 0.1; /* and between rewrites of the line on a terminal */
 
@@ -113,16 +112,12 @@ static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
 
 /* ---- progress ---- */
 
+/* What the clock says; the library takes the larger of this and the epochs'. */
 static double fit_fraction(size_t epoch, void *user) {
     const fit_run *r = (const fit_run *)user;
-    double by_epochs = 0.0, by_clock = 0.0;
-    if (r->o.epochs) by_epochs = (double)epoch / (double)r->o.epochs;
-    if (r->o.seconds > 0.0) {
-        double ahead =
-            epoch > r->done ? r->epoch_seconds : 0.0; /* where the coming epoch will end */
-        by_clock = (cli_clock() - r->start + ahead) / r->o.seconds;
-    }
-    return by_clock > by_epochs ? by_clock : by_epochs;
+    double ahead = epoch > r->done ? r->epoch_seconds : 0.0; /* where the coming epoch will end */
+    if (!(r->o.seconds > 0.0)) return 0.0;
+    return (cli_clock() - r->start + ahead) / r->o.seconds;
 }
 
 static void fit_remember(fit_run *r, const af_progress *p, double seconds) {
@@ -144,11 +139,9 @@ static void fit_remember(fit_run *r, const af_progress *p, double seconds) {
 }
 
 static void fit_line(fit_run *r, const af_progress *p, double seconds) {
-    double over = fit_fraction(p->epoch, r), left = 0.0;
-    if (over > 0.0 && over < 1.0) {
-        left = r->o.epochs ? r->epoch_seconds * (double)(r->o.epochs - p->epoch) : HUGE_VAL;
-        if (r->o.seconds > 0.0 && r->o.seconds - seconds < left) left = r->o.seconds - seconds;
-    }
+    double left = r->epoch_seconds * (double)(p->epochs - p->epoch);
+    if (r->o.seconds > 0.0 && r->o.seconds - seconds < left) left = r->o.seconds - seconds;
+    if (left < 0.0) left = 0.0;
     printf("%sepoch %6lu  loss %.5f  validation %.5f  best %.5f (epoch %lu)  "
            "rate %.1e  %lu:%02lu left%s",
            r->on_terminal ? "\r" : "", (unsigned long)p->epoch, p->loss, r->validation,
@@ -244,7 +237,7 @@ static int fit_write_history(af_context *c, const fit_run *r) {
 static void fit_desc(fit_run *r, size_t train, af_fit_desc *d) {
     memset(d, 0, sizeof *d);
     d->train = train;
-    d->epochs = r->o.epochs ? r->o.epochs : (size_t)1 << 30; /* the clock ends it */
+    d->epochs = r->o.epochs;
     d->batch = r->o.batch;
     d->schedule.rate = r->o.rate;
     d->fraction = fit_fraction;
@@ -334,9 +327,9 @@ int cli_fit(const cli_command *command, int count, char **words) {
             {"streams", CLI_COUNT, &r.o.streams, "N",
              "train on the first N, the others validate; default 7/8"},
             {"epochs", CLI_COUNT, &r.o.epochs, "N",
-             "stop after N passes; results then repeat to the byte"},
+             "passes over the streams; default 1000, or 4000 steps if more"},
             {"seconds", CLI_NUMBER, &r.o.seconds, "S",
-             "stop after S; default 120 without --epochs"},
+             "stop after S at the latest"},
             {"seed", CLI_SEED, &r.o.seed, "K",
              "of initial values and the order of streams; default 0"},
             {"batch", CLI_COUNT, &r.o.batch, "N", "streams a step; default 256"},
@@ -371,7 +364,6 @@ int cli_fit(const cli_command *command, int count, char **words) {
     }
     if (code < 0) code = fit_finder_desc(&r.o, &fd);
     if (code >= 0) return code;
-    if (r.o.epochs == 0 && !(r.o.seconds > 0.0)) r.o.seconds = FIT_SECONDS;
     code = fit_start(&r, &fd, path[0]);
     free(r.history);
     return code;
