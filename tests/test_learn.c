@@ -757,12 +757,9 @@ TEST(dropout_in_networks) {
         evaluate(threads[k], 1, &grad, x, at, gradient + 1);
         CHECK(memcmp(gradient[0], gradient[1], n * sizeof **gradient) == 0);
     }
-    for (i = 0; i < 3; i++) {
-        free(y[i]);
-        free(first[i]);
-    }
-    free(gradient[0]);
-    free(gradient[1]);
+    for (i = 0; i < 3; i++) free(y[i]);
+    for (i = 0; i < 3; i++) free(first[i]);
+    for (i = 0; i < 2; i++) free(gradient[i]);
     free(at);
     af_net_destroy(net);
     af_net_destroy(narrow);
@@ -1050,6 +1047,9 @@ TEST(adam_refuses) {
         CHECK(adam == NULL);
     }
     memset(&d, 0, sizeof d);
+    d.method = (af_optimiser)2;
+    FAILS(af_adam_create(context, &d, 3, &adam), AF_ERROR_ARGUMENT, "no method 2");
+    d.method = AF_ADAM;
     d.end_canary = 5;
     FAILS(af_adam_create(context, &d, 3, &adam), AF_ERROR_ARGUMENT, "zero");
     end();

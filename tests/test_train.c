@@ -440,6 +440,10 @@ TEST(train_refuses) {
     CHECK(af_trainer_create(j.context, &t, &made) == AF_ERROR_ARGUMENT && !made);
     CHECK_TEXT(af_error(j.context), "rate -1");
     af_error_clear(j.context);
+    t.schedule.kind = (af_schedule_kind)4;
+    CHECK(af_trainer_create(j.context, &t, &made) == AF_ERROR_ARGUMENT && !made);
+    CHECK_TEXT(af_error(j.context), "no schedule 4");
+    af_error_clear(j.context);
     t.end_canary = 1;
     CHECK(af_trainer_create(j.context, &t, &made) == AF_ERROR_ARGUMENT && !made);
     af_error_clear(j.context);

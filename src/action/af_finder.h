@@ -16,8 +16,8 @@
 /* How training goes; zero means default. */
 typedef struct af_fit_desc {
     uint32_t start_canary;
-    size_t
-        train; /* the first `train` streams are trained on, the others validate; 0: 7/8 of them */
+    size_t train;      /* the first `train` streams are trained on, the others validate; default
+                          7/8 of them */
     size_t epochs;     /* passes over the training streams; default 1000, or 4000 steps if more */
     size_t batch;      /* streams a step; default 256 */
     size_t validate_every; /* epochs; default: about every 50 steps */
@@ -69,9 +69,8 @@ AF_API int af_finder_is_axisymmetric(const af_finder *f);
 
 /* ---- evaluation ---- */
 
-enum {
-    AF_STAR_UNCONVERGED = 1024
-}; /* J' did not settle; the last value is given. Beside AF_ORBIT_ */
+/* A flag beside those of AF_ORBIT_: J' did not settle; the last value is given. */
+enum { AF_STAR_UNCONVERGED = 1024 };
 
 /* Evaluates streams of up to `stars` stars. Made once (compiles and allocates); af_evaluate
  * allocates nothing. One evaluator per thread; finder and orbits may be shared. `threads` as in

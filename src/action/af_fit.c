@@ -140,9 +140,8 @@ static af_status af__fit_epoch(af_trainer *trainer, size_t epoch, double first, 
 
 /* ---- validation: the spread of streams not trained on, with J' solved for ---- */
 
-enum {
-    AF__VALIDATION_STEPS = 5
-}; /* from the last validation's J'; the first gets all that it needs */
+/* Steps from the last validation's J'; the first validation gets all that it needs. */
+enum { AF__VALIDATION_STEPS = 5 };
 
 /* Spread of one stream's actions j (count,3), as in the loss. */
 static double af__spread_of_stream(const af_finder_desc *d, const double *j, size_t count,

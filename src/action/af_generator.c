@@ -135,9 +135,8 @@ static af_expr af__phases(const af__generator *g, af_expr theta) {
     if (af_shape(g->c, theta, d) != 3) return af__none;
     dims[0] = g->harmonics;
     dims[1] = 3;
-    return af__unflat(
-        g->c, af_matmul(g->c, af_constant_array(g->c, 2, dims, g->harmonic), af__flat(g->c, theta)),
-        d[1], d[2]);
+    theta = af_matmul(g->c, af_constant_array(g->c, 2, dims, g->harmonic), af__flat(g->c, theta));
+    return af__unflat(g->c, theta, d[1], d[2]);
 }
 
 /* a_k and b_k with their amplitudes, (K,1,B); b is none for a pure sine series. */
@@ -336,8 +335,7 @@ typedef struct af__map {
     af_expr action, angle; /* J'', theta'' (3,N,B) */
 } af__map;
 
-/* theta'' = theta' + net(cos theta', sin theta'); J'' solves (dtheta''/dtheta')^T J'' = J' (eq.
- * 8). */
+/* eqs. 7, 8: theta'' = theta' + net(cos theta', sin theta'), (dtheta''/dtheta')^T J'' = J'. */
 static void af__point_transformation(const af__generator *g, af__map *m, af_expr dropout) {
     af_context *c = g->c;
     size_t d[AF_RANK_MAX];

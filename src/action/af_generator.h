@@ -5,9 +5,9 @@
 
 typedef enum af_generator_kind {
     AF_GENERATOR_FOURIER = 0, /* G = sum_k a_k(J') sin(k.theta) [+ b_k(J') (cos(k.theta) - 1)], the
-                                 coefficients from a network: G is periodic, theta = 0 stays, the network
-                                 runs once a stream */
-    AF_GENERATOR_NETWORK /* G = net(cos theta, sin theta, J'), eq. 9 */
+                                 coefficients from a network: G is periodic, theta = 0 stays, the
+                                 network runs once a stream */
+    AF_GENERATOR_NETWORK      /* G = net(cos theta, sin theta, J'), eq. 9 */
 } af_generator_kind;
 
 /* A symmetry of the potential. It removes harmonics from a Fourier G. */
@@ -18,10 +18,9 @@ typedef enum af_symmetry {
 } af_symmetry;
 
 typedef enum af_spread_kind {
-    AF_SPREAD_ROBUST =
-        0, /* mean over streams of (s^2/softening^2 + 1)^(1/4), s the rms spread: streams
-                             that no map fits (resonant, chaotic) lose their weight */
-    AF_SPREAD_ABSOLUTE /* mean absolute deviation, eqs. 12 and 19 */
+    AF_SPREAD_ROBUST = 0, /* mean over streams of (s^2/softening^2 + 1)^(1/4), s the rms spread:
+                             streams that no map fits (resonant, chaotic) lose their weight */
+    AF_SPREAD_ABSOLUTE    /* mean absolute deviation, eqs. 12 and 19 */
 } af_spread_kind;
 
 /* Zero means default for every field. */
@@ -34,28 +33,26 @@ typedef struct af_finder_desc {
     size_t harmonics_r, harmonics_z, harmonics_phi; /* highest |k|; default 12, 8, 3 (10, 16, 3 for
                                                        streams on nearly circular orbits) */
     double harmonics_budget; /* sum of |k_i|/highest at most this; default 1.5 */
-    af_symmetry
-        axisymmetric; /* no theta_phi in G, so J_phi = L_z. AUTO: when L_z is conserved in the
-                                 data to a hundredth of what the other toy actions are */
+    af_symmetry axisymmetric; /* no theta_phi in G, so J_phi = L_z. AUTO: when L_z is conserved in
+                                 the data to a hundredth of what the other toy actions are */
     af_symmetry plane_symmetric; /* only even k_z (+ k_phi): z -> -z. AUTO: yes */
     af_symmetry time_symmetric;  /* only sines. AUTO: when axisymmetric */
-    double
-        coefficient_penalty; /* times the mean square of the network's output; default 1; negative:
-                                    none */
-    af_net_desc
-        net; /* of G; inputs and outputs are set here. Default: MLP 3 x 64 SiLU for a Fourier
-                           G; architecture RESDENSE, depth 7, weight_norm 1, dropout 0.5 is the paper's */
+    double coefficient_penalty;  /* times the mean square of the network's output; default 1;
+                                    negative: none */
+    af_net_desc net; /* of G; inputs and outputs are set here. Default: MLP 3 x 64 SiLU for a
+                        Fourier G, 2 x 64 otherwise; architecture RESDENSE, depth 7, weight_norm 1,
+                        dropout 0.5 is the paper's. At most 16384 wide and 256 deep */
     int point_transformation; /* theta'' = theta' + net(cos theta', sin theta') */
-    af_net_desc point_net;
+    af_net_desc point_net;    /* its network; default MLP 2 x 64 SiLU */
 
     af_spread_kind spread;
-    int hold_actions; /* 0: the gradient follows J' through the equation it solves (implicit
-                               function theorem); 1: J' is held during a step, as in the paper's code */
+    int hold_actions;       /* 0: the gradient follows J' through the equation it solves (implicit
+                               function theorem); 1: J' is held during a step, as in the paper's
+                               code */
     double softening;       /* [km/s kpc]; default: 0.02 times the toy's median spread */
     double negative_weight; /* of eq. 13; default 0 for ROBUST, 1 for ABSOLUTE; negative: none */
-    double
-        angle_weight; /* alpha_1 of eq. 12; default 0.1 for a network G or a point transformation;
-                               negative: none */
-    uint64_t seed; /* of the first parameters, the order of the streams and the dropout */
+    double angle_weight;    /* alpha_1 of eq. 12; default 0.1 for a network G or a point
+                               transformation; negative: none */
+    uint64_t seed;          /* of the first parameters, the order of the streams and the dropout */
     uint32_t end_canary;
 } af_finder_desc;

@@ -238,7 +238,7 @@ static int af__arrays_sane(const af_finder *f) {
     for (i = 0; i < whitened; i++)
         if (!af__is_finite(g->center[i]) || !af__positive(g->width[i])) return 0;
     for (i = 0; i < 3 * g->harmonics; i++)
-        if (!(fabs(g->harmonic[i]) <= AF__HIGHEST_HARMONIC) ||
+        if (!(fabs(g->harmonic[i]) <= (double)AF__HIGHEST_HARMONIC) ||
             floor(g->harmonic[i]) != g->harmonic[i])
             return 0;
     return af__all_finite(g->amplitude, g->harmonics) &&

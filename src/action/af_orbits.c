@@ -37,6 +37,9 @@ static af_orbits *af__orbits_new(af_context *c, size_t streams, size_t stars) {
     return NULL;
 }
 
+/* The columns of a table of orbits. */
+static const char *const af__orbit_columns[7] = {"stream", "x", "y", "z", "vx", "vy", "vz"};
+
 /* Fills the places of missing stars, and checks every number. */
 static af_status af__orbits_finish(af_context *c, af_orbits *o, const char *what) {
     size_t s, i, k;
@@ -57,12 +60,7 @@ static af_status af__orbits_finish(af_context *c, af_orbits *o, const char *what
                         "%s: stream %lu, star %lu: %s is not a finite number; remove the "
                         "star or repair it",
                         what, (unsigned long)s, (unsigned long)i,
-                        k == 0   ? "x"
-                        : k == 1 ? "y"
-                        : k == 2 ? "z"
-                        : k == 3 ? "vx"
-                        : k == 4 ? "vy"
-                                 : "vz");
+                        af__orbit_columns[1 + k]);
         for (i = o->count[s]; i < o->stars; i++) memcpy(stream + i * 6, stream, 6 * sizeof *stream);
     }
     return AF_OK;
@@ -138,11 +136,10 @@ static int af__row_order(const void *a, const void *b) {
 /* The rows sorted by stream, streams in the order of their numbers. */
 static af_status af__orbits_group(af_context *c, const char *path, const af_table *t,
                                   af__row *order, af_orbits **out) {
-    static const char *const name[6] = {"x", "y", "z", "vx", "vy", "vz"};
-    const double *column[6], *id = af_table_column(t, "stream");
+    const double *column[6], *id = af_table_column(t, af__orbit_columns[0]);
     size_t i, k, n = af_table_rows(t), streams = 0, stars = 0, run = 0;
     af_orbits *o;
-    for (k = 0; k < 6; k++) column[k] = af_table_column(t, name[k]);
+    for (k = 0; k < 6; k++) column[k] = af_table_column(t, af__orbit_columns[1 + k]);
     for (i = 0; i < n; i++) {
         order[i].id = id[i];
         order[i].row = i;
@@ -172,13 +169,12 @@ static af_status af__orbits_group(af_context *c, const char *path, const af_tabl
 }
 
 static af_status af__orbits_table(af_context *c, const char *path, af_orbits **out) {
-    static const char *const wanted[7] = {"stream", "x", "y", "z", "vx", "vy", "vz"};
     af_table_desc d = AF__ZERO;
     af__arena scratch = AF__ZERO;
     af_table *t;
     af__row *order;
     af_status status;
-    d.columns = wanted;
+    d.columns = af__orbit_columns;
     d.column_count = 7;
     status = af_table_read(c, path, &d, &t);
     if (status != AF_OK) return status;

@@ -10,7 +10,8 @@ static size_t af__real_bytes(const af_program *p) {
 }
 
 /* The elementwise, sum and product kernels of the program's precision. */
-#define AF__PICK(program, name) ((program)->precision == AF_F64 ? af__##name##_f64 : af__##name##_f32)
+#define AF__PICK(program, name) \
+    ((program)->precision == AF_F64 ? af__##name##_f64 : af__##name##_f32)
 
 static void af__run_tile(const af__cpu *cpu, const af_instr *instr) {
     af__job job = AF__ZERO;

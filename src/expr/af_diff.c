@@ -51,7 +51,7 @@ static af_expr af__partial(af_context *c, af_expr node, size_t k) {
     }
 }
 
-/* ---- the linear operations, with `extra` leading axes in front (0, or 1 for stacked tangents) ---- */
+/* ---- the linear operations; `extra` axes lead: 0, or 1 for stacked tangents ---- */
 
 static af_expr af__linear(af_context *c, af_expr node, af_expr t, size_t extra) {
     af__node n = *af__at(c, node);

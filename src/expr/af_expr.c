@@ -17,7 +17,8 @@ static const af__op_facts af__ops[AF_OP_COUNT] = {
 };
 
 /* What an operation needs beside its arguments:
- *   CONSTANT value;  TENSOR data, number = their hash;  INPUT number: its own;  RANDOM number = stream
+ *   CONSTANT value;  TENSOR data, number = their hash;  INPUT number = its own
+ *   RANDOM   number = stream
  *   PERMUTE  number = axes, 4 bits each;  SUM number = mask of the summed axes
  *   SLICE, PAD number = start, axis;  CONCAT axis;  SCATTER its shape */
 typedef struct af__node {

@@ -659,8 +659,8 @@ static void af__assign_registers(af__compiler *k, af__group *g, af_instr *instr)
     for (i = 0; i < AF__LENGTH(g->store); i++) last[g->store_value[i]] = SIZE_MAX;
     for (i = 0; i < loads; i++) {
         reg[g->load_value[i]] = (uint16_t)i;
-        last[g->load_value[i]] =
-            SIZE_MAX; /* a load may be the caller's memory: never overwritten */
+        /* a load may be the caller's memory: never overwritten */
+        last[g->load_value[i]] = SIZE_MAX;
     }
     for (i = 0; i < micros; i++) {
         af_micro *m = &g->micro[i];

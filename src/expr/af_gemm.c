@@ -23,11 +23,11 @@
 #endif
 
 enum {
-    AF__NV = 3, /* vectors in a row of the register block */
-    AF__GEMM_ROWS = 64, /* rows of A packed at a time: with the depth 128 kB, in the second cache */
+    AF__NV = 3,           /* vectors in a row of the register block */
+    AF__GEMM_ROWS = 64,   /* rows of A packed at a time: with the depth 128 kB, second cache */
     AF__GEMM_DEPTH = 256,
     AF__GEMM_COLUMNS = 512,
-    AF__GEMM_UNITS = 8, /* fewer units of work than this: the depth is cut too */
+    AF__GEMM_UNITS = 8,   /* fewer units of work than this: the depth is cut too */
     AF__GEMM_SMALL = 16384, /* products below this are done without packing */
     AF__GEMM_SHARED = 1 << 21 /* and below this by one thread: waking others costs more */
 };

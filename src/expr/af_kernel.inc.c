@@ -115,8 +115,10 @@ static inline AF__V AF__N(two_to)(AF__V n) {
     return (AF__V)((AF__U)bits << AF__MANTISSA);
 }
 
-/* ---- elementary functions: argument reduction, then the Taylor series carried until its next term is
- * below half an ulp of double on the reduced range ---- */
+/* ---- elementary functions ----
+ *
+ * Argument reduction, then the Taylor series carried until its next term is below half an ulp of
+ * double on the reduced range. */
 
 /* exp(r) - 1 for |r| <= ln(2)/2: r + r^2 (1/2! + r/3! + ... + r^11/13!). */
 static inline AF__V AF__N(expm1_core)(AF__V r) {
@@ -146,8 +148,8 @@ static inline AF__V AF__N(exp_reduce)(AF__V x, AF__V *r) {
 /* Outside [low, high] exp is 0 or infinity; the power of two is applied in two steps so that
  * denormal results come out right. NaN passes. */
 static inline AF__V AF__N(vexp)(AF__V x) {
-    const AF__V high = AF__N(splat)((AF__REAL)AF__EXP_HIGH),
-                low = AF__N(splat)((AF__REAL)AF__EXP_LOW);
+    const AF__V high = AF__N(splat)((AF__REAL)AF__EXP_HIGH);
+    const AF__V low = AF__N(splat)((AF__REAL)AF__EXP_LOW);
     AF__V bounded = AF__N(choose)(x > high, high, AF__N(choose)(x < low, low, x)), r, n, half;
     n = AF__N(exp_reduce)(bounded, &r);
     half = AF__N(nearest)(n * (AF__REAL)0.5);
@@ -283,8 +285,8 @@ static void AF__N(sines)(AF__REAL *out, const AF__REAL *a, size_t n, int quarter
 /* atan(t) for 0 <= t <= 1: t is moved to the nearest of 0, tan(pi/8), 1, then the series. */
 static inline AF__V AF__N(atan_core)(AF__V t) {
     const AF__REAL c1 = (AF__REAL)0.41421356237309504880, a1 = (AF__REAL)0.39269908169872415481;
-    AF__I middle = t > (AF__REAL)0.19891236737965800691,
-          upper = t > (AF__REAL)0.66817863791929891999;
+    AF__I middle = t > (AF__REAL)0.19891236737965800691;
+    AF__I upper = t > (AF__REAL)0.66817863791929891999;
     AF__V zero = AF__N(splat)((AF__REAL)0), one = AF__N(splat)((AF__REAL)1);
     AF__V c = AF__N(choose)(upper, one, AF__N(choose)(middle, zero + c1, zero));
     AF__V a =
@@ -312,8 +314,8 @@ static AF__V AF__N(vatan2)(AF__V y, AF__V x) {
     AF__I none = {0};
     t = low / high;
     t = AF__N(choose)(high == (AF__REAL)0, zero, t);                     /* atan2(0, 0) = 0 or pi */
-    t = AF__N(choose)((low == high) & (high != (AF__REAL)0), zero + (AF__REAL)1,
-                      t); /* infinities */
+    /* infinities */
+    t = AF__N(choose)((low == high) & (high != (AF__REAL)0), zero + (AF__REAL)1, t);
     t = AF__N(atan_core)(t);
     t = AF__N(choose)(steep, (zero + (AF__REAL)(AF__PI / 2)) - t, t);
     t = AF__N(choose)((AF__I)x < none, (zero + (AF__REAL)AF__PI) - t, t); /* sign bit of x */
@@ -347,8 +349,8 @@ static inline AF__V AF__N(vsoftplus)(AF__V x) {
 }
 
 static inline AF__V AF__N(vfloor)(AF__V x) {
-    const AF__REAL whole =
-        (AF__REAL)((int64_t)1 << AF__MANTISSA); /* from here on all numbers are */
+    /* from here on all numbers are whole */
+    const AF__REAL whole = (AF__REAL)((int64_t)1 << AF__MANTISSA);
     AF__V a = AF__N(fabs)(x), one = AF__N(splat)((AF__REAL)1);
     AF__V n = AF__N(with_sign)((a + whole) - whole, x);
     n = AF__N(choose)(n > x, n - one, n);
@@ -637,8 +639,8 @@ static void AF__N(gemm_kernel)(size_t depth, const AF__REAL *a, const AF__REAL *
     size_t k;
     AF__ROWS(AF__ROW_DECLARE)
     for (k = 0; k < depth; k++) {
-        AF__V b0 = AF__N(load)(b), b1 = AF__N(load)(b + AF__LANES),
-              b2 = AF__N(load)(b + 2 * AF__LANES);
+        AF__V b0 = AF__N(load)(b), b1 = AF__N(load)(b + AF__LANES);
+        AF__V b2 = AF__N(load)(b + 2 * AF__LANES);
         AF__V av;
         AF__ROWS(AF__ROW_ADD)
         a += AF__MR;
@@ -674,8 +676,8 @@ static void AF__N(gemm_chunk)(size_t unit, void *user) {
     size_t part = unit % g->parts, row = unit / g->parts % g->row_blocks;
     size_t column = unit / g->parts / g->row_blocks;
     size_t i0 = row * AF__GEMM_ROWS, i1 = i0 + AF__GEMM_ROWS < g->m ? i0 + AF__GEMM_ROWS : g->m;
-    size_t j0 = column * g->block_columns,
-           j1 = j0 + g->block_columns < g->n ? j0 + g->block_columns : g->n;
+    size_t j0 = column * g->block_columns;
+    size_t j1 = j0 + g->block_columns < g->n ? j0 + g->block_columns : g->n;
     size_t k0 = part * g->part_depth, k1 = k0 + g->part_depth < g->k ? k0 + g->part_depth : g->k;
     AF__REAL *c = g->parts > 1 ? (AF__REAL *)g->partial + part * g->m * g->n : (AF__REAL *)g->c;
     size_t k, i, j;
@@ -728,8 +730,8 @@ static void AF__N(rows)(const af__cpu *cpu, const af_instr *instr) {
     if (instr->kind == AF_INSTR_SCATTER) memset(out, 0, n * instr->dim[2] * sizeof *out);
     for (i = 0; i < instr->dim[0]; i++) {
         AF__REAL r = index[i];
-        size_t row =
-            r >= 0 && r < (AF__REAL)instr->dim[2] ? (size_t)r : 0; /* never out of bounds */
+        /* never out of bounds */
+        size_t row = r >= 0 && r < (AF__REAL)instr->dim[2] ? (size_t)r : 0;
         if (instr->kind == AF_INSTR_GATHER) memcpy(out + i * n, x + row * n, n * sizeof *out);
         else for (j = 0; j < n; j++) out[row * n + j] += x[i * n + j];
     }

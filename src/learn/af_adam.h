@@ -35,10 +35,10 @@ AF_API af_status af_adam_save(const af_adam *adam, af_tensors *to);
 AF_API af_status af_adam_load(af_adam *adam, const af_tensors *from);
 
 typedef enum af_schedule_kind {
-    AF_SCHEDULE_COSINE = 0, /* after the warm-up from rate to rate * last along half a cosine */
+    AF_SCHEDULE_COSINE = 0,  /* after the warm-up from rate to rate * last along half a cosine */
     AF_SCHEDULE_CONSTANT,
     AF_SCHEDULE_EXPONENTIAL, /* from rate to rate * last geometrically */
-    AF_SCHEDULE_STEP /* halved at 1/2, 3/4, 7/8, ... of the training, not below rate * last */
+    AF_SCHEDULE_STEP         /* halved at 1/2, 3/4, 7/8, ... of it, not below rate * last */
 } af_schedule_kind;
 
 typedef struct af_schedule {

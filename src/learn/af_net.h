@@ -13,10 +13,10 @@ typedef enum af_activation {
 
 typedef enum af_architecture {
     AF_MLP = 0, /* `depth` hidden layers of `width` */
-    AF_RESDENSE /* the ActionFinder's (its figure 2): residual blocks of width 64, 128, ..., max_width
-                   going up, one in the centre, and the same going down: 2 depth + 1 blocks of
-                   out = in + D2 act(D1 act(in))    (eq. 11), a linear layer at each end and where
-                   the width changes */
+    AF_RESDENSE /* the ActionFinder's (its figure 2): residual blocks of width 64, 128, ...,
+                   max_width going up, one in the centre, and the same going down: 2 depth + 1
+                   blocks of out = in + D2 act(D1 act(in))    (eq. 11), a linear layer at each end
+                   and where the width changes */
 } af_architecture;
 
 /* Zero means default for every field. */
@@ -31,9 +31,9 @@ typedef struct af_net_desc {
     size_t max_width;     /* RESDENSE; default 1024 */
     int weight_norm;      /* 1: w = g v/|v| for each unit (Salimans & Kingma 2016) of the hidden
                              layers; RESDENSE: of D1 and D2 alone, as in eq. 11 */
-    double dropout; /* RESDENSE: fraction dropped after each activation, 0.5 in the paper ... */
+    double dropout;       /* RESDENSE: fraction dropped after each activation, the paper: 0.5 ... */
     size_t dropout_above; /* ... in blocks wider than this; default 256 */
-    int random_last; /* 1: the last layer starts at random; 0: at zero, so that the output is 0 */
+    int random_last;      /* 1: the last layer starts at random; 0: at zero, and so the output */
     uint32_t end_canary;
 } af_net_desc;
 

@@ -266,9 +266,8 @@ AF_API af_status af_train(af_trainer *t, const af_train_desc *d) {
     af_progress p = AF__ZERO;
     af_status s = AF_OK;
     double fraction;
-    size_t n = af_params_size(t->desc.params),
-           every = d->checkpoint_every ? d->checkpoint_every : 1;
-    size_t written;
+    size_t n = af_params_size(t->desc.params), written;
+    size_t every = d->checkpoint_every ? d->checkpoint_every : 1;
     int stop = 0;
     if (d->start_canary != 0 || d->end_canary != 0 || !d->epoch || d->epochs == 0)
         return af__fail(t->context, AF_ERROR_ARGUMENT,

@@ -312,6 +312,49 @@ static int fit_start(fit_run *r, const af_finder_desc *fd, const char *path) {
     return code;
 }
 
+static int fit_parse(const cli_command *command, fit_options *o, int count, char **words,
+                     const char **path) {
+    const cli_option options[] = {
+        {"o", CLI_TEXT, &o->output, "FILE", "the model, a safetensors file"},
+        {"streams", CLI_COUNT, &o->streams, "N",
+         "train on the first N, the others validate; default 7/8"},
+        {"epochs", CLI_COUNT, &o->epochs, "N",
+         "passes over the streams; default 1000, or 4000 steps if more"},
+        {"seconds", CLI_NUMBER, &o->seconds, "S",
+         "stop after S at the latest"},
+        {"seed", CLI_SEED, &o->seed, "K",
+         "of initial values and the order of streams; default 0"},
+        {"batch", CLI_COUNT, &o->batch, "N", "streams a step; default 256"},
+        {"rate", CLI_NUMBER, &o->rate, "X", "learning rate at the start; default 3e-3"},
+        {"toy-mass", CLI_NUMBER, &o->toy_mass, "MSUN",
+         "mass of the toy; default: chosen from the orbits"},
+        {"toy-scale", CLI_NUMBER, &o->toy_scale, "KPC", "scale b of the toy, with --toy-mass"},
+        {"free-toy", CLI_FLAG, &o->free_toy, NULL, "mass and scale are learned too"},
+        {"axisymmetric", CLI_TEXT, &o->axisymmetric, "WORD",
+         "yes, no, auto: is L_z conserved? default auto"},
+        {"harmonics", CLI_TEXT, &o->harmonics, "R,Z,PHI",
+         "highest |k| of G in each angle; default 12,8,3, discs 10,16,3"},
+        {"generator", CLI_TEXT, &o->generator, "WORD",
+         "fourier (default) or network: how G is made"},
+        {"width", CLI_COUNT, &o->width, "N", "of the network's hidden layers; default 64"},
+        {"depth", CLI_COUNT, &o->depth, "N", "hidden layers; default 3"},
+        {"loss", CLI_TEXT, &o->loss, "WORD", "robust (default) or absolute, the paper's"},
+        {"point-transformation", CLI_FLAG, &o->point, NULL,
+         "adds P(theta'), the paper's eqs. 7 and 8"},
+        {"threads", CLI_COUNT, &o->threads, "N",
+         "default: all cores; results do not depend on it"},
+        {"checkpoint", CLI_TEXT, &o->checkpoint, "FILE",
+         "writes the state of the training here"},
+        {"checkpoint-every", CLI_COUNT, &o->checkpoint_every, "N",
+         "epochs between checkpoints; default 20"},
+        {"resume", CLI_FLAG, &o->resume, NULL, "goes on from the checkpoint, if it is there"},
+        {"history", CLI_TEXT, &o->history, "FILE.csv",
+         "epoch, loss, validation, rate, seconds"},
+        {"quiet", CLI_FLAG, &o->quiet, NULL, "prints nothing but errors"},
+    };
+    return cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 1);
+}
+
 int cli_fit(const cli_command *command, int count, char **words) {
     fit_run r;
     af_finder_desc fd;
@@ -321,47 +364,7 @@ int cli_fit(const cli_command *command, int count, char **words) {
     r.o.checkpoint_every = 20;
     r.validation = NAN;
     r.on_terminal = isatty(STDOUT_FILENO);
-    {
-        const cli_option options[] = {
-            {"o", CLI_TEXT, &r.o.output, "FILE", "the model, a safetensors file"},
-            {"streams", CLI_COUNT, &r.o.streams, "N",
-             "train on the first N, the others validate; default 7/8"},
-            {"epochs", CLI_COUNT, &r.o.epochs, "N",
-             "passes over the streams; default 1000, or 4000 steps if more"},
-            {"seconds", CLI_NUMBER, &r.o.seconds, "S",
-             "stop after S at the latest"},
-            {"seed", CLI_SEED, &r.o.seed, "K",
-             "of initial values and the order of streams; default 0"},
-            {"batch", CLI_COUNT, &r.o.batch, "N", "streams a step; default 256"},
-            {"rate", CLI_NUMBER, &r.o.rate, "X", "learning rate at the start; default 3e-3"},
-            {"toy-mass", CLI_NUMBER, &r.o.toy_mass, "MSUN",
-             "mass of the toy; default: chosen from the orbits"},
-            {"toy-scale", CLI_NUMBER, &r.o.toy_scale, "KPC", "scale b of the toy, with --toy-mass"},
-            {"free-toy", CLI_FLAG, &r.o.free_toy, NULL, "mass and scale are learned too"},
-            {"axisymmetric", CLI_TEXT, &r.o.axisymmetric, "WORD",
-             "yes, no, auto: is L_z conserved? default auto"},
-            {"harmonics", CLI_TEXT, &r.o.harmonics, "R,Z,PHI",
-             "highest |k| of G in each angle; default 12,8,3"},
-            {"generator", CLI_TEXT, &r.o.generator, "WORD",
-             "fourier (default) or network: how G is made"},
-            {"width", CLI_COUNT, &r.o.width, "N", "of the network's hidden layers; default 64"},
-            {"depth", CLI_COUNT, &r.o.depth, "N", "hidden layers; default 3"},
-            {"loss", CLI_TEXT, &r.o.loss, "WORD", "robust (default) or absolute, the paper's"},
-            {"point-transformation", CLI_FLAG, &r.o.point, NULL,
-             "adds P(theta'), the paper's eqs. 7 and 8"},
-            {"threads", CLI_COUNT, &r.o.threads, "N",
-             "default: all cores; results do not depend on it"},
-            {"checkpoint", CLI_TEXT, &r.o.checkpoint, "FILE",
-             "writes the state of the training here"},
-            {"checkpoint-every", CLI_COUNT, &r.o.checkpoint_every, "N",
-             "epochs between checkpoints; default 20"},
-            {"resume", CLI_FLAG, &r.o.resume, NULL, "goes on from the checkpoint, if it is there"},
-            {"history", CLI_TEXT, &r.o.history, "FILE.csv",
-             "epoch, loss, validation, rate, seconds"},
-            {"quiet", CLI_FLAG, &r.o.quiet, NULL, "prints nothing but errors"},
-        };
-        code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 1);
-    }
+    code = fit_parse(command, &r.o, count, words, path);
     if (code < 0) code = fit_finder_desc(&r.o, &fd);
     if (code >= 0) return code;
     code = fit_start(&r, &fd, path[0]);
