@@ -482,7 +482,7 @@ AF_API af_expr af_minimum(af_context *c, af_expr a, af_expr b) {
 }
 
 AF_API af_expr af_relu(af_context *c, af_expr x) {
-    return af_mul(c, af_less(c, af_constant(c, 0.0), x), x);
+    return af_where(c, af_less(c, x, af_constant(c, 0.0)), af_constant(c, 0.0), x); /* NaN stays */
 }
 
 AF_API af_expr af_silu(af_context *c, af_expr x) { return af_mul(c, x, af_sigmoid(c, x)); }

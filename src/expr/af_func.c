@@ -78,10 +78,12 @@ static void af__compile_memory(af__compiler *k) {
     af__fail_memory(k->c, "compiling a function");
 }
 
-#define AF__ADD_TO(k, array, value)                                            \
-    do {                                                                       \
-        if (!AF__PUSH((k)->arena, (array), (value))) af__compile_memory(k);    \
+#define AF__ADD_IN(k, arena, array, value)                               \
+    do {                                                                 \
+        if (!AF__PUSH((arena), (array), (value))) af__compile_memory(k); \
     } while (0)
+#define AF__ADD_TO(k, array, value) AF__ADD_IN(k, (k)->arena, array, value)        /* stays */
+#define AF__ADD_SCRATCH(k, array, value) AF__ADD_IN(k, &(k)->scratch, array, value) /* goes */
 
 static void af__contiguous(size_t rank, const size_t *dim, size_t *stride) {
     size_t i, step = 1;
@@ -138,7 +140,7 @@ static size_t af__group_new(af__compiler *k, size_t rank, const size_t *dim) {
     g.rank = rank;
     for (i = 0; i < rank; i++) g.dim[i] = dim[i];
     g.instr = af__emit(k, &instr);
-    AF__ADD_TO(k, k->group, g);
+    AF__ADD_SCRATCH(k, k->group, g);
     return k->failed ? 0 : AF__LENGTH(k->group) - 1;
 }
 
@@ -152,15 +154,15 @@ static uint16_t af__group_load(af__compiler *k, size_t group, const af_operand *
     size_t i;
     for (i = 0; i < AF__LENGTH(g->load); i++)
         if (af__operand_equal(&g->load[i], o)) return g->load_value[i];
-    AF__ADD_TO(k, g->load, *o);
-    AF__ADD_TO(k, g->load_value, g->values);
+    AF__ADD_SCRATCH(k, g->load, *o);
+    AF__ADD_SCRATCH(k, g->load_value, g->values);
     return g->values++;
 }
 
 static uint16_t af__group_micro(af__compiler *k, size_t group, af_micro m) {
     af__group *g = &k->group[group];
     m.out = g->values++;
-    AF__ADD_TO(k, g->micro, m);
+    AF__ADD_SCRATCH(k, g->micro, m);
     return m.out;
 }
 
@@ -178,8 +180,8 @@ static uint16_t af__group_constant(af__compiler *k, size_t group, double value) 
 
 static void af__group_store(af__compiler *k, size_t group, uint16_t value, const af_operand *o) {
     af__group *g = &k->group[group];
-    AF__ADD_TO(k, g->store, *o);
-    AF__ADD_TO(k, g->store_value, value);
+    AF__ADD_SCRATCH(k, g->store, *o);
+    AF__ADD_SCRATCH(k, g->store_value, value);
 }
 
 /* Gives a register value an array of its own, so that other instructions can read it. */
