@@ -379,6 +379,7 @@
 /* expr: expressions, their derivatives, compiled functions */
 #include "expr/af_expr.h"
 #include "expr/af_diff.h"
+#include "expr/af_program.h"
 #include "expr/af_func.h"
 /* learn: files, parameters, networks, optimisers, training */
 #include "learn/af_tensors.h"
@@ -414,6 +415,9 @@
 #include "expr/af_expr.c"
 #include "expr/af_diff.c"
 #include "expr/af_gemm.c"
+#include "expr/af_program.c"
+#include "expr/af_plan.c"
+#include "expr/af_merge.c"
 #include "expr/af_func.c"
 #include "expr/af_lanes.c"
 #define AF__BITS 64

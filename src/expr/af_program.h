@@ -1,0 +1,87 @@
+/* ---- programs ------------------------------------------------------------------------------------
+ *
+ * What a function is compiled to, and what a backend runs: plain data. */
+
+typedef enum af_precision { AF_F64 = 0, AF_F32 } af_precision;
+
+typedef enum af_buffer_kind {
+    AF_BUFFER_WORK,   /* at `offset` elements into the workspace */
+    AF_BUFFER_INPUT,  /* the caller's inputs[index] */
+    AF_BUFFER_OUTPUT, /* the caller's outputs[index] */
+    AF_BUFFER_TENSOR  /* constant data, `data` in f64 */
+} af_buffer_kind;
+
+typedef struct af_buffer {
+    af_buffer_kind kind;
+    size_t index;
+    size_t size; /* elements */
+    size_t offset;
+    const double *data;
+} af_buffer;
+
+/* Where an array lies: element (i0, i1, ..) is buffer[offset + sum i_k stride_k]. */
+typedef struct af_operand {
+    size_t buffer;
+    size_t offset;
+    size_t stride[AF_RANK_MAX];
+} af_operand;
+
+/* One elementwise operation on tile registers: r[out] = op(r[in0], r[in1], r[in2]). CONSTANT fills
+ * r[out] with value; RANDOM's stream is `stream`. */
+typedef struct af_micro {
+    af_op op;
+    uint16_t out;
+    uint16_t in[3];
+    double value;
+    uint64_t stream;
+} af_micro;
+
+typedef enum af_instr_kind {
+    AF_INSTR_TILE,    /* fused elementwise: loads, micro operations, stores over `dim` */
+    AF_INSTR_SUM,     /* operand 1 (contiguous) = sum over the last `inner` axes of operand 0 */
+    AF_INSTR_MATMUL,  /* dim = batch.., M, N, K: operand 2 (contiguous) = operand 0 * operand 1 */
+    AF_INSTR_ZERO,    /* operand 0's whole buffer = 0 */
+    AF_INSTR_GATHER,  /* dim = rows, row length; operands x, index, out */
+    AF_INSTR_SCATTER  /* dim = rows of x, row length, rows of out; operands x, index, out */
+} af_instr_kind;
+
+typedef struct af_instr {
+    af_instr_kind kind;
+    size_t rank, dim[AF_RANK_MAX + 1]; /* MATMUL has one more than its arrays */
+    size_t inner;         /* SUM: reduced axes */
+    size_t chunks;        /* SUM, MATMUL: parts of the reduction, a function of the shape alone */
+    size_t scratch;       /* SUM, MATMUL: buffer of partial results and packed panels, or none */
+    size_t operand;       /* index of the first operand; TILE: loads, then stores */
+    size_t loads, stores; /* TILE */
+    size_t micro, micros; /* TILE: range of micro operations */
+    size_t registers;     /* TILE: registers 0..loads-1 are the loads */
+    size_t store_register;/* TILE: index into `store` of the stored registers */
+} af_instr;
+
+enum { AF_NO_BUFFER = 0x7fffffff };
+
+typedef struct af_program {
+    const af_instr *instr;
+    const af_operand *operand;
+    const af_micro *micro;
+    const uint16_t *store;
+    const af_buffer *buffer;
+    size_t instr_count, buffer_count, input_count, output_count;
+    size_t work_size; /* elements of workspace memory */
+    af_precision precision;
+} af_program;
+
+/* A backend opens a program (allocates its workspace), runs it, closes it. Inputs and outputs of
+ * run are the caller's host pointers in the program's precision. */
+typedef struct af_backend {
+    const char *name;
+    af_status (*open)(const af_program *program, const af_allocator *allocator, int threads,
+                      void **state);
+    af_status (*run)(const af_program *program, void *state, const void *const *inputs,
+                     void *const *outputs);
+    void (*close)(const af_program *program, void *state);
+} af_backend;
+
+/* The CPU: always there, threads by OpenMP, results the same for any number of them. Static; never
+ * freed. */
+AF_API const af_backend *af_backend_cpu(void);
