@@ -84,7 +84,7 @@
  *
  *         cc -DAF_STB_DS_H='"/home/me/stb/stb_ds.h"' program.c -lm
  *
- *     It is isolated: a program may use its own stb_ds, of another version too, before or after.
+ *     It is isolated: a program may use its own stb_ds before or after it, or in another file.
  *
  * OPTIONS
  *

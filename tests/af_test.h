@@ -14,6 +14,9 @@
 
 static int test_passed, test_failed, test_broken;
 
+/* Elements of an array. */
+#define AF__COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 #define TEST(name) static void test_##name(void)
 
 #define RUN(name) test_run(#name, test_##name)

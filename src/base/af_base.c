@@ -13,14 +13,11 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #  define AF__UNUSED __attribute__((unused))
-#  define AF__RESTRICT __restrict__
 #else
 #  define AF__UNUSED
-#  define AF__RESTRICT
 #endif
 
 #define AF__PI 3.14159265358979323846264338327950288
-#define AF__COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 enum { AF__ERROR_CAPACITY = 512, AF__ALIGNMENT = 64, AF__BLOCK_BYTES = 65536 };
 

@@ -434,8 +434,7 @@ static af_status af__csv_bad_value(const af__csv *csv, const af__field *field, c
                         af__shown_text(field->start, field->end, shown),
                         memchr(field->start, ',', length) ? "; write a decimal point" : "");
     return af__fail(csv->context, AF_ERROR_DATA,
-                    "'%s', line %zu, column '%.60s': the value is %s; leave such rows out, or "
-                    "allow missing values",
+                    "'%s', line %zu, column '%.60s': the value is %s; leave such rows out",
                     af__shown_path(csv->path), csv->row_line, name, wrong[kind]);
 }
 
