@@ -414,18 +414,23 @@
 /* expr: graph, derivatives, compiler, CPU backend */
 #include "expr/af_expr.c"
 #include "expr/af_diff.c"
-#include "expr/af_gemm.c"
 #include "expr/af_program.c"
 #include "expr/af_plan.c"
 #include "expr/af_merge.c"
 #include "expr/af_func.c"
-#include "expr/af_lanes.c"
-#define AF__BITS 64
-#include "expr/af_kernel.inc.c"
-#undef AF__BITS
-#define AF__BITS 32
-#include "expr/af_kernel.inc.c"
-#undef AF__BITS
+#include "expr/af_kernels.c"
+/* its kernels: this file includes itself for each instruction set and precision, see its end */
+#define AF__ISA AF__ISA_PLAIN
+#include "actionfinder.in.h"
+#undef AF__ISA
+#ifdef AF__HAVE_AVX
+#define AF__ISA AF__ISA_AVX2
+#include "actionfinder.in.h"
+#undef AF__ISA
+#define AF__ISA AF__ISA_AVX512
+#include "actionfinder.in.h"
+#undef AF__ISA
+#endif
 #include "expr/af_cpu.c"
 /* learn: files, parameters, networks, optimisers, training */
 #include "learn/af_number.c"
@@ -454,3 +459,40 @@
 #include "base/af_stb_end.c" /* keep last */
 
 #endif /* ACTIONFINDER_IMPLEMENTATION */
+
+/* The kernels of the CPU backend, when this file includes itself. */
+#if defined(AF__ISA) && !defined(AF__BITS)
+#  ifdef __clang__
+#    if AF__ISA == AF__ISA_AVX512
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma"))), apply_to = function)
+#    elif AF__ISA == AF__ISA_AVX2
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#    endif
+#  else
+#pragma GCC push_options
+#    if AF__ISA == AF__ISA_AVX512
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,fma")
+#    elif AF__ISA == AF__ISA_AVX2
+#pragma GCC target("avx2,fma")
+#    endif
+#  endif
+#  define AF__BITS 64
+#include "actionfinder.in.h"
+#  undef AF__BITS
+#  define AF__BITS 32
+#include "actionfinder.in.h"
+#  undef AF__BITS
+#  ifndef __clang__
+#pragma GCC pop_options
+#  elif AF__ISA != AF__ISA_PLAIN
+#pragma clang attribute pop
+#  endif
+#elif defined(AF__ISA)
+#include "expr/af_vector.inc.c"
+#include "expr/af_elementary.inc.c"
+#include "expr/af_tile.inc.c"
+#include "expr/af_reduce.inc.c"
+#include "expr/af_matmul.inc.c"
+#include "expr/af_set.inc.c"
+#include "expr/af_vector_end.inc.c"
+#endif

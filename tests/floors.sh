@@ -1,7 +1,7 @@
 #!/bin/sh
 # The floors of the house: a part uses only parts above it in the list. Every prefix of the list in
 # src/actionfinder.in.h is compiled, the .h files 1..k and then the .c files 1..k, so that a part that
-# mentions a later one fails.
+# mentions a later one fails. The kernels (*.inc.c) come with the part that includes them.
 . "$(dirname "$0")/checks.sh"
 list=src/actionfinder.in.h
 
@@ -9,7 +9,8 @@ list=src/actionfinder.in.h
 prefix() {
     awk -v h="$1" -v c="$2" '
         /^#include "[^"]*\/[^"]*\.h"/ { if (++hs > h) next }
-        /^#include "[^"]*\/[^"]*\.c"/ && !/af_stb_end/ { if (++cs > c) next }
+        /^#include "[^"]*\/[^"]*\.c"/ && !/af_stb_end|\.inc\.c/ { if (++cs > c) next }
+        /^#include "actionfinder\.in\.h"/ && cs > c { next }
         { print }' $list
 }
 
@@ -24,7 +25,7 @@ compile() {
 # part before it), its name. Parts without a .h of their own come with the same as the one before.
 awk '
     /^#include "[^"]*\/[^"]*\.h"/ { split($0, q, "\""); sub(/\.h$/, "", q[2]); at[q[2]] = ++hs }
-    /^#include "[^"]*\/[^"]*\.c"/ && !/af_stb_end/ {
+    /^#include "[^"]*\/[^"]*\.c"/ && !/af_stb_end|\.inc\.c/ {
         split($0, q, "\""); stem = q[2]; sub(/\.c$/, "", stem)
         if (at[stem] > cut) cut = at[stem]
         print ++cs, cut + 0, q[2]

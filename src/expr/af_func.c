@@ -53,7 +53,7 @@ static void af__lower(af__compiler *k, uint32_t id, const af_func_desc *d) {
     case AF__LEAF: af__lower_leaf(k, id, d); break;
     case AF__ELEMENTWISE: af__lower_elementwise(k, id); break;
     case AF__VIEW: af__lower_view(k, id); break;
-    case AF__BILINEAR: af__lower_matmul(k, id, d->precision); break;
+    case AF__BILINEAR: af__lower_matmul(k, id); break;
     default:
         if (op == AF_OP_SUM) af__lower_sum(k, id);
         else if (op == AF_OP_PAD) af__lower_pad(k, id);
@@ -261,6 +261,7 @@ AF_API af_status af_compile(af_context *c, const af_func_desc *desc, af_func **o
     k.arena = &f->arena;
     k.scratch.allocator = c->allocator;
     af__compile_nodes(&k, desc);
+    if (!k.failed) af__find_followers(&k);
     if (!k.failed) af__find_uses(&k);
     if (!k.failed) f->program.work_size = af__plan_memory(&k);
     af__arena_free(&k.scratch);

@@ -9,6 +9,27 @@ static size_t af__operand_count(const af_instr *instr) {
     }
 }
 
+/* Whether row i of the fused run needs row i alone of the product's result. */
+static int af__follows(const af__compiler *k, const af_instr *product, const af_instr *run) {
+    const af_operand *result = &k->operand[product->operand + 2], *o = &k->operand[run->operand];
+    size_t i, elements = 1;
+    if (product->kind != AF_INSTR_MATMUL || run->kind != AF_INSTR_TILE || product->rank > 3)
+        return 0;
+    for (i = 0; i < run->rank; i++) elements *= run->dim[i];
+    if (elements != product->dim[0] * product->dim[1]) return 0;
+    for (i = 0; i < run->loads; i++)
+        if (o[i].buffer == result->buffer &&
+            (o[i].offset || !af__is_contiguous(run->rank, run->dim, o[i].stride)))
+            return 0;
+    return 1;
+}
+
+static void af__find_followers(af__compiler *k) {
+    size_t i;
+    for (i = 1; i < AF__LENGTH(k->instr); i++)
+        k->instr[i].follows = af__follows(k, &k->instr[i - 1], &k->instr[i]);
+}
+
 static void af__note_use(af__compiler *k, size_t buffer, size_t at) {
     if (k->first_use[buffer] == SIZE_MAX) k->first_use[buffer] = at;
     k->last_use[buffer] = at;
@@ -27,9 +48,10 @@ static void af__find_uses(af__compiler *k) {
         const af_instr *instr = &k->instr[i];
         for (j = 0; j < af__operand_count(instr); j++)
             af__note_use(k, k->operand[instr->operand + j].buffer, i);
-        if ((instr->kind == AF_INSTR_SUM || instr->kind == AF_INSTR_MATMUL) &&
-            instr->scratch != AF_NO_BUFFER)
+        if (instr->kind == AF_INSTR_SUM && instr->scratch != AF_NO_BUFFER)
             af__note_use(k, instr->scratch, i);
+        for (j = 0; instr->follows && j < 3; j++) /* what the product reads stays during the run */
+            af__note_use(k, k->operand[instr[-1].operand + j].buffer, i);
     }
 }
 

@@ -419,9 +419,9 @@ static void af__lower_sum(af__compiler *k, uint32_t id) {
     af__place_result(k, id, &o);
 }
 
-static void af__lower_matmul(af__compiler *k, uint32_t id, af_precision precision) {
+static void af__lower_matmul(af__compiler *k, uint32_t id) {
     const af__node *n = &k->c->graph->node[id];
-    size_t i, b = n->rank - 2, size;
+    size_t i, b = n->rank - 2;
     af_operand x[3], result = af__result(k, id);
     af_instr instr = AF__ZERO;
     x[0] = af__as_array(k, n->arg[0]);
@@ -443,10 +443,6 @@ static void af__lower_matmul(af__compiler *k, uint32_t id, af_precision precisio
     instr.dim[b] = n->dim[n->rank - 2];
     instr.dim[b + 1] = n->dim[n->rank - 1];
     instr.dim[b + 2] = k->c->graph->node[n->arg[0]].dim[n->rank - 1];
-    af__gemm_plan(precision == AF_F64 ? sizeof(double) : sizeof(float), instr.dim[b],
-                  instr.dim[b + 1], instr.dim[b + 2], &instr.chunks, &size);
-    instr.scratch = AF_NO_BUFFER;
-    if (size) instr.scratch = af__new_buffer(k, AF_BUFFER_WORK, 0, size);
     instr.operand = AF__LENGTH(k->operand);
     for (i = 0; i < 3; i++) af__emit_operand(k, &x[i]);
     af__emit(k, &instr);

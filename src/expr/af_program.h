@@ -49,13 +49,15 @@ typedef struct af_instr {
     af_instr_kind kind;
     size_t rank, dim[AF_RANK_MAX + 1]; /* MATMUL has one more than its arrays */
     size_t inner;         /* SUM: reduced axes */
-    size_t chunks;        /* SUM, MATMUL: parts of the reduction, a function of the shape alone */
-    size_t scratch;       /* SUM, MATMUL: buffer of partial results and packed panels, or none */
+    size_t chunks;        /* SUM: parts of the reduction, a function of the shape alone */
+    size_t scratch;       /* SUM: buffer of partial results, or none */
     size_t operand;       /* index of the first operand; TILE: loads, then stores */
     size_t loads, stores; /* TILE */
     size_t micro, micros; /* TILE: range of micro operations */
     size_t registers;     /* TILE: registers 0..loads-1 are the loads */
     size_t store_register;/* TILE: index into `store` of the stored registers */
+    int follows;          /* TILE: of the product before it, row i of the run needs row i alone: a
+                             backend may run both together */
 } af_instr;
 
 enum { AF_NO_BUFFER = 0x7fffffff };
@@ -82,6 +84,16 @@ typedef struct af_backend {
     void (*close)(const af_program *program, void *state);
 } af_backend;
 
-/* The CPU: always there, threads by OpenMP, results the same for any number of them. Static; never
- * freed. */
+/* The CPU: always there, with the widest vectors that the processor has; threads by OpenMP, results
+ * the same for any number of them. Static; never freed. */
 AF_API const af_backend *af_backend_cpu(void);
+
+/* It with one instruction set, to compare or to test; NULL where the processor has not got it. BEST
+ * is af_backend_cpu. Sets round differently in the last places. */
+typedef enum af_instruction_set {
+    AF_SET_BEST = 0,
+    AF_SET_PLAIN,  /* vectors of 16 bytes: SSE2, NEON */
+    AF_SET_AVX2,   /* and FMA */
+    AF_SET_AVX512  /* F, DQ, BW, VL */
+} af_instruction_set;
+AF_API const af_backend *af_backend_cpu_set(af_instruction_set set);

@@ -1,0 +1,10 @@
+/* ---- the kernels of one instruction set and one precision ---- */
+
+static const af__kernels AF__N(kernels) = {
+    sizeof(AF__REAL), AF__LANES, AF__NR,
+    AF__N(tile), AF__N(sum_chunk), AF__N(sum_parts), AF__N(rows),
+    AF__N(product_tiny), AF__N(product_pack), AF__N(product_unit)
+};
+
+#undef AF__NV
+#undef AF__NR
