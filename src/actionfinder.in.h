@@ -493,6 +493,7 @@
 #include "expr/af_tile.inc.c"
 #include "expr/af_reduce.inc.c"
 #include "expr/af_matmul.inc.c"
+#include "expr/af_optimise.inc.c"
 #include "expr/af_set.inc.c"
 #include "expr/af_vector_end.inc.c"
 #endif

@@ -60,6 +60,21 @@ static inline void *test_convert(af_precision precision, const double *x, size_t
     return d;
 }
 
+/* What test_compute compiles for; NULL: the best that the processor has. */
+static const af_backend *test_backend;
+
+/* Calls run() for the kernels of each instruction set that the processor has. */
+static inline void test_instruction_sets(void (*run)(void)) {
+    int set;
+    for (set = AF_SET_PLAIN; set <= AF_SET_AVX512; set++) {
+        test_backend = af_backend_cpu_set((af_instruction_set)set);
+        if (!test_backend) continue;
+        printf("  -- %s\n", test_backend->name);
+        run();
+    }
+    test_backend = NULL;
+}
+
 /* Compiles and runs; results[i] is allocated here. False when that fails. */
 static inline int test_compute(af_context *c, af_precision precision, int threads, size_t inputs,
                                const af_expr *in, const double *const *data, size_t outputs,
@@ -76,6 +91,7 @@ static inline int test_compute(af_context *c, af_precision precision, int thread
     desc.outputs = out;
     desc.output_count = outputs;
     desc.precision = precision;
+    desc.backend = test_backend;
     for (i = 0; i < outputs; i++) results[i] = test_array(af_size(c, out[i]));
     status = af_compile(c, &desc, &f);
     if (status == AF_OK) status = af_workspace_create(f, threads, &w);

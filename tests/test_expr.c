@@ -899,7 +899,7 @@ TEST(running_allocates_nothing) {
     }
 }
 
-int main(void) {
+static void kernels(void) {
     RUN(every_operation_on_odd_sizes);
     RUN(broadcasting_in_all_patterns);
     RUN(views_of_views);
@@ -909,10 +909,14 @@ int main(void) {
     RUN(constants_inside_long_fused_runs);
     RUN(very_many_stores_and_live_values);
     RUN(sums_of_every_shape);
-    RUN(equal_expressions_are_one);
-    RUN(simplifications_keep_the_combined_shape);
     RUN(random_graphs_agree_with_the_interpreter);
     RUN(random_graphs_agree_in_single_precision);
+}
+
+int main(void) {
+    test_instruction_sets(kernels);
+    RUN(equal_expressions_are_one);
+    RUN(simplifications_keep_the_combined_shape);
     RUN(memory_is_reused);
     RUN(elementwise_runs_are_fused);
     RUN(a_function_outlives_its_context);

@@ -200,16 +200,30 @@ static af_expr af__generating_function(const af__generator *g, af_expr theta, af
                                                      : af__network(g, theta, jp, dropout);
 }
 
-/* dG/dtheta (3,N,B), of each star, at constant J': it is listed beside theta, so that nothing is
- * differentiated through it where it depends on theta itself (af__implicit). */
-static af_expr af__gradient(const af__generator *g, af_expr theta, af_expr jp, af_expr dropout) {
-    af_expr value = af__generating_function(g, theta, jp, dropout), x[2], slope[2];
+/* J' (3,1,B) of each star, (3,N,B). */
+static af_expr af__each_star(const af__generator *g, af_expr theta, af_expr jp) {
+    size_t d[AF_RANK_MAX];
+    return af_shape(g->c, theta, d) == 3 ? af_broadcast(g->c, jp, 3, d) : af__none;
+}
+
+/* dG/dtheta and dG/dJ' (3,N,B), of each star: theta and jp (3,N,B) are varied on their own, also
+ * where J' depends on theta (af__implicit). */
+static void af__gradients(const af__generator *g, af_expr theta, af_expr jp, af_expr dropout,
+                          af_expr slope[2]) {
+    af_expr value = af__generating_function(g, theta, jp, dropout), x[2];
     size_t d[AF_RANK_MAX] = {0}, rank = af_shape(g->c, value, d);
-    if (!value.id) return value;
     x[0] = theta;
     x[1] = jp;
-    slope[0] = af__none;
-    af_vjp(g->c, value, af_full(g->c, rank, d, 1.0), 2, x, slope);
+    slope[0] = slope[1] = af__none;
+    if (value.id) af_vjp(g->c, value, af_full(g->c, rank, d, 1.0), 2, x, slope);
+}
+
+/* dG/dtheta (3,N,B). A network takes J' star by star, so that the same pass gives dG/dJ'; the
+ * coefficients of a Fourier G are the stream's. */
+static af_expr af__gradient(const af__generator *g, af_expr theta, af_expr jp, af_expr dropout) {
+    af_expr slope[2];
+    if (g->desc.generator == AF_GENERATOR_NETWORK) jp = af__each_star(g, theta, jp);
+    af__gradients(g, theta, jp, dropout, slope);
     return slope[0];
 }
 
@@ -235,14 +249,18 @@ static af_expr af__units3(af_context *c, af_expr x) {
 
 /* dG/dJ' (3,N,B), of each star. */
 static af_expr af__shift(const af__generator *g, af_expr theta, af_expr jp, af_expr dropout) {
-    af_expr value = af__generating_function(g, theta, jp, dropout), slope = af__none;
-    af_expr units = af__units3(g->c, jp);
+    af_expr value, slope[2], units = af__units3(g->c, jp);
     size_t d[AF_RANK_MAX];
-    af_jvp(g->c, 1, &value, 1, &jp, &units, &slope); /* (3,1,N,B) */
-    if (af_shape(g->c, slope, d) != 4) return af__none;
+    if (g->desc.generator == AF_GENERATOR_NETWORK) {
+        af__gradients(g, theta, af__each_star(g, theta, jp), dropout, slope);
+        return slope[1];
+    }
+    value = af__generating_function(g, theta, jp, dropout);
+    af_jvp(g->c, 1, &value, 1, &jp, &units, slope); /* (3,1,N,B) */
+    if (af_shape(g->c, slope[0], d) != 4) return af__none;
     d[1] = d[2];
     d[2] = d[3];
-    return af_reshape(g->c, slope, 3, d);
+    return af_reshape(g->c, slope[0], 3, d);
 }
 
 /* ---- three linear equations ---- */

@@ -90,6 +90,11 @@ static int af__run_product(af__product *g, int threads) {
         kernels->product_tiny(g);
         return 0;
     }
+    if (g->m <= AF__PRODUCT_ROWS && g->b_row == 1 && g->b_column != 1 && g->a_column == 1 &&
+        g->k >= kernels->lanes) {
+        kernels->product_dots(g);
+        return 0;
+    }
 #ifdef AF_CBLAS
     if (af__run_cblas(g)) return 0;
 #endif

@@ -61,6 +61,7 @@ enum {
     AF__AHEAD = 8,         /* rows that are fetched ahead while packing */
     AF__NEAR = 1024,       /* bytes: rows of B not farther apart are multiplied where they are */
     AF__PRODUCT_TINY = 512,  /* multiplications; below, loops cost less than kernels */
+    AF__PRODUCT_ROWS = 8,    /* rows of A for which it does not pay to transpose B */
     AF__PRODUCT_SHARED = 1 << 20 /* below this one thread: waking others costs more */
 };
 
@@ -75,6 +76,18 @@ typedef struct af__product {
     const af_instr *then; /* a fused run on each block of finished rows, or NULL */
 } af__product;
 
+/* One step of an optimiser (af_adam.c). */
+typedef struct af__adam_step {
+    double *x, *first, *second;
+    const double *gradient;
+    double scale;        /* of the gradient */
+    double beta1, beta2, epsilon;
+    double length;       /* rate / correction of the first moment */
+    double correction;   /* of the second moment */
+    double rectified;    /* 0: the second moment is not used */
+    double decay;
+} af__adam_step;
+
 /* The kernels of one instruction set and one precision. */
 struct af__kernels {
     size_t real;    /* bytes of an element */
@@ -84,7 +97,10 @@ struct af__kernels {
     void (*sum)(size_t chunk, void *job);
     void (*sum_parts)(void *out, const void *part, size_t n, size_t parts);
     void (*rows)(const af__cpu *cpu, const af_instr *instr);
+    void (*adam)(const af__adam_step *step, size_t begin, size_t end); /* f64 alone */
+    double (*square_sum)(const double *x, size_t n);
     void (*product_tiny)(const af__product *g);
+    void (*product_dots)(const af__product *g);
     void (*product_pack)(size_t panel, void *product);
     void (*product_unit)(size_t unit, void *product);
 };

@@ -231,6 +231,36 @@ static void AF__N(product_unit)(size_t unit, void *user) {
     if (g->then) g->cpu->kernels->tile(g->cpu, g->then, i0 * g->n, (i0 + rows) * g->n);
 }
 
+/* Few rows times the rows of a matrix (B is its transpose): sums along the depth, four at a time. */
+static void AF__N(product_dots)(const af__product *g) {
+    const AF__REAL *a = (const AF__REAL *)g->a, *b = (const AF__REAL *)g->b;
+    AF__REAL *c = (AF__REAL *)g->c, part[AF__LANES];
+    size_t whole = g->k / AF__LANES * AF__LANES, i, j, k, q, l;
+    for (j = 0; j < g->n; j += 4)
+        for (i = 0; i < g->m; i++) {
+            const AF__REAL *x = a + i * g->a_row, *y[4];
+            AF__V sum[4];
+            for (q = 0; q < 4; q++) {
+                y[q] = b + (j + q < g->n ? j + q : j) * g->b_column;
+                sum[q] = AF__N(splat)((AF__REAL)0);
+            }
+            for (k = 0; k < whole; k += AF__LANES) {
+                AF__V xk = AF__N(load)(x + k);
+                sum[0] = AF__N(fma)(xk, AF__N(load)(y[0] + k), sum[0]);
+                sum[1] = AF__N(fma)(xk, AF__N(load)(y[1] + k), sum[1]);
+                sum[2] = AF__N(fma)(xk, AF__N(load)(y[2] + k), sum[2]);
+                sum[3] = AF__N(fma)(xk, AF__N(load)(y[3] + k), sum[3]);
+            }
+            for (q = 0; q < 4 && j + q < g->n; q++) {
+                AF__REAL total = 0;
+                AF__N(put)(part, sum[q]);
+                for (l = 0; l < AF__LANES; l++) total += part[l];
+                for (k = whole; k < g->k; k++) total += x[k] * y[q][k];
+                c[i * g->n + j + q] = total;
+            }
+        }
+}
+
 /* Products too small for that. */
 static void AF__N(product_tiny)(const af__product *g) {
     const AF__REAL *a = (const AF__REAL *)g->a, *b = (const AF__REAL *)g->b;

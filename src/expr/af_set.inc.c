@@ -3,7 +3,12 @@
 static const af__kernels AF__N(kernels) = {
     sizeof(AF__REAL), AF__LANES, AF__NR,
     AF__N(tile), AF__N(sum_chunk), AF__N(sum_parts), AF__N(rows),
-    AF__N(product_tiny), AF__N(product_pack), AF__N(product_unit)
+#if AF__BITS == 64
+    AF__N(adam), AF__N(square_sum),
+#else
+    NULL, NULL,
+#endif
+    AF__N(product_tiny), AF__N(product_dots), AF__N(product_pack), AF__N(product_unit)
 };
 
 #undef AF__NV

@@ -55,8 +55,8 @@ static void AF__N(micro)(const af_micro *m, AF__REAL *const *reg, size_t first, 
         AF__MAP1(LOG1P, AF__N(vlog1p)(x))
         AF__MAP1(SQRT, AF__N(vsqrt)(x))
         AF__MAP1(RECIPROCAL, one / x)
-        AF__MAP1(SIN, AF__N(sine)(x, 0))
-        AF__MAP1(COS, AF__N(sine)(x, 1))
+    case AF_OP_SIN: AF__N(sines)(out, a, n, 0); break;
+    case AF_OP_COS: AF__N(sines)(out, a, n, 1); break;
         AF__MAP1(TANH, AF__N(vtanh)(x))
         AF__MAP1(SECH2, AF__N(vsech2)(x))
         AF__MAP1(SIGMOID, AF__N(vsigmoid)(x))

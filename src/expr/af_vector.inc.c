@@ -4,6 +4,16 @@
  * AF__ISA_AVX512. Vectors are the compiler's (gcc and clang): + - * / work on them, and between
  * them and a number. Everything is inline: vectors never pass through a call. */
 
+#if AF__ISA == AF__ISA_PLAIN /* the others' functions are declared outside their region */
+#  if defined(__aarch64__)
+#    include <arm_neon.h>
+#  elif defined(__FMA__)
+#    include <immintrin.h>
+#  elif defined(__SSE2__)
+#    include <emmintrin.h>
+#  endif
+#endif
+
 #ifndef AF__INLINE
 #  define AF__INLINE static inline __attribute__((always_inline))
 #endif
@@ -82,6 +92,14 @@ typedef AF__U AF__M; /* all ones or all zeros in each lane */
 #  define AF__FUSED 0
 #endif
 
+/* Of AVX-512 the functions that set masked lanes to zero, with all lanes: the others start from an
+ * undefined vector, about which g++ warns. */
+#if AF__ISA == AF__ISA_AVX512
+#  define AF__CALL(name, ...) AF__X(maskz_##name)((AF__M)-1, __VA_ARGS__)
+#elif defined(AF__X)
+#  define AF__CALL(name, ...) AF__X(name)(__VA_ARGS__)
+#endif
+
 /* ---- memory ---- */
 
 AF__INLINE AF__V AF__N(load)(const AF__REAL *p) {
@@ -156,7 +174,7 @@ AF__INLINE AF__V AF__N(product)(AF__V a, AF__V b) {
 
 AF__INLINE AF__V AF__N(vsqrt)(AF__V x) {
 #if defined(AF__X)
-    return AF__X(sqrt)(x);
+    return AF__CALL(sqrt, x);
 #elif defined(AF__NEON)
     return AF__NEON(vsqrtq)(x);
 #else
@@ -225,8 +243,6 @@ AF__INLINE AF__M AF__N(not)(AF__M a) { return (AF__M)~a; }
 
 AF__INLINE AF__M AF__N(differ)(AF__M a, AF__M b) { return (AF__M)(a ^ b); }
 
-AF__INLINE AF__M AF__N(is_nan)(AF__V x) { return AF__N(not)(AF__N(equal)(x, x)); }
-
 /* The sign bit of x, -0 and NaN included. */
 AF__INLINE AF__M AF__N(negative)(AF__V x) { return AF__TEST((AF__U)x, AF__N(sign_bit)()); }
 
@@ -258,7 +274,7 @@ AF__INLINE AF__V AF__N(choose)(AF__M mask, AF__V a, AF__V b) {
 AF__INLINE AF__V AF__N(at_least)(AF__V x, AF__REAL low) {
     AF__V l = AF__N(splat)(low);
 #if defined(AF__X)
-    return AF__X(max)(l, x); /* gives its second argument for NaN */
+    return AF__CALL(max, l, x); /* gives its second argument for NaN */
 #else
     return AF__N(choose)(AF__N(less)(x, l), l, x);
 #endif
@@ -267,7 +283,7 @@ AF__INLINE AF__V AF__N(at_least)(AF__V x, AF__REAL low) {
 AF__INLINE AF__V AF__N(at_most)(AF__V x, AF__REAL high) {
     AF__V h = AF__N(splat)(high);
 #if defined(AF__X)
-    return AF__X(min)(h, x);
+    return AF__CALL(min, h, x);
 #else
     return AF__N(choose)(AF__N(less)(h, x), h, x);
 #endif
@@ -290,16 +306,21 @@ AF__INLINE AF__V AF__N(nearest)(AF__V x, AF__REAL unit) {
     return AF__N(nearest_bits)(x, unit) - AF__N(magic)();
 }
 
-/* Bit `place` of a vector as a mask. */
-AF__INLINE AF__M AF__N(bit)(AF__V x, int place) {
+/* The lowest bit as a mask. */
+AF__INLINE AF__M AF__N(odd)(AF__V bits) {
     AF__U one = (AF__U)AF__N(splat)(AF__R(0)) + 1;
-    return AF__TEST((AF__U)x, one << place);
+    return AF__TEST((AF__U)bits, one);
+}
+
+/* Bit `place` moved to the sign. */
+AF__INLINE AF__V AF__N(raise)(AF__V bits, int place) {
+    return (AF__V)((AF__U)bits << (AF__BITS - 1 - place));
 }
 
 /* 2^n for whole n within the normal range. */
 AF__INLINE AF__V AF__N(two_to)(AF__V n) {
 #if AF__ISA == AF__ISA_AVX512
-    return AF__X(scalef)(AF__N(splat)(AF__R(1)), n);
+    return AF__CALL(scalef, AF__N(splat)(AF__R(1)), n);
 #else
     return (AF__V)((AF__U)(n + (AF__N(magic)() + AF__R(AF__BIAS))) << AF__MANTISSA);
 #endif
@@ -308,7 +329,7 @@ AF__INLINE AF__V AF__N(two_to)(AF__V n) {
 /* x 2^n for whole n with |n| < 2.1 times the bias; x near 1, so that one rounding is made. */
 AF__INLINE AF__V AF__N(scale)(AF__V x, AF__V n) {
 #if AF__ISA == AF__ISA_AVX512
-    return AF__X(scalef)(x, n);
+    return AF__CALL(scalef, x, n);
 #else
     AF__V half = AF__N(nearest)(n, AF__R(0.5));
     return x * AF__N(two_to)(half) * AF__N(two_to)(n - half);
@@ -319,8 +340,8 @@ AF__INLINE AF__V AF__N(scale)(AF__V x, AF__V n) {
 AF__INLINE AF__V AF__N(split)(AF__V x, AF__V *e) {
 #if AF__ISA == AF__ISA_AVX512
     AF__V one = AF__N(splat)(AF__R(1));
-    AF__V m = AF__X(getmant)(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_src);
-    *e = AF__X(getexp)(x);
+    AF__V m = AF__CALL(getmant, x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_src);
+    *e = AF__CALL(getexp, x);
     *e = AF__X(mask_add)(*e, AF__N(less)(m, one), *e, one);
     return m;
 #else
@@ -339,9 +360,9 @@ AF__INLINE AF__V AF__N(split)(AF__V x, AF__V *e) {
 
 AF__INLINE AF__V AF__N(vfloor)(AF__V x) {
 #if AF__ISA == AF__ISA_AVX512
-    return AF__X(roundscale)(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    return AF__CALL(roundscale, x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 #elif AF__ISA == AF__ISA_AVX2
-    return AF__X(floor)(x);
+    return AF__CALL(floor, x);
 #else
     /* from 2^mantissa on all numbers are whole */
     const AF__V whole = AF__N(splat)(AF__R((int64_t)1 << AF__MANTISSA));

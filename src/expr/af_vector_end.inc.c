@@ -21,6 +21,7 @@
 #undef AF__FUSED
 #undef AF__X
 #undef AF__NEON
+#undef AF__CALL
 #undef AF__COMPARE
 #undef AF__TEST
 #undef AF__FIXUP
@@ -34,6 +35,11 @@
 #undef AF__P8
 #undef AF__P9
 #undef AF__P10
+#undef AF__P11
+#undef AF__P13
+#undef AF__P15
+#undef AF__P17
+#undef AF__P19
 #undef AF__LN2_HIGH
 #undef AF__LN2_LOW
 #undef AF__EXP_HIGH
@@ -51,11 +57,8 @@
 #undef AF__SHRINK
 #undef AF__MINUTE
 #undef AF__GROW
-#undef AF__EXP_EVEN
-#undef AF__EXP_ODD
-#undef AF__LOG_EVEN
-#undef AF__LOG_ODD
+#undef AF__EXP
+#undef AF__LOG
 #undef AF__SIN
 #undef AF__COS
-#undef AF__ATAN_EVEN
-#undef AF__ATAN_ODD
+#undef AF__ATAN

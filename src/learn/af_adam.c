@@ -1,5 +1,7 @@
 /* ---- Adam and RAdam, learning-rate schedules ------------------------------------------------- */
 
+enum { AF__ADAM_CHUNK = 16384 }; /* parameters that are worth a thread's attention */
+
 struct af_adam {
     af_context *context;
     af__arena arena;
@@ -7,6 +9,7 @@ struct af_adam {
     size_t size;
     uint64_t step;
     double *first, *second; /* moments (size) */
+    double *part;           /* sums of chunks */
 };
 
 static af_status af__adam_check(af_context *c, const af_adam_desc *d) {
@@ -43,7 +46,8 @@ AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t 
     adam->size = size;
     adam->first = AF__ARRAY(&adam->arena, double, size);
     adam->second = AF__ARRAY(&adam->arena, double, size);
-    if (!adam->first || !adam->second) {
+    adam->part = AF__ARRAY(&adam->arena, double, size / AF__ADAM_CHUNK + 1);
+    if (!adam->first || !adam->second || !adam->part) {
         af_adam_destroy(adam);
         return af__fail_memory(c, "the optimiser's state");
     }
@@ -59,11 +63,42 @@ AF_API void af_adam_destroy(af_adam *adam) {
     allocator.release(adam, sizeof *adam, allocator.user);
 }
 
+/* What the threads do with chunks of the arrays. */
+typedef struct af__adam_job {
+    const af__kernels *kernels;
+    const af__adam_step *step;
+    const double *v;
+    double *part; /* sums of squares */
+    size_t size;
+} af__adam_job;
+
+static size_t af__adam_end(const af__adam_job *job, size_t chunk) {
+    size_t begin = chunk * AF__ADAM_CHUNK;
+    return job->size - begin < AF__ADAM_CHUNK ? job->size : begin + AF__ADAM_CHUNK;
+}
+
+static void af__square_chunk(size_t chunk, void *user) {
+    const af__adam_job *job = (const af__adam_job *)user;
+    size_t begin = chunk * AF__ADAM_CHUNK;
+    job->part[chunk] = job->kernels->square_sum(job->v + begin, af__adam_end(job, chunk) - begin);
+}
+
+static void af__adam_chunk(size_t chunk, void *user) {
+    const af__adam_job *job = (const af__adam_job *)user;
+    job->kernels->adam(job->step, chunk * AF__ADAM_CHUNK, af__adam_end(job, chunk));
+}
+
 /* sqrt(sum v^2), also where the squares overflow; not finite when an element is not. */
-static double af__norm(const double *v, size_t n) {
+static double af__norm(const af_adam *adam, const double *v) {
     double sum = 0.0, largest = 0.0;
-    size_t i;
-    for (i = 0; i < n; i++) sum += v[i] * v[i];
+    size_t i, n = adam->size, chunks = (n + AF__ADAM_CHUNK - 1) / AF__ADAM_CHUNK;
+    af__adam_job job = AF__ZERO;
+    job.kernels = af__find_kernels(AF_SET_BEST, AF_F64);
+    job.v = v;
+    job.part = adam->part;
+    job.size = n;
+    af__parallel(adam->context->threads, chunks, af__square_chunk, &job);
+    for (i = 0; i < chunks; i++) sum += adam->part[i];
     if (af__is_finite(sum)) return sqrt(sum);
     for (i = 0; i < n; i++) {
         if (!af__is_finite(v[i])) return v[i];
@@ -87,8 +122,9 @@ static double af__rectification(const af_adam *adam, double *second_correction) 
 
 AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, double rate) {
     const af_adam_desc *d = &adam->desc;
-    double norm = af__norm(gradient, adam->size), scale = 1.0, rectified, correction, step;
-    size_t i;
+    double norm = af__norm(adam, gradient), scale = 1.0;
+    af__adam_step step = AF__ZERO;
+    af__adam_job job = AF__ZERO;
     if (d->clip > 0.0 && norm > d->clip) scale = d->clip / norm;
     if (!af__is_finite(norm) || !af__is_finite((norm * scale) * (norm * scale)))
         return af__fail(adam->context, AF_ERROR_NONFINITE,
@@ -96,16 +132,22 @@ AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, 
                         "learning rate",
                         (unsigned long)adam->step + 1);
     adam->step++;
-    rectified = af__rectification(adam, &correction);
-    step = rate / (1.0 - pow(d->beta1, (double)adam->step));
-    for (i = 0; i < adam->size; i++) {
-        double g = gradient[i] * scale, divisor = 1.0;
-        adam->first[i] += (1.0 - d->beta1) * (g - adam->first[i]);
-        adam->second[i] += (1.0 - d->beta2) * (g * g - adam->second[i]);
-        if (rectified > 0.0)
-            divisor = (sqrt(adam->second[i] / correction) + d->epsilon) / rectified;
-        x[i] -= step * adam->first[i] / divisor + rate * d->weight_decay * x[i];
-    }
+    step.rectified = af__rectification(adam, &step.correction);
+    step.x = x;
+    step.first = adam->first;
+    step.second = adam->second;
+    step.gradient = gradient;
+    step.scale = scale;
+    step.beta1 = d->beta1;
+    step.beta2 = d->beta2;
+    step.epsilon = d->epsilon;
+    step.length = rate / (1.0 - pow(d->beta1, (double)adam->step));
+    step.decay = rate * d->weight_decay;
+    job.kernels = af__find_kernels(AF_SET_BEST, AF_F64);
+    job.step = &step;
+    job.size = adam->size;
+    af__parallel(adam->context->threads, (adam->size + AF__ADAM_CHUNK - 1) / AF__ADAM_CHUNK,
+                 af__adam_chunk, &job);
     return AF_OK;
 }
 

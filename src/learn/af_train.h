@@ -15,6 +15,16 @@ typedef struct af_trainer_desc {
     const af_expr *outputs;   /* other values to compute at each step, ... */
     void *const *output_data; /* ... written (f64) to these arrays, which must stay valid */
     size_t output_count;
+    /* A batch may be computed in pieces: loss, inputs and outputs are those of one piece, a step
+     * takes `pieces` of them, and its loss and gradient are the means. Less memory is used, pieces
+     * stay in the caches, and threads compute pieces side by side; the numbers do not depend on how
+     * many there are. */
+    size_t pieces;          /* default 1 */
+    const int *input_axes;  /* along which the pieces of each input lie one after the other in the
+                               array given to af_trainer_step; -1: it is the same for all of them;
+                               NULL: 0 for all. A scalar's pieces are an array */
+    const int *output_axes; /* the same for output_data, without -1 */
+    af_precision precision; /* of loss and gradient; arrays and parameters are f64 in any case */
     af_adam_desc adam;
     af_schedule schedule;
     double average; /* af_train validates and keeps the moving average of the parameters over about
@@ -32,7 +42,8 @@ typedef struct af_trainer_desc {
 AF_API af_status af_trainer_create(af_context *c, const af_trainer_desc *desc, af_trainer **out);
 AF_API void af_trainer_destroy(af_trainer *t);
 
-/* One optimiser step on one batch: inputs[i] are f64 arrays in the shapes of desc.inputs.
+/* One optimiser step on one batch: inputs[i] are f64 arrays in the shapes of desc.inputs, `pieces`
+ * times as long along their axes.
  * `progress` in [0,1] of the whole training chooses the learning rate. AF_ERROR_NONFINITE, nothing
  * changed, when loss or gradient are not finite. */
 AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, double progress,
