@@ -6,6 +6,9 @@
 # make floors     every prefix of the list of parts compiles: no part uses a later one
 # make examples   build/examples/...
 # make demo       builds the tool, makes mock orbits, fits, prints the errors, draws build/demo/demo.svg
+# make bench      how fast the library is beside OpenBLAS, libm and PyTorch, in some ten minutes:
+#                 a table and build/bench.csv; see build/bench --help
+# make bench-quick   the same with fewer and smaller rows, two minutes
 # make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible
 # make clean      removes build/
 #
@@ -104,6 +107,19 @@ demo: tool
 	$(AF) plot $(D)/model.safetensors $(D)/long.npy --truth $(D)/long_J.npy --span 1 \
 	  --history $(D)/loss.csv --test $(D)/test.npy --test-truth $(D)/J.npy -o $(D)/demo.svg
 
+# ---- the benchmarks: never part of the tests ---------------------------------------------------------
+
+BENCH := $(wildcard tools/bench/*.c)
+
+$(B)/bench: tools/bench.c $(BENCH) $(wildcard tools/bench/*.h) $(HEADERS) | deps
+	$(CC) $(FAST) -DBENCH_FOLDER='"$(B)"' -Itools/bench $< $(BENCH) -o $@ $(LDFLAGS) -lm -ldl $(LDLIBS)
+
+bench: $(B)/bench # OMP_WAIT_POLICY=passive make bench, where other programs use the cores
+	$(B)/bench
+
+bench-quick: $(B)/bench
+	$(B)/bench --quick
+
 # ---- the tests ------------------------------------------------------------------------------------
 
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
@@ -148,5 +164,5 @@ clean:
 	rm -rf $(B)
 
 -include $(wildcard $(B)/test/*.d)
-.PHONY: all deps headers tool examples demo test floors check clean always
+.PHONY: all deps headers tool examples demo bench bench-quick test floors check clean always
 .DELETE_ON_ERROR:

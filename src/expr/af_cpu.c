@@ -36,6 +36,8 @@ static void af__run_tile(const af__cpu *cpu, const af_instr *instr) {
     job.total = 1;
     for (i = 0; i < instr->rank; i++) job.total *= instr->dim[i];
     job.chunk = AF__CHUNK;
+    if (instr->dim[instr->rank - 1] < job.chunk) /* whole rows */
+        job.chunk = af__round_up(job.chunk, instr->dim[instr->rank - 1]);
     af__parallel(cpu->threads, (job.total + job.chunk - 1) / job.chunk, af__run_tile_chunk, &job);
 }
 

@@ -16,6 +16,7 @@
 
 enum {
     AF__TILE_BYTES = 32768, /* the tile registers of a fused run, in the first-level cache */
+    AF__TILE_MAX = 1024,    /* elements of a tile */
     AF__REGISTERS = AF__GROUP_LOADS + AF__GROUP_MICROS,
     AF__OPERANDS = AF__GROUP_LOADS + AF__GROUP_STORES + AF__GROUP_MICROS, /* of a fused run */
     AF__CHUNK = 32768       /* elements of a fused run that are worth a chunk of their own */
@@ -59,7 +60,7 @@ enum {
     AF__PART_DEPTH = 512,  /* ... in parts of at least this */
     AF__DEPTH = 128,       /* a panel of B, at most 32 kB, stays in the first-level cache */
     AF__AHEAD = 8,         /* rows that are fetched ahead while packing */
-    AF__NEAR = 1024,       /* bytes: rows of B not farther apart are multiplied where they are */
+    AF__NEAR = 1024,       /* bytes: what is not farther apart is multiplied where it is */
     AF__PRODUCT_TINY = 512,  /* multiplications; below, loops cost less than kernels */
     AF__PRODUCT_ROWS = 8,    /* rows of A for which it does not pay to transpose B */
     AF__PRODUCT_SHARED = 1 << 20 /* below this one thread: waking others costs more */

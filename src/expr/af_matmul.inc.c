@@ -213,7 +213,7 @@ static void AF__N(product_unit)(size_t unit, void *user) {
         block.stride = g->n;
         block.add = k > k0;
         panel = AF__MR * g->a_row;
-        if (g->a_column != 1 && rows > AF__MR) { /* rows of A are far apart in memory */
+        if (g->a_column * sizeof *a > AF__NEAR && rows > AF__MR) { /* columns are far apart */
             AF__N(pack_a)(a, g->a_row, g->a_column, rows, block.depth, packed_a);
             a = packed_a;
             block.row = 1;

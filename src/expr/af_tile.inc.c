@@ -84,6 +84,12 @@ static AF__REAL *AF__N(base)(const af__cpu *cpu, const af_operand *o) {
     return (AF__REAL *)cpu->base[o->buffer] + o->offset;
 }
 
+static void AF__N(fill)(AF__REAL *to, size_t n, AF__REAL value) {
+    const AF__V v = AF__N(splat)(value);
+    size_t i;
+    for (i = 0; i < n; i += AF__LANES) AF__N(set)(to + i, n - i, v);
+}
+
 /* Elements [first, first + n) of the iteration space, read through strides into `out`; or written
  * from it when `store`. */
 static void AF__N(walk)(const af_instr *instr, const af_operand *o, AF__REAL *array, size_t first,
@@ -101,7 +107,7 @@ static void AF__N(walk)(const af_instr *instr, const af_operand *o, AF__REAL *ar
         for (axis = 0; axis <= last; axis++) at += index[axis] * o->stride[axis];
         p = array + at;
         if (store) for (i = 0; i < run; i++) p[i * step] = tile[i];
-        else if (step == 0) for (i = 0; i < run; i++) tile[i] = *p;
+        else if (step == 0) AF__N(fill)(tile, run, *p);
         else if (step == 1) memcpy(tile, p, run * sizeof *p);
         else for (i = 0; i < run; i++) tile[i] = p[i * step];
         tile += run;
@@ -114,12 +120,33 @@ static void AF__N(walk)(const af_instr *instr, const af_operand *o, AF__REAL *ar
     }
 }
 
+/* The same elements where they are, if they lie side by side; otherwise read into `own`. */
+static AF__REAL *AF__N(find)(const af_instr *instr, const af_operand *o, AF__REAL *array,
+                             size_t first, size_t n, AF__REAL *own) {
+    size_t axis = instr->rank - 1, at, rest;
+    if (o->stride[axis] != 1 || first % instr->dim[axis] + n > instr->dim[axis]) {
+        AF__N(walk)(instr, o, array, first, n, own, 0);
+        return own;
+    }
+    at = first % instr->dim[axis];
+    for (rest = first / instr->dim[axis]; axis-- > 0; rest /= instr->dim[axis])
+        at += rest % instr->dim[axis] * o->stride[axis];
+    return array + at;
+}
+
+typedef enum AF__N(layout) {
+    AF__N(strided),
+    AF__N(flat),    /* the elements lie in the order of the run, without gaps */
+    AF__N(repeated) /* each tile has the same elements */
+} AF__N(layout);
+
 /* Where the arrays and the registers of a fused run are. */
 typedef struct AF__N(run) {
+    size_t length; /* of a tile */
     AF__REAL *array[AF__OPERANDS];
     AF__REAL *own[AF__REGISTERS], *reg[AF__REGISTERS]; /* a register's memory; where it is now */
+    AF__N(layout) layout[AF__OPERANDS];
     uint16_t direct[AF__OPERANDS]; /* by store: the register that is computed in the array itself */
-    char flat[AF__OPERANDS];       /* the elements lie in the order of the run, without gaps */
 } AF__N(run);
 
 enum { AF__N(indirect) = AF__REGISTERS }; /* no register: the store copies */
@@ -132,29 +159,45 @@ static void AF__N(run_stores)(const af_program *p, const af_instr *instr, AF__N(
     for (i = 0; i < instr->micros; i++) free[micro[i].out] = micro[i].op != AF_OP_CONSTANT;
     for (i = 0; i < instr->stores; i++) {
         uint16_t from = p->store[instr->store_register + i];
-        int direct = r->flat[instr->loads + i] && from >= instr->loads && free[from];
+        int flat = r->layout[instr->loads + i] == AF__N(flat);
+        int direct = flat && from >= instr->loads && free[from];
         r->direct[i] = direct ? from : (uint16_t)AF__N(indirect);
         if (direct) free[from] = 0;
     }
 }
 
-/* Prepares the run; returns the elements of a tile. */
-static size_t AF__N(run_begin)(const af__cpu *cpu, const af_instr *instr, AF__REAL *memory,
-                               AF__N(run) *r) {
+/* Tiles that begin with a row have the same elements of an operand that all rows share. */
+static AF__N(layout) AF__N(layout_of)(const af_instr *instr, const af_operand *o, int aligned) {
+    size_t axis;
+    if (af__is_contiguous(instr->rank, instr->dim, o->stride)) return AF__N(flat);
+    for (axis = 0; axis + 1 < instr->rank; axis++)
+        if (o->stride[axis]) return AF__N(strided);
+    return aligned || o->stride[axis] == 0 ? AF__N(repeated) : AF__N(strided);
+}
+
+/* Prepares the run of elements [begin, end). */
+static void AF__N(run_begin)(const af__cpu *cpu, const af_instr *instr, size_t begin, size_t end,
+                             AF__REAL *memory, AF__N(run) *r) {
     const af_operand *operand = cpu->program->operand + instr->operand;
     const af_micro *micro = cpu->program->micro + instr->micro;
-    size_t length = AF__TILE_BYTES / sizeof(AF__REAL) / instr->registers / 16 * 16, i, j;
-    if (length > 1024) length = 1024;
+    size_t length = AF__TILE_BYTES / sizeof(AF__REAL) / instr->registers / 16 * 16, i;
+    size_t row = instr->dim[instr->rank - 1];
+    int aligned;
+    if (length > AF__TILE_MAX) length = AF__TILE_MAX;
+    aligned = begin % row == 0 && row <= length;
+    r->length = aligned ? length / row * row : length;
     for (i = 0; i < instr->registers; i++) r->reg[i] = r->own[i] = memory + i * length;
     for (i = 0; i < instr->loads + instr->stores; i++) {
         r->array[i] = AF__N(base)(cpu, &operand[i]);
-        r->flat[i] = (char)af__is_contiguous(instr->rank, instr->dim, operand[i].stride);
+        r->layout[i] = AF__N(layout_of)(instr, &operand[i], aligned);
+        if (r->layout[i] == AF__N(repeated) && i < instr->loads)
+            AF__N(walk)(instr, &operand[i], r->array[i], begin,
+                        end - begin < r->length ? end - begin : r->length, r->own[i], 0);
     }
     AF__N(run_stores)(cpu->program, instr, r);
     for (i = 0; i < instr->micros; i++)
         if (micro[i].op == AF_OP_CONSTANT)
-            for (j = 0; j < length; j++) r->own[micro[i].out][j] = (AF__REAL)micro[i].value;
-    return length;
+            AF__N(fill)(r->own[micro[i].out], length, (AF__REAL)micro[i].value);
 }
 
 /* Elements [begin, end) of a fused run, tile by tile. */
@@ -164,12 +207,14 @@ static void AF__N(tile)(const af__cpu *cpu, const af_instr *instr, size_t begin,
     const af_micro *micro = p->micro + instr->micro;
     AF__REAL memory[AF__TILE_BYTES / sizeof(AF__REAL)] __attribute__((aligned(64)));
     AF__N(run) r;
-    size_t length = AF__N(run_begin)(cpu, instr, memory, &r), i, first;
-    for (first = begin; first < end; first += length) {
-        size_t n = end - first < length ? end - first : length;
+    size_t i, first;
+    AF__N(run_begin)(cpu, instr, begin, end, memory, &r);
+    for (first = begin; first < end; first += r.length) {
+        size_t n = end - first < r.length ? end - first : r.length;
         for (i = 0; i < instr->loads; i++) {
-            if (r.flat[i]) r.reg[i] = r.array[i] + first;
-            else AF__N(walk)(instr, &operand[i], r.array[i], first, n, r.own[i], 0);
+            if (r.layout[i] == AF__N(flat)) r.reg[i] = r.array[i] + first;
+            else if (r.layout[i] == AF__N(strided))
+                r.reg[i] = AF__N(find)(instr, &operand[i], r.array[i], first, n, r.own[i]);
         }
         for (i = 0; i < instr->stores; i++)
             if (r.direct[i] != AF__N(indirect))
@@ -180,7 +225,7 @@ static void AF__N(tile)(const af__cpu *cpu, const af_instr *instr, size_t begin,
             size_t at = instr->loads + i;
             AF__REAL *from = r.reg[p->store[instr->store_register + i]];
             if (r.direct[i] != AF__N(indirect)) continue;
-            if (r.flat[at]) memcpy(r.array[at] + first, from, n * sizeof *from);
+            if (r.layout[at] == AF__N(flat)) memcpy(r.array[at] + first, from, n * sizeof *from);
             else AF__N(walk)(instr, &operand[at], r.array[at], first, n, from, 1);
         }
     }
