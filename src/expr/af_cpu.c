@@ -170,7 +170,7 @@ static void af__run_batch(const af__cpu *cpu, const af_instr *instr) {
         for (i = 0; i < b.count; i++) af__run_batch_chunk(i, &b);
         return;
     }
-    work = b.shape.m * b.shape.n * b.shape.k; /* small: at most AF__UNIT_ROWS rows */
+    work = b.shape.m * b.shape.n * b.shape.k; /* few rows */
     b.chunk = af__clamp(AF__SUM_WORK / work, 1, AF__SUM_WORK);
     b.threads = 1;
     af__parallel(cpu->threads, (b.count + b.chunk - 1) / b.chunk, af__run_batch_chunk, &b);

@@ -53,8 +53,9 @@ typedef struct af__job {
 
 enum {
     AF__MR = 6,            /* rows in registers: with 4 vectors a row 24 of 32 registers add up */
-    AF__UNIT_ROWS = 96,    /* rows of a unit: a panel of B is read once for all of them ... */
-    AF__UNIT_ROWS_MAX = 192, /* ... or packed once */
+    AF__UNIT_ROWS = 96,    /* rows of a unit: a panel of B is read once for all of them */
+    AF__UNIT_ROWS_MAX = 192, /* where A and B are deep and each unit packs B for itself */
+    AF__ROWS_TO_PACK = 768,  /* more rows than this: all of B is packed first, once */
     AF__UNIT_COLUMNS = 512,
     AF__UNITS = 24,        /* fewer units of work than this: the depth is cut too ... */
     AF__PART_DEPTH = 512,  /* ... in parts of at least this */
@@ -115,8 +116,8 @@ static size_t af__packed_size(const af__kernels *kernels, const af__product *g) 
  * run follows stay whole. */
 static void af__product_cut(const af__kernels *kernels, af__product *g) {
     size_t units;
-    g->pack = g->m > AF__UNIT_ROWS && g->m >= g->k;
-    g->block_rows = g->pack || g->then ? AF__UNIT_ROWS : AF__UNIT_ROWS_MAX;
+    g->pack = g->m > AF__ROWS_TO_PACK && g->m >= g->k;
+    g->block_rows = g->k > g->m ? AF__UNIT_ROWS_MAX : AF__UNIT_ROWS;
     g->block_columns = g->then ? g->n : af__round_up(AF__UNIT_COLUMNS, kernels->columns);
     g->column_blocks = (g->n + g->block_columns - 1) / g->block_columns;
     g->row_blocks = (g->m + g->block_rows - 1) / g->block_rows;

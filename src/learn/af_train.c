@@ -42,7 +42,7 @@ struct af_trainer {
 
 enum {
     AF__SUMS = 16,         /* gradients that are summed side by side, at most */
-    AF__SUM_ELEMENTS = 1 << 22 /* and their elements together: larger networks take the threads
+    AF__SUM_ELEMENTS = 1 << 24 /* and their elements together: larger networks take the threads
                                   for each operation */
 };
 
