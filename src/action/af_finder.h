@@ -20,8 +20,8 @@ typedef struct af_fit_desc {
                           7/8 of them */
     size_t epochs;     /* passes over the training streams; default 1000, or 4000 steps if more */
     size_t batch;      /* streams a step; default 256 */
-    size_t piece;      /* of them computed at a time, at most: memory and caches, not results;
-                          default 32 */
+    size_t piece;      /* streams computed at a time, at most (af_trainer_desc, pieces); default
+                          32, all of them for a large network */
     size_t validate_every; /* epochs; default: about every 50 steps */
     af_adam_desc adam; /* clip 0 means 10 here */
     af_schedule schedule; /* rate 0 means 3e-3 here */

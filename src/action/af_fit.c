@@ -263,8 +263,11 @@ static void af__fit_defaults(af__fit *t) {
     t->train = d->train ? d->train : n - n / 8;
     t->batch = d->batch ? d->batch : 256;
     if (t->batch > t->train) t->batch = t->train;
-    if (d->piece == 0) /* large networks: the threads share each operation */
-        d->piece = af_params_size(t->f->g.params) > AF__SUM_ELEMENTS / 2 ? t->batch : AF__FIT_PIECE;
+    if (d->piece == 0) {
+        d->piece = AF__FIT_PIECE;
+        if (af_params_size(t->f->g.params) > AF__SUM_ELEMENTS / 2)
+            d->piece = t->batch; /* the threads share each operation of a large network */
+    }
     t->pieces = (t->batch + d->piece - 1) / d->piece;
     while (t->batch % t->pieces != 0) t->pieces++;
     t->held = n > t->train ? t->train : 0; /* nothing held out: the training streams judge */

@@ -92,6 +92,10 @@ static int af__run_product(af__product *g, int threads) {
         kernels->product_tiny(g);
         return 0;
     }
+    if (g->m == 1 && g->b_column == 1) {
+        kernels->product_row(g);
+        return 0;
+    }
     if (g->m <= AF__PRODUCT_ROWS && g->b_row == 1 && g->b_column != 1 && g->a_column == 1 &&
         g->k >= kernels->lanes) {
         kernels->product_dots(g);

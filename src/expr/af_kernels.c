@@ -102,6 +102,7 @@ struct af__kernels {
     void (*adam)(const af__adam_step *step, size_t begin, size_t end); /* f64 alone */
     double (*square_sum)(const double *x, size_t n);
     void (*product_tiny)(const af__product *g);
+    void (*product_row)(const af__product *g);
     void (*product_dots)(const af__product *g);
     void (*product_pack)(size_t panel, void *product);
     void (*product_unit)(size_t unit, void *product);

@@ -109,10 +109,26 @@ static size_t AF__N(multiply_rows)(const AF__N(block) *k, size_t rows) {
     return 1;
 }
 
+/* Whole squares of a panel whose columns lie in rows: x (width, depth). Returns the depth done. */
+static size_t AF__N(pack_squares)(const AF__REAL *x, size_t column, size_t depth, size_t width,
+                                  size_t wide, AF__REAL *out) {
+    size_t k, j, i, whole = width == wide ? depth / AF__LANES * AF__LANES : 0;
+    for (j = 0; j < wide && whole; j += AF__LANES)
+        for (k = 0; k < whole; k += AF__LANES) {
+            AF__V square[AF__LANES];
+            AF__UNROLL
+            for (i = 0; i < AF__LANES; i++) square[i] = AF__N(load)(x + (j + i) * column + k);
+            AF__N(transpose)(square);
+            AF__UNROLL
+            for (i = 0; i < AF__LANES; i++) AF__N(put)(out + (k + i) * wide + j, square[i]);
+        }
+    return whole;
+}
+
 /* out (depth, wide) = x (depth, width), zeros in the columns that are missing. */
 static void AF__N(pack_b)(const AF__REAL *x, size_t row, size_t column, size_t depth, size_t width,
                           size_t wide, AF__REAL *out) {
-    size_t k, j;
+    size_t k, j, first;
     if (column == 1 && wide == width) {
         for (k = 0; k < depth; k++, out += wide, x += row)
             for (j = 0; j < wide; j += AF__LANES) {
@@ -121,9 +137,10 @@ static void AF__N(pack_b)(const AF__REAL *x, size_t row, size_t column, size_t d
             }
         return;
     }
+    first = row == 1 ? AF__N(pack_squares)(x, column, depth, width, wide, out) : 0;
     for (j = 0; j < wide; j++) {
-        if (j < width) for (k = 0; k < depth; k++) out[k * wide + j] = x[k * row + j * column];
-        else for (k = 0; k < depth; k++) out[k * wide + j] = 0;
+        if (j < width) for (k = first; k < depth; k++) out[k * wide + j] = x[k * row + j * column];
+        else for (k = first; k < depth; k++) out[k * wide + j] = 0;
     }
 }
 
@@ -229,6 +246,32 @@ static void AF__N(product_unit)(size_t unit, void *user) {
         }
     }
     if (g->then) g->cpu->kernels->tile(g->cpu, g->then, i0 * g->n, (i0 + rows) * g->n);
+}
+
+/* One row times a matrix: four of its rows at a time are added to C. */
+static void AF__N(product_row)(const af__product *g) {
+    const AF__REAL *a = (const AF__REAL *)g->a, *b = (const AF__REAL *)g->b;
+    const size_t step = g->b_row;
+    AF__REAL *c = (AF__REAL *)g->c;
+    size_t k, j;
+    memset(c, 0, g->n * sizeof *c);
+    for (k = 0; k + 4 <= g->k; k += 4, b += 4 * step) {
+        const AF__V a0 = AF__N(splat)(a[k * g->a_column]);
+        const AF__V a1 = AF__N(splat)(a[(k + 1) * g->a_column]);
+        const AF__V a2 = AF__N(splat)(a[(k + 2) * g->a_column]);
+        const AF__V a3 = AF__N(splat)(a[(k + 3) * g->a_column]);
+        for (j = 0; j < g->n; j += AF__LANES) {
+            size_t left = g->n - j;
+            AF__V sum = AF__N(get)(c + j, left);
+            sum = AF__N(fma)(a0, AF__N(get)(b + j, left), sum);
+            sum = AF__N(fma)(a1, AF__N(get)(b + step + j, left), sum);
+            sum = AF__N(fma)(a2, AF__N(get)(b + 2 * step + j, left), sum);
+            sum = AF__N(fma)(a3, AF__N(get)(b + 3 * step + j, left), sum);
+            AF__N(set)(c + j, left, sum);
+        }
+    }
+    for (; k < g->k; k++, b += step)
+        for (j = 0; j < g->n; j++) c[j] += a[k * g->a_column] * b[j];
 }
 
 /* Few rows times the rows of a matrix (B is its transpose): sums along the depth, four at a time. */

@@ -8,7 +8,8 @@ static const af__kernels AF__N(kernels) = {
 #else
     NULL, NULL,
 #endif
-    AF__N(product_tiny), AF__N(product_dots), AF__N(product_pack), AF__N(product_unit)
+    AF__N(product_tiny), AF__N(product_row), AF__N(product_dots), AF__N(product_pack),
+    AF__N(product_unit)
 };
 
 #undef AF__NV

@@ -371,3 +371,63 @@ AF__INLINE AF__V AF__N(vfloor)(AF__V x) {
     return AF__N(choose)(AF__N(less)(a, whole), n, x);
 #endif
 }
+
+/* ---- transposition ---- */
+
+/* a0 b0 a1 b1 ... of the lower halves of a and b, and of the upper ones. */
+#if AF__VECTOR_BYTES * 8 / AF__BITS == 2
+#  define AF__LOWER 0, 2
+#  define AF__UPPER 1, 3
+#elif AF__VECTOR_BYTES * 8 / AF__BITS == 4
+#  define AF__LOWER 0, 4, 1, 5
+#  define AF__UPPER 2, 6, 3, 7
+#elif AF__VECTOR_BYTES * 8 / AF__BITS == 8
+#  define AF__LOWER 0, 8, 1, 9, 2, 10, 3, 11
+#  define AF__UPPER 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#  define AF__LOWER 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#  define AF__UPPER 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+#ifdef __clang__
+#  define AF__UNROLL _Pragma("unroll")
+#else
+#  define AF__UNROLL _Pragma("GCC unroll 16")
+#endif
+
+AF__INLINE AF__V AF__N(interleave_lower)(AF__V a, AF__V b) {
+#ifdef __clang__
+    return __builtin_shufflevector(a, b, AF__LOWER);
+#else
+    const AF__U from = {AF__LOWER};
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
+AF__INLINE AF__V AF__N(interleave_upper)(AF__V a, AF__V b) {
+#ifdef __clang__
+    return __builtin_shufflevector(a, b, AF__UPPER);
+#else
+    const AF__U from = {AF__UPPER};
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
+/* Turns the rows of a square into its columns: after each interleaving of the first half of the
+ * rows with the second one bit of the column has become one of the row. */
+AF__INLINE void AF__N(transpose)(AF__V row[AF__LANES]) {
+    AF__V next[AF__LANES];
+    size_t step, i;
+    AF__UNROLL
+    for (step = 1; step < AF__LANES; step *= 2) {
+        AF__UNROLL
+        for (i = 0; i < AF__LANES / 2; i++) {
+            next[2 * i] = AF__N(interleave_lower)(row[i], row[i + AF__LANES / 2]);
+            next[2 * i + 1] = AF__N(interleave_upper)(row[i], row[i + AF__LANES / 2]);
+        }
+        AF__UNROLL
+        for (i = 0; i < AF__LANES; i++) row[i] = next[i];
+    }
+}
+
+#undef AF__LOWER
+#undef AF__UPPER

@@ -62,3 +62,4 @@
 #undef AF__SIN
 #undef AF__COS
 #undef AF__ATAN
+#undef AF__UNROLL
