@@ -472,6 +472,8 @@
 #pragma GCC push_options
 #    if AF__ISA == AF__ISA_AVX512
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,fma")
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion" /* without optimisation intrinsics are macros */
 #    elif AF__ISA == AF__ISA_AVX2
 #pragma GCC target("avx2,fma")
 #    endif
@@ -483,6 +485,9 @@
 #include "actionfinder.in.h"
 #  undef AF__BITS
 #  ifndef __clang__
+#    if AF__ISA == AF__ISA_AVX512
+#pragma GCC diagnostic pop
+#    endif
 #pragma GCC pop_options
 #  elif AF__ISA != AF__ISA_PLAIN
 #pragma clang attribute pop

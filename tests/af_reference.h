@@ -64,7 +64,7 @@ static inline void *test_convert(af_precision precision, const double *x, size_t
 static const af_backend *test_backend;
 
 /* Calls run() for the kernels of each instruction set that the processor has. */
-static inline void test_instruction_sets(void (*run)(void)) {
+static inline void each_instruction_set(void (*run)(void)) {
     int set;
     for (set = AF_SET_PLAIN; set <= AF_SET_AVX512; set++) {
         test_backend = af_backend_cpu_set((af_instruction_set)set);

@@ -914,7 +914,7 @@ static void kernels(void) {
 }
 
 int main(void) {
-    test_instruction_sets(kernels);
+    each_instruction_set(kernels);
     RUN(equal_expressions_are_one);
     RUN(simplifications_keep_the_combined_shape);
     RUN(memory_is_reused);

@@ -483,6 +483,13 @@ TEST(tall_deep_and_wide_products) {
     product(1, 3, 7000, 1500, 2, 0, AF_F64); /* few rows: not packed, several blocks of columns */
     product(1, 70, 30, 1300, 0, 0, AF_F64);  /* several blocks of packed columns */
     product(1, 1, 100000, 1, 3, 0, AF_F64);
+    product(1, 800, 70, 66, 2, 0, AF_F64);   /* packed before, in squares and what is left of them */
+    product(1, 130, 300, 90, 3, 0, AF_F32);
+    for (transposed = 0; transposed < 4; transposed++) { /* few rows: along rows or columns of B */
+        product(1, 1, 203, 45, transposed, 0, AF_F64);
+        product(1, 8, 101, 37, transposed, 0, AF_F64);
+        product(1, 2, 66, 129, transposed, 0, AF_F32);
+    }
     product(1, 4000, 1, 4, 0, 0, AF_F64);
 }
 
@@ -521,6 +528,72 @@ TEST(products_of_views) {
     af_context_destroy(c);
 }
 
+/* A dense layer in and out of its activation, as in a network and its derivative: the fused run is
+ * computed on blocks of rows of the product. Some of the products are cut in depth. */
+static void layer(size_t m, size_t n, size_t k, af_precision precision) {
+    af_context *c = test_context(NULL);
+    size_t dx[2], dw[2], db = n, i, follows = 0;
+    af_expr in[4], product, z, out[5];
+    double *data[4];
+    af_func_desc d = AF__ZERO;
+    af_func *f = NULL;
+    dx[0] = m;
+    dx[1] = dw[0] = k;
+    dw[1] = n;
+    in[0] = af_input(c, "x", 2, dx);
+    in[1] = af_input(c, "w", 2, dw);
+    in[2] = af_input(c, "b", 1, &db);
+    dx[1] = n;
+    in[3] = af_input(c, "r", 2, dx);
+    for (i = 0; i < 4; i++) {
+        size_t e, size = af_size(c, in[i]);
+        data[i] = test_array(size);
+        for (e = 0; e < size; e++)
+            data[i][e] = (af_random_uniform(8, i, e) - 0.5) * (i == 1 ? 2.0 / sqrt((double)k) : 1);
+    }
+    product = af_matmul(c, in[0], in[1]);
+    z = af_add(c, product, in[2]);
+    out[0] = af_add(c, af_tanh(c, z), in[3]);
+    out[1] = af_mul(c, af_sech2(c, z), in[3]);
+    out[2] = product; /* stays readable */
+    out[3] = af_sum_axis(c, z, 0);
+    out[4] = af_transpose(c, af_silu(c, z));
+    test_agree(c, precision, 3, 4, in, (const double *const *)data, 5, out,
+               precision == AF_F64 ? 1e-13 : 1e-5);
+    d.inputs = in;
+    d.input_count = 4;
+    d.outputs = out;
+    d.output_count = 1;
+    CHECK(af_compile(c, &d, &f) == AF_OK);
+    for (i = 0; f && i < af_func_program(f)->instr_count; i++)
+        follows += (size_t)af_func_program(f)->instr[i].follows;
+    CHECK(follows == 1);
+    af_func_destroy(f);
+    test_free(4, data);
+    af_context_destroy(c);
+}
+
+TEST(layers) {
+    static const size_t sizes[][3] = {{1, 5, 7},     {7, 33, 40},   {97, 64, 64},  {300, 70, 50},
+                                      {800, 40, 30}, {96, 17, 128}, {200, 513, 9}, {40, 50, 3000},
+                                      {1, 64, 64},   {769, 8, 129}, {192, 31, 400}};
+    size_t i;
+    for (i = 0; i < AF__COUNT(sizes); i++) {
+        layer(sizes[i][0], sizes[i][1], sizes[i][2], AF_F64);
+        layer(sizes[i][0], sizes[i][1], sizes[i][2], AF_F32);
+    }
+}
+
+TEST(instruction_sets) {
+    CHECK(af_backend_cpu_set(AF_SET_BEST) == af_backend_cpu());
+    CHECK(af_backend_cpu_set(AF_SET_PLAIN) != NULL);
+    CHECK(af_backend_cpu_set((af_instruction_set)4) == NULL);
+    CHECK(af_backend_cpu_set((af_instruction_set)-1) == NULL);
+#ifdef AF__HAVE_AVX
+    CHECK(!af_backend_cpu_set(AF_SET_AVX512) == !__builtin_cpu_supports("avx512dq"));
+#endif
+}
+
 static void kernels(void) {
     RUN(accuracy);
     RUN(single_precision_over_all_exponents);
@@ -537,9 +610,11 @@ static void kernels(void) {
     RUN(tall_deep_and_wide_products);
     RUN(batches_of_products);
     RUN(products_of_views);
+    RUN(layers);
 }
 
 int main(void) {
-    test_instruction_sets(kernels);
+    RUN(instruction_sets);
+    each_instruction_set(kernels);
     return test_report();
 }

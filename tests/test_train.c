@@ -897,6 +897,161 @@ TEST(memory_fails_at_every_call) {
     remove_with_leftovers(path);
 }
 
+/* ---- a batch in pieces ---- */
+
+/* The same regression with x along the last axis and a scalar weight and a shift that all pieces
+ * share; the mean of each piece is watched. */
+typedef struct piecewise {
+    size_t pieces;
+    int threads;
+    af_precision precision;
+    size_t steps;
+    double loss, watched[8], parameters[64];
+    size_t size;
+} piecewise;
+
+enum { PIECE_ROWS = 48 };
+
+static void piecewise_run(piecewise *p) {
+    static const int in_axes[] = {1, 0, -1}, out_axes[] = {0};
+    af_context_desc cd = AF__ZERO;
+    af_context *c = NULL;
+    af_params *params = NULL;
+    af_net_desc nd = AF__ZERO;
+    af_net *net = NULL;
+    af_trainer_desc d = AF__ZERO;
+    af_trainer *trainer = NULL;
+    double xy[2 * PIECE_ROWS], weight[8], shift = 0.25;
+    const void *batch[3];
+    void *watched[1];
+    af_expr in[3], x, y, out;
+    size_t dims[2], i;
+    cd.threads = p->threads;
+    CHECK(af_context_create(&cd, &c) == AF_OK && af_params_create(c, 4, &params) == AF_OK);
+    nd.inputs = nd.outputs = 1;
+    nd.depth = 1;
+    nd.width = 16;
+    nd.random_last = 1;
+    CHECK(af_net_create(params, &nd, &net) == AF_OK);
+    dims[0] = 2;
+    dims[1] = PIECE_ROWS / p->pieces;
+    in[0] = af_input(c, "xy", 2, dims);
+    in[1] = af_input(c, "weight", 0, NULL);
+    in[2] = af_input(c, "shift", 0, NULL);
+    x = af_add(c, af_transpose(c, af_slice(c, in[0], 0, 0, 1)), in[2]);
+    y = af_transpose(c, af_slice(c, in[0], 0, 1, 1));
+    out = af_mean(c, af_net_apply(net, x, af__none));
+    d.params = params;
+    d.loss = af_mul(c, in[1], af_mean(c, af_square(c, af_sub(c, af_net_apply(net, x, af__none), y))));
+    d.inputs = in;
+    d.input_count = 3;
+    d.outputs = &out;
+    d.output_count = 1;
+    watched[0] = p->watched;
+    d.output_data = watched;
+    d.pieces = p->pieces;
+    d.input_axes = in_axes;
+    d.output_axes = out_axes;
+    d.precision = p->precision;
+    d.schedule.kind = AF_SCHEDULE_CONSTANT;
+    d.schedule.rate = 1e-2;
+    CHECK(af_trainer_create(c, &d, &trainer) == AF_OK);
+    for (i = 0; i < PIECE_ROWS; i++) {
+        xy[i] = 4.0 * af_random_uniform(5, 0, i) - 2.0;
+        xy[PIECE_ROWS + i] = target(xy[i]);
+    }
+    for (i = 0; i < 8; i++) weight[i] = 2.0;
+    batch[0] = xy;
+    batch[1] = weight;
+    batch[2] = &shift;
+    for (i = 0; trainer && i < p->steps; i++)
+        CHECK(af_trainer_step(trainer, batch, 0.0, &p->loss) == AF_OK);
+    p->size = af_params_size(params);
+    CHECK(p->size <= AF__COUNT(p->parameters));
+    memcpy(p->parameters, af_params_data(params), p->size * sizeof(double));
+    af_trainer_destroy(trainer);
+    af_net_destroy(net);
+    af_params_destroy(params);
+    af_context_destroy(c);
+}
+
+static piecewise piecewise_of(size_t pieces, int threads, af_precision precision) {
+    piecewise p = AF__ZERO;
+    p.pieces = pieces;
+    p.threads = threads;
+    p.precision = precision;
+    p.steps = 20;
+    piecewise_run(&p);
+    return p;
+}
+
+TEST(pieces_make_the_same_step) {
+    piecewise whole = piecewise_of(1, 1, AF_F64), single = piecewise_of(1, 1, AF_F32);
+    static const size_t counts[] = {2, 3, 8};
+    size_t k, i;
+    CHECK(whole.loss > 0.0 && whole.loss < 10.0);
+    for (k = 0; k < AF__COUNT(counts); k++) {
+        piecewise p = piecewise_of(counts[k], 2, AF_F64), q = piecewise_of(counts[k], 2, AF_F32);
+        double mean = 0.0;
+        CHECK_CLOSE(p.loss, whole.loss, 1e-12);
+        CHECK_CLOSE(q.loss, whole.loss, 1e-5);
+        for (i = 0; i < counts[k]; i++) mean += p.watched[i] / (double)counts[k];
+        CHECK_CLOSE(mean, whole.watched[0], 1e-12);
+        CHECK(counts[k] == 1 || p.watched[0] != p.watched[1]);
+        for (i = 0; i < p.size; i++) {
+            CHECK_CLOSE(p.parameters[i], whole.parameters[i], 1e-11);
+            CHECK_CLOSE(q.parameters[i], whole.parameters[i], 1e-3);
+        }
+    }
+    CHECK_CLOSE(single.loss, whole.loss, 1e-5);
+    CHECK(single.loss != whole.loss);
+}
+
+TEST(pieces_on_any_number_of_threads) {
+    piecewise one = piecewise_of(8, 1, AF_F64), more;
+    int threads;
+    for (threads = 2; threads < 5; threads++) {
+        more = piecewise_of(8, threads, AF_F64);
+        CHECK(memcmp(&one.loss, &more.loss, sizeof one.loss) == 0);
+        CHECK(memcmp(one.parameters, more.parameters, sizeof one.parameters) == 0);
+        CHECK(memcmp(one.watched, more.watched, sizeof one.watched) == 0);
+    }
+}
+
+TEST(pieces_that_cannot_be) {
+    static const int axes[][1] = {{2}, {-2}, {-1}};
+    af_context *c = NULL;
+    af_params *params = NULL;
+    af_trainer_desc d = AF__ZERO;
+    af_trainer *t = NULL;
+    size_t dims[2] = {4, 3}, view, i;
+    af_expr in, w;
+    void *data[1];
+    double room[12];
+    data[0] = room;
+    CHECK(af_context_create(NULL, &c) == AF_OK && af_params_create(c, 1, &params) == AF_OK);
+    CHECK(af_params_add(params, "w", 1, dims + 1, AF_INIT_CONSTANT, 1.0, &view) == AF_OK);
+    in = af_input(c, "x", 2, dims);
+    w = af_mul(c, in, af_params_expr(params, view));
+    d.params = params;
+    d.loss = af_mean(c, w);
+    d.inputs = &in;
+    d.input_count = 1;
+    d.outputs = &w;
+    d.output_count = 1;
+    d.output_data = data;
+    d.pieces = 2;
+    for (i = 0; i < 3; i++) {
+        d.input_axes = i < 2 ? axes[i] : NULL;
+        d.output_axes = i < 2 ? NULL : axes[i];
+        CHECK(af_trainer_create(c, &d, &t) == AF_ERROR_ARGUMENT && !t);
+        CHECK_TEXT(af_error(c), i < 2 ? "input 0 has 2 axes" : "output 0 has 2 axes");
+        af_error_clear(c);
+    }
+    af_params_destroy(params);
+    af_context_destroy(c);
+}
+
 int main(int argc, char **argv) {
     const char *place = argc > 1 ? argv[1] : getenv("TMPDIR");
     long process = 0;
@@ -912,6 +1067,9 @@ int main(int argc, char **argv) {
     RUN(train_not_finite);
     RUN(train_refuses);
     RUN(train_threads);
+    RUN(pieces_make_the_same_step);
+    RUN(pieces_on_any_number_of_threads);
+    RUN(pieces_that_cannot_be);
     RUN(train_two_machines);
     RUN(train_broken_network_of_machines);
     RUN(resume_after_each_epoch);

@@ -88,7 +88,7 @@ static int af__run_cblas(const af__product *g) {
 static int af__run_product(af__product *g, int threads) {
     const af__kernels *kernels = g->cpu->kernels;
     double work = (double)g->m * (double)g->n * (double)g->k;
-    if (work <= AF__PRODUCT_TINY) {
+    if (work <= (double)AF__PRODUCT_TINY) {
         kernels->product_tiny(g);
         return 0;
     }
@@ -104,7 +104,7 @@ static int af__run_product(af__product *g, int threads) {
 #ifdef AF_CBLAS
     if (af__run_cblas(g)) return 0;
 #endif
-    if (work <= AF__PRODUCT_SHARED) threads = 1;
+    if (work <= (double)AF__PRODUCT_SHARED) threads = 1;
     if (g->pack)
         af__parallel(threads, (g->n + kernels->columns - 1) / kernels->columns,
                      kernels->product_pack, g);
