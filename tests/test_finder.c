@@ -57,13 +57,14 @@ static void bench_open(bench *b, const af_finder_desc *desc, double random) {
     b->t.orbits = b->o;
     b->t.arena.allocator = b->c->allocator;
     b->t.desc.train = STREAMS;
+    b->t.desc.piece = STREAMS / 2;
     af__fit_defaults(&b->t);
     CHECK(af__fit_memory(&b->t) == AF_OK);
     CHECK(af_evaluator_create(b->f, STARS, STREAMS, 1, &b->t.judge) == AF_OK);
     CHECK(af__fit_compile(&b->t) == AF_OK);
     CHECK_TEXT(af_error(b->c), "");
     for (s = 0; s < STREAMS; s++) b->t.member[s] = s;
-    b->t.seed = 17.0;
+    for (s = 0; s < b->t.pieces; s++) b->t.seed[s] = 17.0 + (double)s;
 }
 
 static void bench_close(bench *b) {
@@ -108,18 +109,17 @@ static void bench_solve(bench *b) {
 
 /* The loss at the parameters as they are; the gradient is in t.trainer->gradient. */
 static double bench_loss(bench *b) {
-    const void *in[6];
+    const void *in[5];
     af_isochrone toy = af_finder_toy(b->f);
-    size_t n = af_params_size(b->f->g.params);
     af__fit_gather(&b->t, &toy);
-    in[0] = af_params_data(b->f->g.params);
-    in[1] = b->t.weight;
-    in[2] = b->t.old;
-    in[3] = &b->t.seed;
-    in[4] = b->t.xv ? b->t.xv : b->t.theta;
-    in[5] = b->t.j;
-    CHECK(af_run(b->t.trainer->func, b->t.trainer->workspace, in, b->t.trainer->outputs) == AF_OK);
-    return b->t.trainer->gradient[n];
+    in[0] = b->t.weight;
+    in[1] = b->t.old;
+    in[2] = b->t.seed;
+    in[3] = b->t.xv ? b->t.xv : b->t.theta;
+    in[4] = b->t.j;
+    b->t.trainer->batch = in;
+    CHECK(af__trainer_compute(b->t.trainer) == AF_OK);
+    return b->t.trainer->gradient[af_params_size(b->f->g.params)];
 }
 
 /* The gradient along random directions is what differences of the loss are; `solve`: with J' solved

@@ -26,6 +26,7 @@ struct af_trainer {
     af_func *func;
     af_adam *adam;
     af__cut *in, *out;        /* of the caller's inputs and outputs */
+    double **output;          /* where the caller's outputs go */
     af__worker *worker;
     size_t pieces, workers, sums; /* pieces s, s + sums, ... are added to sum s, whoever does it */
     const void *const *batch; /* of the step */
@@ -105,7 +106,9 @@ static af_status af__trainer_cuts(af_trainer *t) {
     size_t i;
     t->in = AF__ARRAY(&t->arena, af__cut, d->input_count + 1);
     t->out = AF__ARRAY(&t->arena, af__cut, d->output_count + 1);
-    if (!t->in || !t->out) return af__fail_memory(t->context, "a trainer");
+    t->output = AF__ARRAY(&t->arena, double *, d->output_count + 1);
+    if (!t->in || !t->out || !t->output) return af__fail_memory(t->context, "a trainer");
+    for (i = 0; i < d->output_count; i++) t->output[i] = (double *)d->output_data[i];
     for (i = 0; i < d->input_count && s == AF_OK; i++)
         s = af__cut_of(t, "input", i, d->inputs[i], d->input_axes, 1, &t->in[i]);
     for (i = 0; i < d->output_count && s == AF_OK; i++)
@@ -134,7 +137,7 @@ static af_status af__worker_create(af_trainer *t, af__worker *w, int threads) {
         good = af__piece_memory(t, &t->in[i], &w->own[i]);
     for (i = 0; i < t->desc.output_count && good; i++) {
         good = af__piece_memory(t, &t->out[i], &w->outputs[i + 2]);
-        if (good && !w->outputs[i + 2]) w->outputs[i + 2] = t->desc.output_data[i];
+        if (good && !w->outputs[i + 2]) w->outputs[i + 2] = t->output[i];
     }
     if (good && af_workspace_create(t->func, threads, &w->workspace) == AF_OK) return AF_OK;
     return af__fail_memory(t->context, "a training step's workspace");
@@ -194,7 +197,7 @@ static void af__piece_out(const af_trainer *t, const af__worker *w, size_t piece
     size_t i, o;
     for (i = 0; i < t->desc.output_count; i++) {
         const af__cut *cut = &t->out[i];
-        double *to = (double *)t->desc.output_data[i];
+        double *to = t->output[i];
         for (o = 0; o < cut->outer && w->outputs[i + 2] != (void *)to; o++)
             af__from_precision(t->desc.precision, to + (o * t->pieces + piece) * cut->inner,
                                (const char *)w->outputs[i + 2] +
