@@ -46,7 +46,7 @@ static void *af__address(const af__cpu *cpu, const af_operand *o, size_t offset)
 }
 
 static void af__run_sum(const af__cpu *cpu, const af_instr *instr) {
-    const af_operand *out = cpu->program->operand + instr->operand + 1;
+    const af_operand *out = cpu->program->operand + instr->operand + 2;
     af__job job = AF__ZERO;
     size_t i, outer = instr->rank - instr->inner;
     job.cpu = cpu;
@@ -127,7 +127,7 @@ static af__product af__product_of(const af__cpu *cpu, const af_instr *instr, con
     g.a_column = o[0].stride[axes + 1];
     g.b_row = o[1].stride[axes];
     g.b_column = o[1].stride[axes + 1];
-    g.then = then;
+    if (g.n <= AF__UNIT_COLUMNS) g.then = then; /* longer rows are cut instead */
     af__product_cut(cpu->kernels, &g);
     g.packed = cpu->scratch;
     g.partial = (char *)cpu->scratch + af__packed_size(cpu->kernels, &g) * cpu->kernels->real;

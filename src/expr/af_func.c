@@ -79,6 +79,29 @@ static void af__skip_inner_concats(const af_context *c, size_t last, uint32_t *n
         if (c->graph->node[i].op == AF_OP_CONCAT && uses[i] == 0) needed[i] = 0;
 }
 
+/* Whether a factor of a product is an array in any case: not a constant, nor a value that would be
+ * stored for its sake. */
+static int af__is_array_anyway(const af_context *c, uint32_t id, const uint32_t *uses) {
+    const af__node *node = c->graph->node;
+    if (af__ops[node[id].op].kind == AF__ELEMENTWISE) return uses[id] > 1;
+    while (af__ops[node[id].op].kind == AF__VIEW) id = node[id].arg[0];
+    return node[id].op != AF_OP_CONSTANT;
+}
+
+/* A product of such factors whose only use is a sum is summed as it is made. */
+static void af__skip_summed(const af_context *c, size_t last, uint32_t *needed,
+                            const uint32_t *uses) {
+    const af__node *node = c->graph->node;
+    size_t i;
+    for (i = 1; i <= last; i++) {
+        const af__node *m = &node[node[i].arg[0]];
+        if (!needed[i] || node[i].op != AF_OP_SUM || m->op != AF_OP_MUL) continue;
+        if (uses[node[i].arg[0]] == 1 && af__is_array_anyway(c, m->arg[0], uses) &&
+            af__is_array_anyway(c, m->arg[1], uses))
+            needed[node[i].arg[0]] = 0;
+    }
+}
+
 static void af__bind_inputs(af__compiler *k, const af_func_desc *d) {
     size_t i;
     for (i = 0; i < d->input_count && !k->failed; i++) {
@@ -205,6 +228,7 @@ static void af__compile_nodes(af__compiler *k, const af_func_desc *d) {
     }
     af__mark_needed(k->c, d->output_count, outputs, last, needed);
     af__skip_inner_concats(k->c, last, needed, uses, d->output_count, outputs);
+    af__skip_summed(k->c, last, needed, uses);
     af__bind_inputs(k, d);
     for (i = 1; i <= last && !k->failed; i++)
         if (needed[i]) af__lower(k, (uint32_t)i, d);

@@ -119,6 +119,8 @@ static void af__product_cut(const af__kernels *kernels, af__product *g) {
     size_t units;
     g->pack = g->m > AF__ROWS_TO_PACK && g->m >= g->k;
     g->block_rows = g->k > g->m ? AF__UNIT_ROWS_MAX : AF__UNIT_ROWS;
+    units = (g->m + g->block_rows - 1) / g->block_rows; /* of equal heights */
+    g->block_rows = af__round_up((g->m + units - 1) / units, AF__MR);
     g->block_columns = g->then ? g->n : af__round_up(AF__UNIT_COLUMNS, kernels->columns);
     g->column_blocks = (g->n + g->block_columns - 1) / g->block_columns;
     g->row_blocks = (g->m + g->block_rows - 1) / g->block_rows;

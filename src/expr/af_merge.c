@@ -61,28 +61,88 @@ static af_expr af__merge(af_context *c, af__node n) {
     return af__intern(c, &n);
 }
 
+/* What is being merged: the form of each node that is needed, and how often it is used. */
+typedef struct af__merging {
+    af_context *c;
+    uint32_t *form, *uses;
+} af__merging;
+
+static af_expr af__merged_transpose(af_context *c, af_expr x) {
+    af_expr t = af_transpose(c, x);
+    return t.id ? af__merge(c, *af__at(c, t)) : t;
+}
+
+static int af__is_transpose(const af__node *n) {
+    uint64_t axes = 0;
+    size_t i;
+    for (i = 0; i < n->rank; i++)
+        axes |= (uint64_t)(i + 2 < n->rank ? i : 2 * n->rank - 3 - i) << (4 * i);
+    return n->op == AF_OP_PERMUTE && n->rank > 1 && n->number == axes;
+}
+
+/* The transpose of a node, where it is used by no other: (A B)^T = B^T A^T costs nothing, while
+ * reading a result against its order does. Gradients of weights are such sums of products. */
+static af_expr af__transposed(const af__merging *m, uint32_t id) {
+    const af__node n = m->c->graph->node[id];
+    af_expr a, b;
+    if (m->uses[id] == 1 && n.op == AF_OP_ADD) {
+        a = af__transposed(m, n.arg[0]);
+        b = af__transposed(m, n.arg[1]);
+        return a.id && b.id ? af_add(m->c, a, b) : af__none;
+    }
+    a.id = m->form[n.arg[0]];
+    b.id = m->form[n.arg[1]];
+    if (m->uses[id] == 1 && n.op == AF_OP_MATMUL)
+        return af_matmul(m->c, af__merged_transpose(m->c, b), af__merged_transpose(m->c, a));
+    a.id = m->form[id];
+    return af__merged_transpose(m->c, a);
+}
+
+static af_expr af__merged(const af__merging *m, size_t id) {
+    af__node n = m->c->graph->node[id];
+    size_t a;
+    if (af__is_transpose(&n)) {
+        af_op op = m->c->graph->node[n.arg[0]].op;
+        if (op == AF_OP_ADD || op == AF_OP_MATMUL) return af__transposed(m, n.arg[0]);
+    }
+    for (a = 0; a < af__ops[n.op].arity; a++) n.arg[a] = m->form[n.arg[a]];
+    return af__merge(m->c, n);
+}
+
+static void af__count_uses(const af_context *c, size_t count, const af_expr *roots, size_t last,
+                           const uint32_t *needed, uint32_t *uses) {
+    size_t i, a;
+    for (i = 1; i <= last; i++) {
+        const af__node *n = &c->graph->node[i];
+        for (a = 0; needed[i] && a < af__ops[n->op].arity; a++) uses[n->arg[a]]++;
+    }
+    for (i = 0; i < count; i++) uses[roots[i].id]++;
+}
+
 /* The outputs in their one form; NULL when memory is out. */
 static af_expr *af__merge_all(af__compiler *k, size_t count, const af_expr *roots) {
-    size_t i, a, last = af__last_id(count, roots);
+    size_t i, last = af__last_id(count, roots);
     uint32_t *needed = AF__ARRAY(&k->scratch, uint32_t, last + 1);
-    uint32_t *form = AF__ARRAY(&k->scratch, uint32_t, last + 1);
     af_expr *outputs = AF__ARRAY(&k->scratch, af_expr, count);
-    if (!needed || !form || !outputs) {
+    af__merging m;
+    m.c = k->c;
+    m.form = AF__ARRAY(&k->scratch, uint32_t, last + 1);
+    m.uses = AF__ARRAY(&k->scratch, uint32_t, last + 1);
+    if (!needed || !m.form || !m.uses || !outputs) {
         af__compile_memory(k);
         return NULL;
     }
     af__mark_needed(k->c, count, roots, last, needed);
+    af__count_uses(k->c, count, roots, last, needed, m.uses);
     for (i = 1; i <= last; i++) {
-        af__node n = k->c->graph->node[i];
-        form[i] = (uint32_t)i;
-        if (!needed[i] || af__ops[n.op].kind == AF__LEAF) continue;
-        for (a = 0; a < af__ops[n.op].arity; a++) n.arg[a] = form[n.arg[a]];
-        form[i] = af__merge(k->c, n).id;
-        if (!form[i]) {
+        m.form[i] = (uint32_t)i;
+        if (!needed[i] || af__ops[k->c->graph->node[i].op].kind == AF__LEAF) continue;
+        m.form[i] = af__merged(&m, i).id;
+        if (!m.form[i]) {
             af__compile_memory(k);
             return NULL;
         }
     }
-    for (i = 0; i < count; i++) outputs[i].id = form[roots[i].id];
+    for (i = 0; i < count; i++) outputs[i].id = m.form[roots[i].id];
     return outputs;
 }

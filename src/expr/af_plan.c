@@ -3,7 +3,6 @@
 static size_t af__operand_count(const af_instr *instr) {
     switch (instr->kind) {
     case AF_INSTR_TILE: return instr->loads + instr->stores;
-    case AF_INSTR_SUM: return 2;
     case AF_INSTR_ZERO: return 1;
     default: return 3;
     }

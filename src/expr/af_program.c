@@ -381,42 +381,55 @@ static size_t af__sum_chunks(size_t outer, size_t inner) {
     return af__clamp(outer * inner / AF__SUM_WORK, 1, inner < 64 ? inner : 64);
 }
 
+/* A product that is summed and used nowhere else is not lowered itself (af__skip_summed). */
+static size_t af__sum_operands(af__compiler *k, uint32_t id, af_operand *o) {
+    const af__node *n = &k->c->graph->node[id];
+    if (n->op != AF_OP_MUL || k->place[id].kind != AF__NOWHERE) {
+        o[0] = o[1] = af__as_array(k, id);
+        return 1;
+    }
+    o[0] = af__as_array(k, n->arg[0]);
+    o[1] = af__as_array(k, n->arg[1]);
+    return 2;
+}
+
+/* Axes of x that are summed, or those that are not, appended to the instruction's. */
+static void af__sum_axes(af_instr *instr, const af__node *from, uint64_t axes, int summed,
+                         const af_operand *x, af_operand *o, size_t *length) {
+    size_t i, q;
+    for (i = 0; i < from->rank; i++) {
+        if ((int)(axes >> i & 1u) != summed) continue;
+        instr->dim[instr->rank] = from->dim[i];
+        for (q = 0; q < 3; q++)
+            o[q].stride[instr->rank] = q == 2 && summed ? 0 : x[q].stride[i];
+        *length *= from->dim[i];
+        instr->rank++;
+    }
+}
+
 static void af__lower_sum(af__compiler *k, uint32_t id) {
     const af__node *n = &k->c->graph->node[id];
     const af__node *from = &k->c->graph->node[n->arg[0]];
-    af_operand x = af__as_array(k, n->arg[0]), o = af__result(k, id), two[2];
+    af_operand x[3], o[3];
     af_instr instr = AF__ZERO;
-    size_t i, axis = 0, outer_end, outer = 1, inner = 1;
-    two[0] = x;
-    two[1] = o;
-    for (i = 0; i < from->rank; i++) { /* kept axes first */
-        if (n->number >> i & 1u) continue;
-        instr.dim[axis] = from->dim[i];
-        two[0].stride[axis] = x.stride[i];
-        two[1].stride[axis++] = o.stride[i];
-        outer *= from->dim[i];
-    }
-    outer_end = af__collapse(0, axis, instr.dim, 2, two);
-    axis = outer_end;
-    for (i = 0; i < from->rank; i++) {
-        if (!(n->number >> i & 1u)) continue;
-        instr.dim[axis] = from->dim[i];
-        two[0].stride[axis] = x.stride[i];
-        two[1].stride[axis++] = 0;
-        inner *= from->dim[i];
-    }
-    instr.rank = af__collapse(outer_end, axis, instr.dim, 2, two);
+    size_t kept, outer = 1, inner = 1, i;
     instr.kind = AF_INSTR_SUM;
-    instr.inner = instr.rank - outer_end;
+    instr.factors = af__sum_operands(k, n->arg[0], x);
+    x[2] = af__result(k, id);
+    for (i = 0; i < 3; i++) o[i] = x[i];
+    af__sum_axes(&instr, from, n->number, 0, x, o, &outer); /* kept axes first */
+    kept = instr.rank = af__collapse(0, instr.rank, instr.dim, 3, o);
+    af__sum_axes(&instr, from, n->number, 1, x, o, &inner);
+    instr.rank = af__collapse(kept, instr.rank, instr.dim, 3, o);
+    instr.inner = instr.rank - kept;
     instr.chunks = af__sum_chunks(outer, inner);
     instr.scratch = AF_NO_BUFFER;
     if (instr.chunks > 1)
         instr.scratch = af__new_buffer(k, AF_BUFFER_WORK, 0, instr.chunks * outer);
     instr.operand = AF__LENGTH(k->operand);
-    af__emit_operand(k, &two[0]);
-    af__emit_operand(k, &two[1]);
+    for (i = 0; i < 3; i++) af__emit_operand(k, &o[i]);
     af__emit(k, &instr);
-    af__place_result(k, id, &o);
+    af__place_result(k, id, &x[2]);
 }
 
 static void af__lower_matmul(af__compiler *k, uint32_t id) {

@@ -38,7 +38,8 @@ typedef struct af_micro {
 
 typedef enum af_instr_kind {
     AF_INSTR_TILE,    /* fused elementwise: loads, micro operations, stores over `dim` */
-    AF_INSTR_SUM,     /* operand 1 (contiguous) = sum over the last `inner` axes of operand 0 */
+    AF_INSTR_SUM,     /* operand 2 (contiguous) = sum over the last `inner` axes of operand 0, or of
+                         operand 0 times operand 1 when `factors` is 2 */
     AF_INSTR_MATMUL,  /* dim = batch.., M, N, K: operand 2 (contiguous) = operand 0 * operand 1 */
     AF_INSTR_ZERO,    /* operand 0's whole buffer = 0 */
     AF_INSTR_GATHER,  /* dim = rows, row length; operands x, index, out */
@@ -49,6 +50,7 @@ typedef struct af_instr {
     af_instr_kind kind;
     size_t rank, dim[AF_RANK_MAX + 1]; /* MATMUL has one more than its arrays */
     size_t inner;         /* SUM: reduced axes */
+    size_t factors;       /* SUM: 1 or 2 */
     size_t chunks;        /* SUM: parts of the reduction, a function of the shape alone */
     size_t scratch;       /* SUM: buffer of partial results, or none */
     size_t operand;       /* index of the first operand; TILE: loads, then stores */
