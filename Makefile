@@ -36,7 +36,6 @@ override CPPFLAGS += $(addprefix -I,$(wildcard /opt/homebrew/include /usr/local/
 endif
 ifneq ($(MAKECMDGOALS),clean)
 OPENMP := $(call probe,$(CC),-fopenmp,$(HASH)include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; })
-NATIVE := $(call probe,$(CC),-march=native,$(main))
 SANITIZE     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -g -fno-omit-frame-pointer
 SANITIZE_CC  := $(firstword $(foreach cc,$(CC) clang gcc,$(if $(call probe,$(cc),$(SANITIZE),$(main)),$(cc))))
 SANITIZE_OMP := $(if $(SANITIZE_CC),$(call probe,$(SANITIZE_CC),-fopenmp,$(HASH)include <omp.h>\n$(main)))
@@ -79,7 +78,7 @@ headers: $(HEADERS)
 TOOL     := $(patsubst tools/%.c,$(B)/%,$(wildcard tools/actionfinder.c))
 COMMANDS := $(wildcard tools/actionfinder/*.c)
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
-FAST      = -std=c99 -O3 -ffp-contract=fast $(NATIVE) $(OPENMP) -Wall -Wextra $(CPPFLAGS) -I$(B)/include $(CFLAGS)
+FAST      = -std=c99 -O2 $(OPENMP) -Wall -Wextra $(CPPFLAGS) -I$(B)/include $(CFLAGS)
 
 tool: $(TOOL)
 examples: $(EXAMPLES)

@@ -69,14 +69,17 @@
  *
  * BUILD LINES
  *
- *     plain         cc -O3 -march=native program.c -lm
- *     OpenMP        cc -O3 -march=native -fopenmp program.c -lm
- *     CBLAS         cc -O3 -march=native -fopenmp -DAF_CBLAS program.c -lopenblas -lm
- *     C++           c++ -O3 -march=native -fopenmp program.cc -lm
+ *     plain         cc -O2 program.c -lm
+ *     OpenMP        cc -O2 -fopenmp program.c -lm
+ *     CBLAS         cc -O2 -fopenmp -DAF_CBLAS program.c -lopenblas -lm
+ *     C++           c++ -O2 -fopenmp program.cc -lm
  *
- *     C99 or later, or C++11 or later, gcc or clang. -march=native matters: vectors are as wide as
- *     the compiler is told they may be. Without -fopenmp there is one thread. Do not use
- *     -ffast-math: NaN would not be noticed.
+ *     C99 or later, or C++11 or later, gcc or clang. The kernels are compiled for AVX-512, AVX2 and
+ *     plain vectors, and chosen when the program runs: no -march is needed. That takes some ten
+ *     seconds, in the one file that has the implementation; AF_NO_AVX leaves the first two out.
+ *     Without -fopenmp there is one thread. Where other programs want the same cores, run with
+ *     OMP_WAIT_POLICY=passive: threads that spin delay each other. Do not use -ffast-math: NaN
+ *     would not be noticed.
  *
  *     stb_ds.h (arrays, github.com/nothings/stb) is needed by the implementation alone: Debian and
  *     Ubuntu have it in libstb-dev (apt-get install libstb-dev). From elsewhere: -I/its/folder, or
@@ -97,6 +100,8 @@
  *                     The same in all files, e.g. for a shared library made from C:
  *                     -DAF_API='__attribute__((visibility("default")))'
  *     AF_CBLAS        matrix products through <cblas.h>. Implementation only
+ *     AF_NO_AVX       no kernels for AVX2 and AVX-512: compiles in half the time, for debugging.
+ *                     Implementation only
  *     AF_STB_DS_H     the name of stb_ds.h, with its quotes or brackets. Implementation only
  *
  *     Everything else is chosen at run time, in desc structs: zero means the default for every
@@ -332,8 +337,9 @@
  *     cut by the problem, not by the threads, and partial sums are added in a fixed order. Random
  *     numbers are a function of (seed, stream, index), and no seed comes from a clock. A training
  *     resumed from a checkpoint gives the bits of one that was never interrupted, unless a time
- *     limit (af_fit_desc.fraction) answers otherwise. Another compiler, another width of vectors or
- *     AF_CBLAS gives other roundings; with AF_CBLAS the rest is that library's promise.
+ *     limit (af_fit_desc.fraction) answers otherwise. Another compiler, a processor with another
+ *     instruction set (af_backend_cpu_set), pieces of another size or AF_CBLAS give other
+ *     roundings; with AF_CBLAS the rest is that library's promise.
  *
  * FILES
  *
@@ -356,8 +362,8 @@
  *     - Actions far from those of the training streams are extrapolated, without warning.
  *     - Not there yet: frequencies, the acceleration field, the way back (theta,J) -> (x,v) of a
  *       learned map, a GPU, Levenberg-Marquardt and L-BFGS.
- *     - The vector kernels are not tuned yet, nor chosen at run time: AF_CBLAS with a good library
- *       can be faster for wide networks.
+ *     - In double precision without AVX2 some elementary functions are slower than libm's, which
+ *       are less regular but not vectors.
  *     - Arrays have at most six axes, whole numbers in them at most 2^53.
  *
  * WHERE TO READ MORE
