@@ -1,4 +1,4 @@
-/* cc -O3 -march=native -fopenmp -I. examples/actionfinder_fit.c -o actionfinder_fit -lm
+/* cc -O2 -fopenmp -I. examples/actionfinder_fit.c -o actionfinder_fit -lm
  *
  * ActionFinder on mock data whose answer is known: streams of eight stars, each on an orbit in an
  * isochrone. The finder is not told the isochrone; it starts from a toy that is 20 % too heavy, and

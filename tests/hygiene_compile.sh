@@ -88,6 +88,8 @@ for compiler in $(installed gcc clang g++ clang++); do
         check "$compiler $first $file" compile $compiler $first $file
         check "$compiler $second $file" compile $compiler $second $file -fsyntax-only
     done
+    check "$compiler AF_NO_AVX" compile $compiler $first implementation -DAF_NO_AVX -fsyntax-only
+    check "$compiler optimised" compile $compiler $first static -O2
 done
 
 # link NAME COMPILER OBJECT...: links and runs

@@ -483,7 +483,7 @@ TEST(tall_deep_and_wide_products) {
     product(1, 3, 7000, 1500, 2, 0, AF_F64); /* few rows: not packed, several blocks of columns */
     product(1, 70, 30, 1300, 0, 0, AF_F64);  /* several blocks of packed columns */
     product(1, 1, 100000, 1, 3, 0, AF_F64);
-    product(1, 800, 70, 66, 2, 0, AF_F64);   /* packed before, in squares and what is left of them */
+    product(1, 800, 70, 66, 2, 0, AF_F64); /* packed before, in squares and what is left of them */
     product(1, 130, 300, 90, 3, 0, AF_F32);
     for (transposed = 0; transposed < 4; transposed++) { /* few rows: along rows or columns of B */
         product(1, 1, 203, 45, transposed, 0, AF_F64);

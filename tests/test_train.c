@@ -912,27 +912,14 @@ typedef struct piecewise {
 
 enum { PIECE_ROWS = 48 };
 
-static void piecewise_run(piecewise *p) {
+static af_trainer *piecewise_trainer(piecewise *p, af_params *params, const af_net *net) {
     static const int in_axes[] = {1, 0, -1}, out_axes[] = {0};
-    af_context_desc cd = AF__ZERO;
-    af_context *c = NULL;
-    af_params *params = NULL;
-    af_net_desc nd = AF__ZERO;
-    af_net *net = NULL;
+    af_context *c = af_params_context(params);
     af_trainer_desc d = AF__ZERO;
     af_trainer *trainer = NULL;
-    double xy[2 * PIECE_ROWS], weight[8], shift = 0.25;
-    const void *batch[3];
-    void *watched[1];
+    void *watched[1]; /* the trainer keeps what is in it */
     af_expr in[3], x, y, out;
-    size_t dims[2], i;
-    cd.threads = p->threads;
-    CHECK(af_context_create(&cd, &c) == AF_OK && af_params_create(c, 4, &params) == AF_OK);
-    nd.inputs = nd.outputs = 1;
-    nd.depth = 1;
-    nd.width = 16;
-    nd.random_last = 1;
-    CHECK(af_net_create(params, &nd, &net) == AF_OK);
+    size_t dims[2];
     dims[0] = 2;
     dims[1] = PIECE_ROWS / p->pieces;
     in[0] = af_input(c, "xy", 2, dims);
@@ -942,7 +929,8 @@ static void piecewise_run(piecewise *p) {
     y = af_transpose(c, af_slice(c, in[0], 0, 1, 1));
     out = af_mean(c, af_net_apply(net, x, af__none));
     d.params = params;
-    d.loss = af_mul(c, in[1], af_mean(c, af_square(c, af_sub(c, af_net_apply(net, x, af__none), y))));
+    d.loss = af_mean(c, af_square(c, af_sub(c, af_net_apply(net, x, af__none), y)));
+    d.loss = af_mul(c, in[1], d.loss);
     d.inputs = in;
     d.input_count = 3;
     d.outputs = &out;
@@ -956,6 +944,27 @@ static void piecewise_run(piecewise *p) {
     d.schedule.kind = AF_SCHEDULE_CONSTANT;
     d.schedule.rate = 1e-2;
     CHECK(af_trainer_create(c, &d, &trainer) == AF_OK);
+    return trainer;
+}
+
+static void piecewise_run(piecewise *p) {
+    af_context_desc cd = AF__ZERO;
+    af_context *c = NULL;
+    af_params *params = NULL;
+    af_net_desc nd = AF__ZERO;
+    af_net *net = NULL;
+    af_trainer *trainer;
+    double xy[2 * PIECE_ROWS], weight[8], shift = 0.25;
+    const void *batch[3];
+    size_t i;
+    cd.threads = p->threads;
+    CHECK(af_context_create(&cd, &c) == AF_OK && af_params_create(c, 4, &params) == AF_OK);
+    nd.inputs = nd.outputs = 1;
+    nd.depth = 1;
+    nd.width = 16;
+    nd.random_last = 1;
+    CHECK(af_net_create(params, &nd, &net) == AF_OK);
+    trainer = piecewise_trainer(p, params, net);
     for (i = 0; i < PIECE_ROWS; i++) {
         xy[i] = 4.0 * af_random_uniform(5, 0, i) - 2.0;
         xy[PIECE_ROWS + i] = target(xy[i]);

@@ -60,6 +60,8 @@ AF__INLINE void AF__N(multiply)(const AF__N(block) *k, const int rows, const int
         if (vectors > 1) b1 = AF__N(load)(b + n);
         if (vectors > 2) b2 = AF__N(load)(b + 2 * n);
         if (vectors > 3) b3 = AF__N(load)(b + 3 * n);
+        if (rows == AF__MR && i % (64 / sizeof *a) < AF__MR) /* each line of the next rows */
+            __builtin_prefetch(a + (AF__MR + i % (64 / sizeof *a)) * row);
         AF__FOR_ROWS(AF__ROW_ADD)
     }
     AF__FOR_ROWS(AF__ROW_PUT)

@@ -147,7 +147,7 @@ static af_status af__trainer_memory(af_trainer *t) {
     size_t i, n = af_params_size(t->desc.params);
     int threads = t->context->threads;
     af_status s;
-    t->sums = af__clamp(AF__SUM_ELEMENTS / (n + 1), 1, t->pieces < AF__SUMS ? t->pieces : (size_t)AF__SUMS);
+    t->sums = af__clamp(AF__SUM_ELEMENTS / (n + 1), 1, af__clamp(t->pieces, 1, AF__SUMS));
     t->workers = af__clamp((size_t)af__threads(threads), 1, t->sums);
     t->worker = AF__ARRAY(&t->arena, af__worker, t->workers);
     t->losses = AF__ARRAY(&t->arena, double, t->pieces);
@@ -217,9 +217,10 @@ static af_status af__piece_run(af_trainer *t, af__worker *w, size_t piece, doubl
     af__piece_in(t, w, piece);
     if (af_run(t->func, w->workspace, w->inputs, w->outputs) != AF_OK) return AF_ERROR_BACKEND;
     af__piece_out(t, w, piece);
-    if (!direct && !add) af__from_precision(t->desc.precision, sum, w->gradient, n);
-    else if (!direct && t->single) for (i = 0; i < n; i++) sum[i] += (double)((float *)w->gradient)[i];
-    else if (!direct) for (i = 0; i < n; i++) sum[i] += ((double *)w->gradient)[i];
+    if (direct) return AF_OK;
+    if (!add) memset(sum, 0, n * sizeof *sum);
+    if (t->single) for (i = 0; i < n; i++) sum[i] += (double)((const float *)w->gradient)[i];
+    else for (i = 0; i < n; i++) sum[i] += ((const double *)w->gradient)[i];
     return AF_OK;
 }
 
