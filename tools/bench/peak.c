@@ -4,6 +4,10 @@
 
 #include <math.h>
 
+#if defined(__GNUC__) && !defined(__clang__)
+#  pragma GCC optimize("fp-contract=fast") /* a * b + c in one instruction, whatever the standard */
+#endif
+
 /* Independent chains hide the latency of the units (4 or 5 cycles; two to four begin in a cycle)
  * and fit the registers: 16 of them with AVX, 32 on ARM. The factor keeps the numbers near 1. */
 #if defined(__x86_64__) && defined(__GNUC__)
