@@ -230,7 +230,7 @@ static const char *const finder_peers[FINDER_PEERS][2] = {
     {"finder_loop", "J' loop"},
     {"finder_loop_ten", "J' loop of ten"},
     {"finder_published", "as published"},
-    {"finder_published_ten", "as published, loop of ten"}};
+    {"finder_published_ten", "as published with loop of ten"}};
 
 static bench_row finder_named(const finder_job *job, size_t peer) {
     return bench_new_row("PyTorch", "step width %lu %lu streams f64 %d threads: %s",
