@@ -14,9 +14,6 @@
 #  endif
 #endif
 
-#ifndef AF__INLINE
-#  define AF__INLINE static inline __attribute__((always_inline))
-#endif
 #define AF__JOIN(name, bits, set) af__##name##_f##bits##_##set
 #define AF__JOINED(name, bits, set) AF__JOIN(name, bits, set)
 #define AF__N(name) AF__JOINED(name, AF__BITS, AF__SET)

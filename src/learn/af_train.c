@@ -14,8 +14,8 @@ typedef struct af__worker {
     const void **inputs; /* the parameters, then one piece of each input ... */
     void **outputs;      /* gradient, loss, one piece of each of the caller's outputs */
     void **own;          /* ... copied here; NULL where the caller's array is used */
-    void *gradient;      /* (size) in the precision of the function */
-    double loss[1];      /* or a float */
+    void *gradient;      /* (size), in the precision of the function ... */
+    void *loss;          /* ... and so is this number */
     af_status status;
 } af__worker;
 
@@ -130,7 +130,8 @@ static af_status af__worker_create(af_trainer *t, af__worker *w, int threads) {
     w->inputs = AF__ARRAY(&t->arena, const void *, t->desc.input_count + 1);
     w->own = AF__ARRAY(&t->arena, void *, t->desc.input_count + 1);
     w->outputs = AF__ARRAY(&t->arena, void *, t->desc.output_count + 2);
-    good = w->inputs && w->own && w->outputs;
+    w->loss = AF__ARRAY(&t->arena, double, 1);
+    good = w->inputs && w->own && w->outputs && w->loss;
     if (t->pieces > t->sums || t->desc.precision == AF_F32)
         good = good && (w->gradient = AF__ARRAY(&t->arena, double, n)) != NULL;
     for (i = 0; i < t->desc.input_count && good; i++)
