@@ -395,6 +395,8 @@
 #include "learn/af_net.h"
 #include "learn/af_adam.h"
 #include "learn/af_train.h"
+#include "learn/af_minimise.h"
+#include "learn/af_shear.h"
 /* dyn: units, potentials, orbits, the isochrone */
 #include "dyn/af_units.h"
 #include "dyn/af_potential.h"
@@ -405,6 +407,8 @@
 #include "action/af_toy.h"
 #include "action/af_generator.h"
 #include "action/af_finder.h"
+#include "action/af_trajectory.h"
+#include "action/af_koopman.h"
 
 #endif /* ACTIONFINDER_H */
 
@@ -447,7 +451,13 @@
 #include "learn/af_param.c"
 #include "learn/af_net.c"
 #include "learn/af_adam.c"
+#include "learn/af_batch.c"
 #include "learn/af_train.c"
+#include "learn/af_cholesky.c"
+#include "learn/af_lbfgs.c"
+#include "learn/af_jacobian.c"
+#include "learn/af_minimise.c"
+#include "learn/af_shear.c"
 /* dyn */
 #include "dyn/af_units.c"
 #include "dyn/af_potential.c"
@@ -461,6 +471,8 @@
 #include "action/af_evaluate.c"
 #include "action/af_fit.c"
 #include "action/af_model.c"
+#include "action/af_trajectory.c"
+#include "action/af_koopman.c"
 
 #include "base/af_stb_end.c" /* keep last */
 

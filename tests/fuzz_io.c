@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FUZZ_READERS = 6, FUZZ_NUMBER = 5 };
+
 static long fuzz_live; /* allocations not yet released */
 
 /* Refuses what only a damaged size asks for, so that a run stays small. */
@@ -108,11 +110,11 @@ static af_status fuzz_tensors(af_context *context, const uint8_t *bytes, size_t 
     return AF_OK;
 }
 
-static af_status fuzz_npy(af_context *context, const uint8_t *bytes, size_t count) {
+static af_status fuzz_npy_parse(af_context *context, const uint8_t *bytes, size_t count,
+                                af_array **out) {
     af__arena arena = AF__ZERO;
     af__npy npy = AF__ZERO;
     const char *data = NULL;
-    af_array *array = NULL;
     af_status status;
     char *file;
     arena.allocator = context->allocator;
@@ -120,11 +122,17 @@ static af_status fuzz_npy(af_context *context, const uint8_t *bytes, size_t coun
     npy.context = context;
     npy.path = "fuzz";
     status = af__npy_header(&npy, file, count, &data);
-    if (status == AF_OK) status = af__npy_body(&npy, data, count - (size_t)(data - file), &array);
-    REQUIRE((status == AF_OK) == (array != NULL));
+    if (status == AF_OK) status = af__npy_body(&npy, data, count - (size_t)(data - file), out);
+    REQUIRE((status == AF_OK) == (*out != NULL));
+    af__arena_free(&arena);
+    return status;
+}
+
+static af_status fuzz_npy(af_context *context, const uint8_t *bytes, size_t count) {
+    af_array *array = NULL;
+    af_status status = fuzz_npy_parse(context, bytes, count, &array);
     if (array) fuzz_touch(array->data, array->count * sizeof(double));
     af_array_destroy(array);
-    af__arena_free(&arena);
     return status;
 }
 
@@ -148,6 +156,66 @@ static af_status fuzz_table(af_context *context, const uint8_t *bytes, size_t co
         fuzz_touch(table->columns[i].values, af_table_rows(table) * sizeof(double));
     af_table_destroy(table);
     af__arena_free(&arena);
+    return status;
+}
+
+/* Trajectories are of two samples or more, with finite numbers and rising times. */
+static void fuzz_trajectories(af_trajectories *t) {
+    size_t o, i, total = 0;
+    for (o = 0; o < af_trajectories_orbits(t); o++) {
+        size_t samples = af_trajectories_samples(t, o);
+        const double *time = af_trajectories_time(t, o), *qp = af_trajectories_qp(t, o);
+        REQUIRE(samples >= 2);
+        for (i = 0; i < samples; i++) REQUIRE(af__is_finite(time[i]));
+        for (i = 1; i < samples; i++) REQUIRE(time[i] > time[i - 1]);
+        for (i = 0; i < samples * 2 * af_trajectories_freedoms(t); i++)
+            REQUIRE(af__is_finite(qp[i]));
+        total += samples;
+    }
+    REQUIRE(total == af_trajectories_total(t));
+    af_trajectories_destroy(t);
+}
+
+/* A last byte of ' ' gives the time between samples, ';' the names of coordinates. */
+static af_status fuzz_trajectory_table(af_context *context, const uint8_t *bytes, size_t count) {
+    static const char *const names[2] = {"x", "y"};
+    af_trajectories_desc desc = AF__ZERO;
+    af__arena arena = AF__ZERO;
+    af__csv csv = AF__ZERO;
+    af_trajectories *t = NULL;
+    af_status status;
+    arena.allocator = context->allocator;
+    csv.context = context;
+    csv.path = "fuzz";
+    csv.at = fuzz_load(&arena, bytes, count);
+    csv.end = csv.at + count;
+    csv.line = 1;
+    if (count > 0 && bytes[count - 1] == ' ') desc.interval = 0.5;
+    if (count > 0 && bytes[count - 1] == ';') {
+        desc.columns = names;
+        desc.column_count = 2;
+    }
+    status = af__trajectory_text(&csv, &arena, &desc, &t);
+    REQUIRE((status == AF_OK) == (t != NULL));
+    if (t) fuzz_trajectories(t);
+    af__arena_free(&arena);
+    return status;
+}
+
+/* The first byte tells whether there is a time between samples. */
+static af_status fuzz_trajectory_npy(af_context *context, const uint8_t *bytes, size_t count) {
+    af__trajectory_source from = AF__ZERO;
+    double interval = count > 0 && bytes[0] == ' ' ? 0.5 : 0.0;
+    af_trajectories *t = NULL;
+    af_array *array = NULL;
+    af_status status = fuzz_npy_parse(context, bytes + (count > 0), count - (count > 0), &array);
+    if (status != AF_OK) return status;
+    from.context = context;
+    from.path = "fuzz";
+    status = af__trajectory_array(&from, array, interval, &t);
+    REQUIRE((status == AF_OK) == (t != NULL));
+    if (t) fuzz_trajectories(t);
+    af_array_destroy(array);
     return status;
 }
 
@@ -180,13 +248,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     desc.allocator.allocate = fuzz_allocate;
     desc.allocator.release = fuzz_release;
     REQUIRE(af_context_create(&desc, &context) == AF_OK);
-    switch (bytes[0] % 4) {
+    switch (bytes[0] % FUZZ_READERS) {
         case 0: status = fuzz_tensors(context, bytes + 1, count - 1); break;
         case 1: status = fuzz_npy(context, bytes + 1, count - 1); break;
         case 2: status = fuzz_table(context, bytes + 1, count - 1); break;
+        case 3: status = fuzz_trajectory_table(context, bytes + 1, count - 1); break;
+        case 4: status = fuzz_trajectory_npy(context, bytes + 1, count - 1); break;
         default: status = fuzz_number(bytes + 1, count - 1); break;
     }
-    REQUIRE(status == AF_OK || bytes[0] % 4 == 3 || af_error(context)[0] != 0);
+    REQUIRE(status == AF_OK || bytes[0] % FUZZ_READERS == FUZZ_NUMBER || af_error(context)[0] != 0);
     af_context_destroy(context);
     REQUIRE(fuzz_live == 0);
     return 0;
@@ -207,36 +277,57 @@ static void fuzz_append(fuzz_input *input, const void *bytes, size_t count) {
     input->count += count;
 }
 
+/* Valid arrays, the last two for trajectories: with times, and with the time between samples and
+ * padding; their count. */
+static int fuzz_seed_npy(int i, fuzz_input *input) {
+    static const char *const reader[] = {"\1", "\4-", "\4 "};
+    static const char *const header[] = {
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }\n",
+        "{'descr': '|i1', 'fortran_order': False, 'shape': (2, 2, 3), }\n",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }\n"};
+    static const char *const data[] = {
+        "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "\0\1\2\1\3\4\0\5\6\1\7\10",
+        "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"};
+    static const size_t bytes[] = {16, 12, 24};
+    uint8_t length[2] = {0};
+    if (i >= 0 && i < 3) {
+        length[0] = (uint8_t)strlen(header[i]);
+        fuzz_append(input, reader[i], strlen(reader[i]));
+        fuzz_append(input, "\x93NUMPY\1\0", 8);
+        fuzz_append(input, length, 2);
+        fuzz_append(input, header[i], length[0]);
+        fuzz_append(input, data[i], bytes[i]);
+    }
+    return 3;
+}
+
 /* Valid files to start from; their count. */
 static int fuzz_seed(int i, fuzz_input *input) {
     static const char tensors[] =
         "{\"__metadata__\":{\"unit\":\"km\\/s \\u00e9\",\"seed\":\"7\"},\"w\":{\"dtype\":\"F64\","
         "\"shape\":[1,2],\"data_offsets\":[0,16]},\"b\":{\"dtype\":\"U8\",\"shape\":[3],"
         "\"data_offsets\":[16,19]}}";
-    static const char npy[] = "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }\n";
     static const char *const texts[] = {
         "\2x,y\n1,2\n3,-4.5e1\n", "\2# %ECSV 1.0\nx y\n1 2\n", "\2x\t\"a\"\"b\"\n1\t\"2\"\n",
-        "\2# x y\n1 2\n\n# c\n3 nan ", "\3-12.5e-7", "\3" "1.7976931348623157e308",
-        "\3" "9007199254740993", "\3nan"};
+        "\2# x y\n1 2\n\n# c\n3 nan ", "\5-12.5e-7", "\5" "1.7976931348623157e308",
+        "\5" "9007199254740993", "\5nan",
+        "\3orbit,t,q,p\n1,0,2,3\n1,1,4,5\n7,0,1,2\n7,.5,2,3\n", "\3q p\n1 2\n3 4\n5 6 ",
+        "\3n;y;t;x\na;1;2;3\nb;4;5;6\n#;"};
     static const uint8_t zeros[24] = {0};
     uint8_t length[8] = {0};
+    int arrays;
     input->count = 0;
+    arrays = fuzz_seed_npy(i - 1, input);
     if (i == 0) {
         length[0] = (uint8_t)strlen(tensors);
         fuzz_append(input, "\0", 1);
         fuzz_append(input, length, 8);
         fuzz_append(input, tensors, strlen(tensors));
         fuzz_append(input, zeros, 19);
-    } else if (i == 1) {
-        length[0] = (uint8_t)strlen(npy);
-        fuzz_append(input, "\1\x93NUMPY\1\0", 9);
-        fuzz_append(input, length, 2);
-        fuzz_append(input, npy, strlen(npy));
-        fuzz_append(input, zeros, 16);
-    } else {
-        fuzz_append(input, texts[i - 2], strlen(texts[i - 2]));
+    } else if (i > arrays) {
+        fuzz_append(input, texts[i - 1 - arrays], strlen(texts[i - 1 - arrays]));
     }
-    return 2 + (int)(sizeof texts / sizeof texts[0]);
+    return 1 + arrays + (int)(sizeof texts / sizeof texts[0]);
 }
 
 /* The k-th random number below n of change i. */

@@ -107,7 +107,7 @@ static void bench_solve(bench *b) {
     }
 }
 
-/* The loss at the parameters as they are; the gradient is in t.trainer->gradient. */
+/* The loss at the parameters as they are; the gradient is in t.trainer->batch.total. */
 static double bench_loss(bench *b) {
     const void *in[5];
     af_isochrone toy = af_finder_toy(b->f);
@@ -117,9 +117,8 @@ static double bench_loss(bench *b) {
     in[2] = b->t.seed;
     in[3] = b->t.xv ? b->t.xv : b->t.theta;
     in[4] = b->t.j;
-    b->t.trainer->batch = in;
-    CHECK(af__trainer_compute(b->t.trainer) == AF_OK);
-    return b->t.trainer->gradient[af_params_size(b->f->g.params)];
+    CHECK(af__batch_run(&b->t.trainer->batch, in) == AF_OK);
+    return b->t.trainer->batch.total[af_params_size(b->f->g.params)];
 }
 
 /* The gradient along random directions is what differences of the loss are; `solve`: with J' solved
@@ -146,7 +145,7 @@ static void check_gradient(const af_finder_desc *desc, double random, int solve,
         for (i = 0; i < n; i++) direction[i] *= 3.0 / sqrt(size);
         if (solve) bench_solve(&b);
         bench_loss(&b);
-        for (i = 0; i < n; i++) along += b.t.trainer->gradient[i] * direction[i];
+        for (i = 0; i < n; i++) along += b.t.trainer->batch.total[i] * direction[i];
         for (side = 0; side < 4; side++) {
             double s = h * (side < 2 ? 1.0 : 2.0) * (side % 2 ? -1.0 : 1.0);
             for (i = 0; i < n; i++) w[i] += s * direction[i];
@@ -245,10 +244,10 @@ TEST(gradient_held) {
         loss[kind] = bench_loss(&b);
         if (!held) {
             held = (double *)malloc(n * sizeof *held);
-            memcpy(held, b.t.trainer->gradient, n * sizeof *held);
+            memcpy(held, b.t.trainer->batch.total, n * sizeof *held);
         }
         for (i = 0; i < n && kind; i++) {
-            double away = b.t.trainer->gradient[i] - held[i];
+            double away = b.t.trainer->batch.total[i] - held[i];
             dot += away * away;
             own += held[i] * held[i];
         }

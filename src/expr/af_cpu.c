@@ -135,15 +135,15 @@ static af__product af__product_of(const af__cpu *cpu, const af_instr *instr, con
 }
 
 /* A batch of products; many small ones are shared out among the threads. */
-typedef struct af__batch {
+typedef struct af__products {
     const af_instr *instr;
     af__product shape;
     size_t count, chunk;
     int threads; /* for each product */
-} af__batch;
+} af__products;
 
 static void af__run_batch_chunk(size_t chunk, void *user) {
-    const af__batch *b = (const af__batch *)user;
+    const af__products *b = (const af__products *)user;
     const af_operand *o = b->shape.cpu->program->operand + b->instr->operand;
     size_t axes = b->instr->rank - 3, item, end = (chunk + 1) * b->chunk;
     if (end > b->count) end = b->count;
@@ -162,7 +162,7 @@ static void af__run_batch_chunk(size_t chunk, void *user) {
 }
 
 static void af__run_batch(const af__cpu *cpu, const af_instr *instr) {
-    af__batch b = AF__ZERO;
+    af__products b = AF__ZERO;
     size_t i, work;
     b.instr = instr;
     b.shape = af__product_of(cpu, instr, NULL);

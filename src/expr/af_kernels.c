@@ -3,6 +3,8 @@
  * The kernels are compiled for each instruction set that the compiler can make, whatever it was
  * told about the target, and chosen when a workspace is made. */
 
+#include <float.h>
+
 #define AF__ISA_PLAIN 0  /* vectors of 16 bytes: SSE2 on x86-64, NEON on aarch64 */
 #define AF__ISA_AVX2 1   /* with fused multiply-add */
 #define AF__ISA_AVX512 2 /* F, DQ, BW, VL */
@@ -90,6 +92,26 @@ typedef struct af__adam_step {
     double decay;
 } af__adam_step;
 
+/* A Cholesky factor being made (af_cholesky.c): R^T R = A, the upper triangle of R in strips of
+ * AF__STRIP columns, (n,AF__STRIP) each, one after the other. The head stands before them: the
+ * columns that are too many, (n,head). */
+enum { AF__STRIP = 24 }; /* in registers: 8 rows of 3 vectors of 8, or 4 of half of it */
+
+typedef struct af__factor {
+    double *r;
+    size_t n, head;     /* head < AF__STRIP, n - head is a multiple of it */
+    size_t first, last; /* rows of the panel that is made, or taken from what is below it */
+} af__factor;
+
+static size_t af__factor_stride(const af__factor *f, size_t column) {
+    return column < f->head ? f->head : (size_t)AF__STRIP;
+}
+
+static double *af__factor_at(const af__factor *f, size_t row, size_t column) {
+    size_t within = column < f->head ? column : (column - f->head) % AF__STRIP;
+    return f->r + (column - within) * f->n + row * af__factor_stride(f, column) + within;
+}
+
 /* The kernels of one instruction set and one precision. */
 struct af__kernels {
     size_t real;    /* bytes of an element */
@@ -101,6 +123,9 @@ struct af__kernels {
     void (*rows)(const af__cpu *cpu, const af_instr *instr);
     void (*adam)(const af__adam_step *step, size_t begin, size_t end); /* f64 alone */
     double (*square_sum)(const double *x, size_t n);
+    int (*factor_rows)(const af__factor *f, size_t strip, size_t begin, size_t end);
+    void (*factor_forward)(const af__factor *f, size_t strip, double *x);
+    void (*factor_back)(const af__factor *f, size_t strip, double *x);
     void (*product_tiny)(const af__product *g);
     void (*product_row)(const af__product *g);
     void (*product_dots)(const af__product *g);

@@ -5,8 +5,9 @@ static const af__kernels AF__N(kernels) = {
     AF__N(tile), AF__N(sum_chunk), AF__N(sum_parts), AF__N(rows),
 #if AF__BITS == 64
     AF__N(adam), AF__N(square_sum),
+    AF__N(factor_rows), AF__N(factor_forward), AF__N(factor_back),
 #else
-    NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL,
 #endif
     AF__N(product_tiny), AF__N(product_row), AF__N(product_dots), AF__N(product_pack),
     AF__N(product_unit)

@@ -1,0 +1,466 @@
+/* ---- Levenberg-Marquardt and L-BFGS -------------------------------------------------------------- */
+
+struct af_minimiser {
+    af_context *context;
+    af__arena arena;
+    af_minimiser_desc desc;
+    size_t size;              /* parameters P */
+    int reverse;
+    af__batch value;          /* F; in reverse also the residuals */
+    af__batch slope;          /* J J^T, J r, F; or the gradient and F; or in reverse one row of J */
+    af_func *normal;          /* reverse: the normal equations from J and r */
+    af_workspace *workspace;
+    double *jacobian, *residual, *unit; /* reverse: (n,P), (n), (n) */
+    double *equations;        /* J J^T (P,P), then J r (P), then F */
+    double *scale, *damped, *work, *step, *old; /* (P), (P), (P,P), (P), (P) */
+    double damping, growth;   /* Levenberg-Marquardt */
+    af__lbfgs lbfgs;
+    double *gradient, f;      /* L-BFGS: at the parameters as they are, when `known` */
+    int known;
+    const void **inputs;      /* the caller's, then `unit` */
+    size_t evaluations;
+};
+
+AF_API void af_minimiser_destroy(af_minimiser *m) {
+    af_allocator allocator;
+    if (!m) return;
+    allocator = m->arena.allocator;
+    af__batch_close(&m->value);
+    af__batch_close(&m->slope);
+    af_workspace_destroy(m->workspace);
+    af_func_destroy(m->normal);
+    af__arena_free(&m->arena);
+    allocator.release(m, sizeof *m, allocator.user);
+}
+
+/* ---- what is compiled ---- */
+
+static af__batch_desc af__minimiser_batch(const af_minimiser *m, const char *label) {
+    af__batch_desc b = AF__ZERO;
+    b.label = label;
+    b.params = m->desc.params;
+    b.inputs = m->desc.inputs;
+    b.input_count = m->desc.input_count;
+    b.input_axes = m->desc.input_axes;
+    b.pieces = m->desc.pieces;
+    b.share = 1.0;
+    return b;
+}
+
+static af_status af__open_value(af_minimiser *m, af_expr f) {
+    af__batch_desc b = af__minimiser_batch(m, "minimiser");
+    b.sums = &f;
+    b.sum_count = 1;
+    return af__batch_open(m->context, &m->arena, &b, &m->value);
+}
+
+/* Forward: everything in one function. */
+static af_status af__open_forward(af_minimiser *m) {
+    af_context *c = m->context;
+    af__batch_desc b = af__minimiser_batch(m, "Levenberg-Marquardt step");
+    af_expr flat, root, sums[3];
+    af_status s;
+    sums[2] = af__sum_of_squares(c, &m->desc, m->desc.residuals, &flat, &root);
+    s = af__open_value(m, sums[2]);
+    if (s != AF_OK) return s;
+    af__normal_equations(c, af__jacobian(m->desc.params, flat), flat, root, sums);
+    b.sums = sums;
+    b.sum_count = 3;
+    s = af__batch_open(c, &m->arena, &b, &m->slope);
+    m->equations = m->slope.total;
+    return s;
+}
+
+/* The normal equations from J^T (n,P) and r (n) as inputs. */
+static af_status af__open_normal(af_minimiser *m, size_t n) {
+    af_context *c = m->context;
+    af_func_desc f = AF__ZERO;
+    af_expr in[2], out[2], flat, root;
+    size_t dims[2];
+    dims[0] = n;
+    dims[1] = m->size;
+    in[0] = af_input(c, "derivatives", 2, dims);
+    in[1] = af_input(c, "residuals", 1, &n);
+    af__sum_of_squares(c, &m->desc, in[1], &flat, &root);
+    af__normal_equations(c, af_transpose(c, in[0]), flat, root, out);
+    f.inputs = in;
+    f.input_count = 2;
+    f.outputs = out;
+    f.output_count = 2;
+    f.label = "normal equations";
+    if (af_compile(c, &f, &m->normal) != AF_OK) return c->status;
+    if (af_workspace_create(m->normal, c->threads, &m->workspace) == AF_OK) return AF_OK;
+    return af__fail_memory(c, "the normal equations");
+}
+
+/* Reverse: J row by row, each from a weight that picks one residual. */
+static af_status af__open_reverse(af_minimiser *m) {
+    af_context *c = m->context;
+    size_t i, n = af_size(c, m->desc.residuals), count = m->desc.input_count;
+    af__batch_desc b = af__minimiser_batch(m, "Levenberg-Marquardt step");
+    af_expr flat, root, f, row, unit = af_input(c, "one residual", 1, &n);
+    af_expr *inputs = AF__ARRAY(&m->arena, af_expr, count + 1);
+    void **data = AF__ARRAY(&m->arena, void *, 1);
+    af_status s;
+    m->jacobian = AF__ARRAY(&m->arena, double, n * m->size);
+    m->residual = AF__ARRAY(&m->arena, double, n);
+    m->unit = AF__ARRAY(&m->arena, double, n);
+    m->equations = AF__ARRAY(&m->arena, double, m->size * m->size + m->size + 1);
+    if (!inputs || !data || !m->jacobian || !m->residual || !m->unit || !m->equations)
+        return af__fail_memory(c, "a minimiser");
+    f = af__sum_of_squares(c, &m->desc, m->desc.residuals, &flat, &root);
+    s = af__open_value(m, f);
+    if (s != AF_OK) return s;
+    for (i = 0; i < count; i++) inputs[i] = m->desc.inputs[i];
+    inputs[count] = unit;
+    row = af_params_grad(m->desc.params, af_sum(c, af_mul(c, unit, flat)));
+    data[0] = m->residual;
+    b.inputs = inputs;
+    b.input_count = count + 1;
+    b.sums = &row;
+    b.sum_count = 1;
+    b.outputs = &flat;
+    b.output_data = data;
+    b.output_count = 1;
+    s = af__batch_open(c, &m->arena, &b, &m->slope);
+    return s == AF_OK ? af__open_normal(m, n) : s;
+}
+
+static af_status af__open_lbfgs(af_minimiser *m) {
+    af_context *c = m->context;
+    af__batch_desc b = af__minimiser_batch(m, "L-BFGS step");
+    af_expr flat, root, sums[2];
+    af_status s;
+    sums[1] = m->desc.loss;
+    if (m->desc.residuals.id)
+        sums[1] = af__sum_of_squares(c, &m->desc, m->desc.residuals, &flat, &root);
+    sums[0] = af_params_grad(m->desc.params, sums[1]);
+    b.sums = sums;
+    b.sum_count = 2;
+    s = af__open_value(m, sums[1]);
+    if (s == AF_OK) s = af__batch_open(c, &m->arena, &b, &m->slope);
+    if (s != AF_OK) return s;
+    m->gradient = AF__ARRAY(&m->arena, double, m->size);
+    if (m->gradient && af__lbfgs_create(&m->arena, m->size,
+                                        m->desc.memory ? m->desc.memory : 20, &m->lbfgs))
+        return AF_OK;
+    return af__fail_memory(c, "L-BFGS");
+}
+
+/* ---- creating ---- */
+
+static af_status af__minimiser_check(af_context *c, const af_minimiser_desc *d) {
+    size_t group = d->robust_group ? d->robust_group : 1;
+    if (d->start_canary != 0 || d->end_canary != 0)
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "minimiser: af_minimiser_desc was not initialised to zero");
+    if (c->status != AF_OK) return c->status; /* of building the expressions */
+    if (!d->params || af_params_size(d->params) == 0)
+        return af__fail(c, AF_ERROR_ARGUMENT, "minimiser: there are no parameters");
+    if ((d->residuals.id != 0) == (d->loss.id != 0))
+        return af__fail(c, AF_ERROR_ARGUMENT, "minimiser: it needs either residuals or a loss");
+    if (d->method != AF_LBFGS && !d->residuals.id)
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "minimiser: Levenberg-Marquardt needs residuals, not a loss");
+    if ((int)d->method < 0 || d->method > AF_LBFGS || (int)d->robust < 0 ||
+        d->robust > AF_ROBUST_CAUCHY || (int)d->jacobian < 0 || d->jacobian > AF_JACOBIAN_REVERSE)
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "minimiser: there is no method %d, robust %d or jacobian %d",
+                        (int)d->method, (int)d->robust, (int)d->jacobian);
+    if (!(d->robust_scale >= 0.0 && d->damping >= 0.0) || !af__is_finite(d->robust_scale) ||
+        !af__is_finite(d->damping))
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "minimiser: a robust scale of %g or a damping of %g is not possible",
+                        d->robust_scale, d->damping);
+    if (d->residuals.id && af_size(c, d->residuals) % group != 0)
+        return af__fail(c, AF_ERROR_SHAPE,
+                        "minimiser: %lu residuals cannot be grouped by %lu",
+                        (unsigned long)af_size(c, d->residuals), (unsigned long)group);
+    if (d->jacobian == AF_JACOBIAN_REVERSE && d->pieces > 1)
+        return af__fail(c, AF_ERROR_ARGUMENT, "minimiser: reverse derivatives come in one piece");
+    return AF_OK;
+}
+
+static af_status af__minimiser_memory(af_minimiser *m) {
+    size_t n = m->size;
+    m->scale = AF__ARRAY(&m->arena, double, n);
+    m->damped = AF__ARRAY(&m->arena, double, n);
+    m->work = AF__ARRAY(&m->arena, double, n * n);
+    m->step = AF__ARRAY(&m->arena, double, n);
+    if (m->scale && m->damped && m->work && m->step) return AF_OK;
+    return af__fail_memory(m->context, "a minimiser");
+}
+
+static af_status af__minimiser_open(af_minimiser *m) {
+    af_minimiser_desc *d = &m->desc;
+    size_t n = af_size(m->context, d->residuals);
+    af_status s;
+    m->size = af_params_size(d->params);
+    if (d->damping == 0.0) d->damping = 1e-3;
+    m->inputs = AF__ARRAY(&m->arena, const void *, d->input_count + 1);
+    m->old = AF__ARRAY(&m->arena, double, m->size);
+    if (!m->inputs || !m->old) return af__fail_memory(m->context, "a minimiser");
+    if (d->method == AF_LBFGS) return af__open_lbfgs(m);
+    s = af__minimiser_memory(m);
+    if (s != AF_OK) return s;
+    m->reverse = d->jacobian == AF_JACOBIAN_REVERSE ||
+                 (d->jacobian == AF_JACOBIAN_AUTO && n < m->size && d->pieces <= 1 &&
+                  !d->allreduce);
+    return m->reverse ? af__open_reverse(m) : af__open_forward(m);
+}
+
+AF_API af_status af_minimiser_create(af_context *c, const af_minimiser_desc *desc,
+                                     af_minimiser **out) {
+    af_minimiser *m;
+    af_status s = af__minimiser_check(c, desc);
+    *out = NULL;
+    if (s != AF_OK) return s;
+    m = (af_minimiser *)c->allocator.allocate(sizeof *m, c->allocator.user);
+    if (!m) return af__fail_memory(c, "a minimiser");
+    memset(m, 0, sizeof *m);
+    m->context = c;
+    m->arena.allocator = c->allocator;
+    m->desc = *desc;
+    s = af__minimiser_open(m);
+    af_minimiser_restart(m);
+    if (s == AF_OK) *out = m;
+    else af_minimiser_destroy(m);
+    return s;
+}
+
+AF_API void af_minimiser_restart(af_minimiser *m) {
+    m->damping = m->desc.damping;
+    m->growth = 2.0;
+    m->known = 0;
+    if (m->lbfgs.n) af__lbfgs_restart(&m->lbfgs);
+}
+
+/* ---- values and derivatives ---- */
+
+static af_status af__minimiser_reduce(af_minimiser *m, double *values, size_t n) {
+    af_status s;
+    if (!m->desc.allreduce) return AF_OK;
+    s = m->desc.allreduce(values, n, m->desc.allreduce_user);
+    return s == AF_OK ? s : af__fail(m->context, s, "minimiser: allreduce failed");
+}
+
+AF_API af_status af_minimiser_loss(af_minimiser *m, const void *const *inputs, double *loss) {
+    af_status s = af__batch_run(&m->value, inputs);
+    if (s == AF_OK) s = af__minimiser_reduce(m, m->value.total, 1);
+    if (s == AF_OK) *loss = m->value.total[0];
+    m->evaluations++;
+    return s;
+}
+
+/* J row by row, then the normal equations. */
+static af_status af__reverse_equations(af_minimiser *m, const void *const *inputs) {
+    size_t i, n = af_size(m->context, m->desc.residuals), p = m->size;
+    const void *in[2];
+    void *out[2];
+    af_status s = af_minimiser_loss(m, inputs, &m->equations[p * p + p]);
+    for (i = 0; i < m->desc.input_count; i++) m->inputs[i] = inputs[i];
+    m->inputs[m->desc.input_count] = m->unit;
+    for (i = 0; i < n && s == AF_OK; i++) {
+        m->unit[i] = 1.0;
+        s = af__batch_run(&m->slope, m->inputs);
+        m->unit[i] = 0.0;
+        memcpy(m->jacobian + i * p, m->slope.total, p * sizeof *m->jacobian);
+    }
+    if (s != AF_OK) return s;
+    in[0] = m->jacobian;
+    in[1] = m->residual;
+    out[0] = m->equations;
+    out[1] = m->equations + p * p;
+    if (af_run(m->normal, m->workspace, in, out) == AF_OK) return AF_OK;
+    return af__fail(m->context, AF_ERROR_BACKEND, "minimiser: the backend failed");
+}
+
+/* The normal equations and F at the parameters. */
+static af_status af__minimiser_equations(af_minimiser *m, const void *const *inputs) {
+    size_t i, p = m->size, total = p * p + p + 1;
+    af_status s;
+    if (m->reverse) s = af__reverse_equations(m, inputs);
+    else s = af__batch_run(&m->slope, inputs);
+    if (s == AF_OK) s = af__minimiser_reduce(m, m->equations, total);
+    if (s != AF_OK) return s;
+    for (i = 0; i < total; i++)
+        if (!af__is_finite(m->equations[i]))
+            return af__fail(m->context, AF_ERROR_NONFINITE,
+                            "minimiser: the residuals or their derivatives are not finite at the "
+                            "parameters as they are");
+    return AF_OK;
+}
+
+/* ---- Levenberg-Marquardt ---- */
+
+enum { AF__TRIALS = 60 }; /* growth 2, 4, 8, ... reaches the limit long before */
+
+/* Solves (J J^T + damping diag) step = - J r into m->step; the decrease that the model foretells,
+ * 0 when there is no step. */
+static double af__damped_step(af_minimiser *m) {
+    const double *a = m->equations, *g = a + m->size * m->size;
+    double foretold = 0.0;
+    size_t i, n = m->size;
+    for (i = 0; i < n; i++) m->damped[i] = m->damping * m->scale[i];
+    if (!af__cholesky_solve(m->context->threads, n, a, m->damped, m->work, g, m->step)) return 0.0;
+    for (i = 0; i < n; i++) {
+        m->step[i] = -m->step[i];
+        foretold += 0.5 * m->step[i] * (m->damped[i] * m->step[i] - g[i]);
+    }
+    return af__is_finite(foretold) ? foretold : 0.0;
+}
+
+/* Marquardt's scaling: the diagonal; parameters that change nothing get a little of the largest. */
+static void af__damping_scale(af_minimiser *m) {
+    double largest = 0.0, least;
+    size_t i, n = m->size;
+    for (i = 0; i < n; i++)
+        if (m->equations[i * (n + 1)] > largest) largest = m->equations[i * (n + 1)];
+    least = largest > 0.0 ? 1e-12 * largest : 1.0;
+    for (i = 0; i < n; i++) {
+        double diagonal = m->equations[i * (n + 1)];
+        m->scale[i] = diagonal > least ? diagonal : least;
+    }
+}
+
+/* Nielsen's rule (Madsen, Nielsen & Tingleff 2004, eq. 2.21). */
+static void af__damping_update(af_minimiser *m, double gain) {
+    double x = 2.0 * gain - 1.0, factor = 1.0 - x * x * x;
+    if (gain > 0.0) {
+        if (factor < 0.1) factor = 0.1;
+        m->damping *= factor;
+        m->growth = 2.0;
+        if (m->damping < 1e-15) m->damping = 1e-15;
+    } else {
+        m->damping *= m->growth;
+        m->growth *= 2.0;
+    }
+}
+
+static af_status af__lm_step(af_minimiser *m, const void *const *inputs, af_minimise_report *r) {
+    double *x = af_params_data(m->desc.params), foretold, f;
+    size_t i, trial, n = m->size;
+    af_status s = af__minimiser_equations(m, inputs);
+    if (s != AF_OK) return s;
+    r->before = r->loss = m->equations[n * n + n];
+    for (i = 0; i < n; i++)
+        if (fabs(m->equations[n * n + i]) > r->gradient)
+            r->gradient = fabs(m->equations[n * n + i]);
+    af__damping_scale(m);
+    memcpy(m->old, x, n * sizeof *x);
+    r->converged = 1;
+    for (trial = 0; trial < (size_t)AF__TRIALS && r->converged && m->damping < 1e20; trial++) {
+        foretold = af__damped_step(m);
+        r->gain = -1.0;
+        if (foretold > 0.0) {
+            for (i = 0; i < n; i++) x[i] = m->old[i] + m->step[i];
+            s = af_minimiser_loss(m, inputs, &f);
+            if (s == AF_OK && f < r->before) {
+                r->gain = (r->before - f) / foretold;
+                r->loss = f;
+                r->converged = 0;
+            }
+        }
+        if (s != AF_OK) break;
+        af__damping_update(m, r->gain);
+    }
+    if (r->converged) memcpy(x, m->old, n * sizeof *x);
+    r->damping = m->damping;
+    return s;
+}
+
+/* ---- L-BFGS ---- */
+
+typedef struct af__objective_of {
+    af_minimiser *m;
+    const void *const *inputs;
+} af__objective_of;
+
+/* F and its gradient where the search wants them. */
+static af_status af__minimiser_objective(void *user, const double *x, double *f,
+                                         double *gradient) {
+    af__objective_of *o = (af__objective_of *)user;
+    af_minimiser *m = o->m;
+    double *data = af_params_data(m->desc.params);
+    af_status s;
+    if (data != x) memcpy(data, x, m->size * sizeof *data);
+    s = af__batch_run(&m->slope, o->inputs);
+    if (s == AF_OK) s = af__minimiser_reduce(m, m->slope.total, m->size + 1);
+    memcpy(gradient, m->slope.total, m->size * sizeof *gradient);
+    *f = m->slope.total[m->size];
+    return s;
+}
+
+static af_status af__lbfgs_minimise(af_minimiser *m, const void *const *inputs,
+                                    af_minimise_report *r) {
+    double *x = af_params_data(m->desc.params);
+    af__objective_of o;
+    size_t i;
+    int moved = 0;
+    af_status s = AF_OK;
+    o.m = m;
+    o.inputs = inputs;
+    if (!m->known) {
+        s = af__minimiser_objective(&o, x, &m->f, m->gradient);
+        m->evaluations++;
+    }
+    for (i = 0; i < m->size; i++)
+        if (!(fabs(m->gradient[i]) <= r->gradient)) r->gradient = fabs(m->gradient[i]);
+    if (s == AF_OK && !(af__is_finite(m->f) && af__is_finite(r->gradient)))
+        s = af__fail(m->context, AF_ERROR_NONFINITE,
+                     "minimiser: the loss or its gradient is not finite at the parameters as they "
+                     "are");
+    if (s != AF_OK) return s;
+    m->known = 1;
+    r->before = m->f;
+    memcpy(m->old, x, m->size * sizeof *x);
+    s = af__lbfgs_step(&m->lbfgs, m->old, &m->f, m->gradient, &m->known, af__minimiser_objective,
+                       &o, &moved, &m->evaluations);
+    memcpy(x, m->old, m->size * sizeof *x); /* the search has tried others */
+    r->loss = m->f;
+    r->converged = !moved;
+    return s;
+}
+
+/* ---- steps ---- */
+
+AF_API af_status af_minimiser_step(af_minimiser *m, const void *const *inputs,
+                                   af_minimise_report *report) {
+    af_minimise_report r = AF__ZERO;
+    af_status s;
+    if (m->desc.method == AF_LBFGS) s = af__lbfgs_minimise(m, inputs, &r);
+    else s = af__lm_step(m, inputs, &r);
+    r.evaluations = m->evaluations;
+    if (report) *report = r;
+    return s;
+}
+
+enum { AF__SLOW_STEPS = 10 }; /* a single small decrease may come from a heavy damping */
+
+AF_API af_status af_minimise(af_minimiser *m, const af_minimise_desc *d,
+                             af_minimise_report *report) {
+    af_minimise_report r = AF__ZERO;
+    af_status s = AF_OK;
+    size_t k, slow = 0;
+    int stop = 0, over = 0;
+    if (d->start_canary != 0 || d->end_canary != 0 || d->steps == 0)
+        return af__fail(m->context, AF_ERROR_ARGUMENT,
+                        "minimise: af_minimise_desc was not initialised, or has no steps");
+    for (k = 0; k < d->steps && s == AF_OK && !stop; k++) {
+        if (d->stage && d->stage(k, d->user)) {
+            af_minimiser_restart(m);
+            over = 0;
+            slow = 0;
+        }
+        if (over && d->stage) continue;
+        if (over) break;
+        s = af_minimiser_step(m, d->inputs, &r);
+        if (s != AF_OK) break;
+        r.step = k + 1;
+        slow = r.before - r.loss < d->tolerance * r.before ? slow + 1 : 0;
+        over = r.converged || slow >= (size_t)AF__SLOW_STEPS;
+        if (d->progress) stop = d->progress(&r, d->user) != 0;
+    }
+    if (report) *report = r;
+    return s == AF_OK && stop ? AF_STOPPED : s;
+}
