@@ -473,6 +473,8 @@
 #include "action/af_model.c"
 #include "action/af_trajectory.c"
 #include "action/af_koopman.c"
+#include "action/af_koopman_fit.c"
+#include "action/af_koopman_evaluate.c"
 
 #include "base/af_stb_end.c" /* keep last */
 

@@ -3,8 +3,8 @@
  * R^T R = A by panels of rows. A panel is made in its own square first, then in the strips to the
  * right of it, which are independent of each other, and then taken from all rows below it. Strips
  * (see af__factor) keep what the kernel reads side by side. What is done does not depend on the
- * number of threads, nor do the results. AF_CBLAS changes nothing: OpenBLAS's dpotrf takes half as
- * long again and more, from 50 columns on, and not every CBLAS comes with LAPACK. */
+ * number of threads, nor do the results. AF_CBLAS changes nothing here: OpenBLAS's
+ * dpotrf takes longer, and not every CBLAS comes with LAPACK. */
 
 enum { AF__PANEL = 4 * AF__STRIP }; /* rows: 18 kB of a strip, in the first-level cache */
 

@@ -10,7 +10,7 @@
 enum {
     AF__LONGER = 20,   /* trials that lengthen a step ... */
     AF__BETWEEN = 40,  /* ... and that close in on one: each takes a tenth off, or far more */
-    AF__FLAT_STEPS = 10 /* steps on the flat in which the gradient must find a new low */
+    AF__FLAT_STEPS = 30 /* steps on the flat in which the gradient must find a new low */
 };
 
 /* F and its gradient at x. F need not be finite away from the start: steps are shortened then. */
@@ -132,17 +132,23 @@ typedef struct af__line {
 
 typedef enum af__verdict { AF__GOOD, AF__AS_LOW, AF__AS_HIGH } af__verdict;
 
-static void af__line_move(const af__line *line, double t) {
+/* The trial goes to t; returns 0 when it is still at x, for rounding. */
+static int af__line_move(const af__line *line, double t) {
     const af__lbfgs *l = line->l;
     size_t i;
-    for (i = 0; i < l->n; i++) l->trial[i] = line->x[i] + t * l->direction[i];
+    int moved = 0;
+    for (i = 0; i < l->n; i++) {
+        l->trial[i] = line->x[i] + t * l->direction[i];
+        moved |= l->trial[i] != line->x[i];
+    }
+    return moved;
 }
 
+/* At the trial, which is at t. */
 static af__line_point af__line_evaluate(af__line *line, double t) {
     af__lbfgs *l = line->l;
     af__line_point p = AF__ZERO;
     p.t = t;
-    af__line_move(line, t);
     line->status = line->objective(line->user, l->trial, &p.f, l->gradient);
     ++*line->evaluations;
     p.slope = af__dot(l->n, l->gradient, l->direction);
@@ -204,7 +210,7 @@ static int af__line_zoom(af__line *line) {
         double t = af__line_between(line);
         af__line_point p;
         af__verdict verdict;
-        if (t == line->low.t || t == line->high.t) return 0;
+        if (t == line->low.t || t == line->high.t || !af__line_move(line, t)) return 0;
         p = af__line_evaluate(line, t);
         if (line->status != AF_OK) return 0;
         verdict = af__line_judge(line, &p);
@@ -224,8 +230,10 @@ static int af__line_zoom(af__line *line) {
 static int af__line_bracket(af__line *line, double t) {
     int i;
     for (i = 0; i < AF__LONGER; i++) {
-        af__line_point before = line->low, p = af__line_evaluate(line, t);
+        af__line_point before = line->low, p;
         af__verdict verdict;
+        af__line_move(line, t);
+        p = af__line_evaluate(line, t);
         if (line->status != AF_OK) return 0;
         verdict = af__line_judge(line, &p);
         if (verdict == AF__AS_HIGH) {

@@ -321,10 +321,13 @@ static af_expr af__shear_frozen(const af_shear *map, size_t layer, af_expr rows)
     unit[2] = dims[1];
     tangent = af_broadcast(c, tangent, 3, unit);
     if (af_jvp(c, 1, &g, 1, &held, &tangent, &h) != AF_OK) return af__none;
-    unit[1] = 1;
-    step = af_reshape(c, af_sub(c, rows, held), 3, unit); /* (direction, 1, N) */
-    step = af_sum_axis(c, af_mul(c, af_stop(c, h), step), 0);
-    return af_add(c, g, af_reshape(c, step, 2, dims));
+    h = af_stop(c, h);
+    step = af_sub(c, rows, held);
+    for (i = 0; i < n; i++) { /* one by one, not summed over an axis: that is fused */
+        af_expr column = af_reshape(c, af_slice(c, h, 0, i, 1), 2, dims);
+        g = af_add(c, g, af_mul(c, column, af_slice(c, step, 0, i, 1)));
+    }
+    return g;
 }
 
 /* ---- the map ---- */

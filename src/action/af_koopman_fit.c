@@ -1,0 +1,447 @@
+/* ---- the Koopman symplectic autoencoder: training --------------------------------------------------
+ *
+ * Samples lie in arrays (orbits, groups, places): an orbit is cut into eight groups of equal length,
+ * and a curriculum joins groups: means over an orbit begin as means over its eighths. */
+
+enum { AF__GROUPS = 8, AF__KOOPMAN_INPUTS = 8 };
+
+/* The data as the residuals want them, and where they lie. */
+enum {
+    AF__KX,        /* (2n,O,G,T): states */
+    AF__KT,        /* (O,G,T): times, from the middle of the orbit */
+    AF__KMASK,     /* (O,G,T): 1 where there is a sample */
+    AF__KJOIN,     /* (G,G): 1 where two groups count as one */
+    AF__KSHARE,    /* (O,G): 1 over the samples of the joined groups */
+    AF__KBEFORE,   /* (O G T): place of the sample before, in the piece ... */
+    AF__KFIRST,    /* (O G T): ... and of the first one of the joined groups */
+    AF__KHAS       /* (O,G,T): 1 where there is one before */
+};
+
+typedef struct af__koopman_fit {
+    af_koopman *k;
+    const af_trajectories *t;
+    af_koopman_fit_desc desc;
+    af__arena arena;
+    size_t orbits, places, pieces;  /* orbits: filled up to whole pieces */
+    size_t samples;                 /* that there are */
+    double *data[AF__KOOPMAN_INPUTS];
+    af_expr input[AF__KOOPMAN_INPUTS];
+    int axes[AF__KOOPMAN_INPUTS];
+    af_minimiser *minimiser;
+    af_trainer *trainer;
+    size_t cuts;                    /* now */
+} af__koopman_fit;
+
+/* ---- the data ---- */
+
+/* The samples of group g of an orbit with `count` samples. */
+static size_t af__group_begin(size_t count, size_t g) { return count * g / (size_t)AF__GROUPS; }
+
+static void af__koopman_fill(af__koopman_fit *f) {
+    const af_koopman *k = f->k;
+    size_t o, g, s, i, n = k->freedoms, block = f->orbits * (size_t)AF__GROUPS * f->places;
+    for (o = 0; o < af_trajectories_orbits(f->t); o++) {
+        size_t count = af_trajectories_samples(f->t, o);
+        const double *time = af_trajectories_time(f->t, o), *x = af_trajectories_qp(f->t, o);
+        double middle = 0.5 * (time[0] + time[count - 1]);
+        for (g = 0; g < (size_t)AF__GROUPS; g++)
+            for (s = af__group_begin(count, g); s < af__group_begin(count, g + 1); s++) {
+                size_t at = (o * (size_t)AF__GROUPS + g) * f->places + s - af__group_begin(count, g);
+                f->data[AF__KT][at] = (time[s] - middle) / k->time_unit;
+                f->data[AF__KMASK][at] = 1.0;
+                for (i = 0; i < n; i++) {
+                    f->data[AF__KX][i * block + at] = x[2 * n * s + i] / k->length[i];
+                    f->data[AF__KX][(n + i) * block + at] =
+                        x[2 * n * s + n + i] * k->length[i] / k->action_unit;
+                }
+            }
+    }
+}
+
+/* What depends on how many pieces the orbits are cut into. */
+static void af__koopman_cut(af__koopman_fit *f, size_t cuts) {
+    size_t o, g, h, s, width = (size_t)AF__GROUPS / cuts, groups = (size_t)AF__GROUPS;
+    f->cuts = cuts;
+    for (g = 0; g < groups; g++)
+        for (h = 0; h < groups; h++)
+            f->data[AF__KJOIN][g * groups + h] = g / width == h / width ? 1.0 : 0.0;
+    for (o = 0; o < f->orbits; o++) {
+        size_t real = o < af_trajectories_orbits(f->t), inside = o % (f->orbits / f->pieces);
+        size_t count = real ? af_trajectories_samples(f->t, o) : 0;
+        size_t before = 0, first = 0;
+        for (g = 0; g < groups; g++) {
+            size_t begin = af__group_begin(count, g), end = af__group_begin(count, g + 1);
+            size_t joined = af__group_begin(count, (g / width + 1) * width) -
+                            af__group_begin(count, g / width * width);
+            f->data[AF__KSHARE][o * groups + g] = joined ? 1.0 / (double)joined : 0.0;
+            for (s = 0; s < f->places; s++) {
+                size_t here = (inside * groups + g) * f->places + s;
+                size_t at = (o * groups + g) * f->places + s;
+                int starts = begin + s == af__group_begin(count, g / width * width);
+                if (begin + s < end && starts) first = here;
+                f->data[AF__KHAS][at] = begin + s < end && !starts ? 1.0 : 0.0;
+                f->data[AF__KBEFORE][at] = f->data[AF__KHAS][at] > 0.0 ? (double)before
+                                                                       : (double)here;
+                f->data[AF__KFIRST][at] = begin + s < end ? (double)first : (double)here;
+                if (begin + s < end) before = here;
+            }
+        }
+    }
+}
+
+enum { AF__PIECE_TANGENTS = 1 << 16 }; /* parameters x samples of a piece: in the caches */
+
+static af_status af__koopman_memory(af__koopman_fit *f) {
+    af_context *c = f->k->context;
+    size_t o, i, n = f->k->freedoms, orbits = af_trajectories_orbits(f->t), most = 1, total;
+    size_t group = (size_t)AF__GROUPS, each, size[AF__KOOPMAN_INPUTS];
+    for (o = 0; o < orbits; o++)
+        if (af_trajectories_samples(f->t, o) > most) most = af_trajectories_samples(f->t, o);
+    f->samples = af_trajectories_total(f->t);
+    f->places = (most + group - 1) / group;
+    each = (size_t)AF__PIECE_TANGENTS / (af_params_size(f->k->params) * group * f->places);
+    each = af__clamp(each, 1, orbits);
+    f->pieces = (orbits + each - 1) / each;
+    f->orbits = f->pieces * each;
+    total = f->orbits * group * f->places;
+    for (i = 0; i < (size_t)AF__KOOPMAN_INPUTS; i++) size[i] = total;
+    size[AF__KX] = 2 * n * total;
+    size[AF__KJOIN] = group * group;
+    size[AF__KSHARE] = f->orbits * group;
+    for (i = 0; i < (size_t)AF__KOOPMAN_INPUTS; i++) {
+        f->data[i] = AF__ARRAY(&f->arena, double, size[i]);
+        if (!f->data[i]) return af__fail_memory(c, "the training data");
+    }
+    af__koopman_fill(f);
+    af__koopman_cut(f, 1);
+    return AF_OK;
+}
+
+/* ---- the residuals ---- */
+
+static void af__koopman_inputs(af__koopman_fit *f) {
+    static const char *const label[AF__KOOPMAN_INPUTS] = {"states", "times",  "mask",  "join",
+                                                          "share",  "before", "first", "has before"};
+    af_context *c = f->k->context;
+    size_t dims[4], flat, i;
+    dims[0] = 2 * f->k->freedoms;
+    dims[1] = f->orbits / f->pieces;
+    dims[2] = (size_t)AF__GROUPS;
+    dims[3] = f->places;
+    flat = dims[1] * dims[2] * dims[3];
+    for (i = 0; i < (size_t)AF__KOOPMAN_INPUTS; i++) {
+        f->axes[i] = 0;
+        if (i == AF__KX) f->input[i] = af_input(c, label[i], 4, dims);
+        else if (i == AF__KSHARE) f->input[i] = af_input(c, label[i], 2, dims + 1);
+        else if (i == AF__KBEFORE || i == AF__KFIRST) f->input[i] = af_input(c, label[i], 1, &flat);
+        else f->input[i] = af_input(c, label[i], 3, dims + 1);
+    }
+    dims[0] = dims[1] = (size_t)AF__GROUPS;
+    f->input[AF__KJOIN] = af_input(c, label[AF__KJOIN], 2, dims);
+    f->axes[AF__KX] = 1;
+    f->axes[AF__KJOIN] = -1;
+}
+
+/* The mean of x (O,G,T) over joined groups, (O,G,1). */
+static af_expr af__group_mean(const af__koopman_fit *f, af_expr x) {
+    af_context *c = f->k->context;
+    size_t dims[AF_RANK_MAX];
+    af_expr sum = af_sum_axis(c, af_mul(c, x, f->input[AF__KMASK]), 2);
+    af_shape(c, sum, dims);
+    sum = af_matmul(c, af_reshape(c, sum, 2, dims), f->input[AF__KJOIN]);
+    return af_reshape(c, af_mul(c, sum, f->input[AF__KSHARE]), 3, dims);
+}
+
+/* Residuals are gathered here, each (samples) long. */
+typedef struct af__residuals {
+    const af__koopman_fit *f;
+    af_expr *list; /* stb_ds array */
+    af__arena *arena;
+    int full; /* no memory */
+} af__residuals;
+
+static void af__residual_add(af__residuals *r, af_expr x, af_expr mask, double weight) {
+    af_context *c = r->f->k->context;
+    size_t n;
+    x = af_scale(c, af_mul(c, x, mask), weight / sqrt((double)r->f->samples));
+    n = af_size(c, x);
+    x = af_reshape(c, x, 1, &n);
+    if (!AF__PUSH(r->arena, r->list, x)) r->full = 1;
+}
+
+/* psi turned back to the middle of the orbit, less its mean. */
+static void af__residual_phase(af__residuals *r, const af__plane *psi, const af_expr *mean_j) {
+    const af__koopman_fit *f = r->f;
+    const af_koopman *k = f->k;
+    af_context *c = k->context;
+    af_expr angle[AF_FREEDOMS_MAX];
+    af__plane still;
+    size_t i;
+    af__koopman_frequencies(k, mean_j, angle);
+    for (i = 0; i < k->freedoms; i++)
+        angle[i] = af_neg(c, af_mul(c, angle[i], f->input[AF__KT]));
+    still = af__plane_turn(k, psi, angle);
+    for (i = 0; i < k->freedoms; i++) {
+        af_expr *x[2];
+        size_t side;
+        x[0] = &still.p[i];
+        x[1] = &still.q[i];
+        for (side = 0; side < 2; side++)
+            af__residual_add(r, af_sub(c, *x[side], af__group_mean(f, *x[side])),
+                             f->input[AF__KMASK], f->desc.weights.phase);
+    }
+}
+
+/* x (O,G,T) at the places `from` (O G T). */
+static af_expr af__gather_places(af_context *c, af_expr x, af_expr from) {
+    size_t dims[AF_RANK_MAX], rank = af_shape(c, x, dims), n = af_size(c, x);
+    return af_reshape(c, af_gather(c, af_reshape(c, x, 1, &n), from), rank, dims);
+}
+
+/* The decoded state, predicted from the sample at `from` (none: from itself), less the true one. */
+static void af__residual_predict(af__residuals *r, af_slopes slopes, const af__plane *x,
+                                 const af__plane *psi, const af_expr *j, af_expr from,
+                                 af_expr mask, double weight) {
+    const af__koopman_fit *f = r->f;
+    const af_koopman *k = f->k;
+    af_context *c = k->context;
+    af_expr angle[AF_FREEDOMS_MAX], past, time = f->input[AF__KT];
+    af__plane start = *psi, state = AF__ZERO;
+    size_t i;
+    if (from.id) {
+        for (i = 0; i < k->freedoms; i++) {
+            start.q[i] = af__gather_places(c, psi->q[i], from);
+            start.p[i] = af__gather_places(c, psi->p[i], from);
+            angle[i] = af__gather_places(c, j[i], from);
+        }
+        past = af_sub(c, time, af__gather_places(c, time, from));
+        af__koopman_frequencies(k, angle, angle);
+        for (i = 0; i < k->freedoms; i++) angle[i] = af_mul(c, angle[i], past);
+        start = af__plane_turn(k, &start, angle);
+    }
+    if (af_shear_invert(k->map, slopes, start.q, start.p, state.q, state.p) != AF_OK) return;
+    for (i = 0; i < k->freedoms; i++) {
+        af__residual_add(r, af_sub(c, state.q[i], x->q[i]), mask, weight);
+        af__residual_add(r, af_sub(c, state.p[i], x->p[i]), mask, weight);
+    }
+}
+
+/* dH/dJ - Omega at each sample. */
+static void af__residual_relation(af__residuals *r, const af_expr *j) {
+    const af_koopman *k = r->f->k;
+    af_context *c = k->context;
+    size_t i, dims[AF_RANK_MAX], rank = af_shape(c, j[0], dims);
+    af_expr rows = af__stack_freedoms(k, j), slope, away[AF_FREEDOMS_MAX];
+    if (af_grad(c, af_sum(c, af__koopman_energy(k, rows)), 1, &rows, &slope) != AF_OK) return;
+    slope = af_sub(c, slope, af__koopman_omega(k, rows));
+    af__split_freedoms(k, slope, rank, dims, away);
+    for (i = 0; i < k->freedoms; i++)
+        af__residual_add(r, away[i], r->f->input[AF__KMASK], r->f->desc.weights.relation);
+}
+
+static void af__residual_all(af__residuals *r, af_slopes slopes) {
+    const af__koopman_fit *f = r->f;
+    const af_koopman_weights *w = &f->desc.weights;
+    const af_koopman *k = f->k;
+    af_context *c = k->context;
+    af_expr j[AF_FREEDOMS_MAX], mean_j[AF_FREEDOMS_MAX], none = AF__ZERO, rows[2 * AF_FREEDOMS_MAX];
+    af__plane x = AF__ZERO, psi = AF__ZERO;
+    size_t i, n = k->freedoms, dims[AF_RANK_MAX];
+    af_shape(c, f->input[AF__KT], dims);
+    for (i = 0; i < 2 * n; i++)
+        rows[i] = af_reshape(c, af_slice(c, f->input[AF__KX], 0, i, 1), 3, dims);
+    memcpy(x.q, rows, n * sizeof *rows);
+    memcpy(x.p, rows + n, n * sizeof *rows);
+    if (af_shear_apply(k->map, slopes, x.q, x.p, psi.q, psi.p) != AF_OK) return;
+    af__plane_actions(k, &psi, j);
+    for (i = 0; i < n; i++) mean_j[i] = af__group_mean(f, j[i]);
+    if (w->phase > 0.0) af__residual_phase(r, &psi, mean_j);
+    for (i = 0; i < n && w->action > 0.0; i++)
+        af__residual_add(r, af_sub(c, j[i], mean_j[i]), f->input[AF__KMASK], w->action);
+    if (w->one_step > 0.0)
+        af__residual_predict(r, slopes, &x, &psi, j, f->input[AF__KBEFORE], f->input[AF__KHAS],
+                             w->one_step);
+    if (w->rollout > 0.0)
+        af__residual_predict(r, slopes, &x, &psi, j, f->input[AF__KFIRST], f->input[AF__KMASK],
+                             w->rollout);
+    if (w->reconstruction > 0.0)
+        af__residual_predict(r, slopes, &x, &psi, j, none, f->input[AF__KMASK], w->reconstruction);
+    if (w->relation > 0.0) af__residual_relation(r, j);
+}
+
+/* All residuals, (kinds, samples) transposed so that those of a sample stand side by side. */
+static af_expr af__koopman_residuals(af__koopman_fit *f, size_t *kinds) {
+    af_context *c = f->k->context;
+    af__residuals r = AF__ZERO;
+    af_slopes slopes = f->desc.method == AF_KOOPMAN_LM ? AF_SLOPES_FROZEN : AF_SLOPES_EXACT;
+    af_expr none = AF__ZERO, all;
+    size_t dims[2];
+    r.f = f;
+    r.arena = &f->arena;
+    af__residual_all(&r, slopes);
+    if (r.full) af__fail_memory(c, "the residuals");
+    *kinds = AF__LENGTH(r.list);
+    if (c->status != AF_OK || *kinds == 0) return none;
+    all = af_concat(c, 0, *kinds, r.list);
+    if (f->desc.robust == AF_ROBUST_NONE) return all;
+    dims[0] = *kinds;
+    dims[1] = af_size(c, r.list[0]);
+    return af_transpose(c, af_reshape(c, all, 2, dims));
+}
+
+/* ---- optimisers ---- */
+
+static double af__koopman_largest(const af_koopman_weights *w) {
+    double all[6], most = 0.0;
+    size_t i;
+    all[0] = w->phase;
+    all[1] = w->action;
+    all[2] = w->one_step;
+    all[3] = w->rollout;
+    all[4] = w->reconstruction;
+    all[5] = w->relation;
+    for (i = 0; i < 6; i++)
+        if (all[i] > most) most = all[i];
+    return most;
+}
+
+static af_status af__koopman_compile(af__koopman_fit *f) {
+    af_context *c = f->k->context;
+    af_minimiser_desc m = AF__ZERO;
+    af_trainer_desc a = AF__ZERO;
+    size_t kinds = 0;
+    af_expr r;
+    af__koopman_inputs(f);
+    r = af__koopman_residuals(f, &kinds);
+    if (c->status != AF_OK) return c->status;
+    if (f->desc.method == AF_KOOPMAN_ADAM) {
+        a.params = f->k->params;
+        a.loss = af_scale(c, af_sum(c, af_square(c, r)), 0.5 * (double)f->pieces);
+        a.inputs = f->input;
+        a.input_count = AF__KOOPMAN_INPUTS;
+        a.pieces = f->pieces;
+        a.input_axes = f->axes;
+        a.schedule = f->desc.schedule;
+        return af_trainer_create(c, &a, &f->trainer);
+    }
+    m.method = f->desc.method == AF_KOOPMAN_LBFGS ? AF_LBFGS : AF_LEVENBERG_MARQUARDT;
+    m.params = f->k->params;
+    m.residuals = r;
+    m.inputs = f->input;
+    m.input_count = AF__KOOPMAN_INPUTS;
+    m.pieces = f->pieces;
+    m.input_axes = f->axes;
+    m.robust = f->desc.robust;
+    m.robust_group = m.robust == AF_ROBUST_NONE ? 1 : kinds;
+    m.robust_scale = f->desc.robust_scale * af__koopman_largest(&f->desc.weights) /
+                     sqrt((double)f->samples);
+    return af_minimiser_create(c, &m, &f->minimiser);
+}
+
+/* ---- the fit ---- */
+
+static int af__koopman_stage(size_t step, void *user) {
+    af__koopman_fit *f = (af__koopman_fit *)user;
+    size_t stage = f->desc.no_stages ? 3 : step / f->desc.stage_steps, cuts;
+    cuts = stage < 3 ? (size_t)8 >> stage : 1;
+    if (cuts == f->cuts) return 0;
+    af__koopman_cut(f, cuts);
+    return 1;
+}
+
+static int af__koopman_report(af__koopman_fit *f, size_t step, double loss, double damping) {
+    af_koopman_progress p = AF__ZERO;
+    if (!f->desc.progress) return 0;
+    p.step = step;
+    p.steps = f->desc.steps;
+    p.cuts = f->cuts;
+    p.loss = loss;
+    p.damping = damping;
+    return f->desc.progress(&p, f->desc.user);
+}
+
+static int af__koopman_progress_of(const af_minimise_report *r, void *user) {
+    return af__koopman_report((af__koopman_fit *)user, r->step, r->loss, r->damping);
+}
+
+static af_status af__koopman_adam(af__koopman_fit *f, const void *const *inputs) {
+    af_status s = AF_OK;
+    size_t k;
+    double loss;
+    for (k = 0; k < f->desc.steps && s == AF_OK; k++) {
+        af__koopman_stage(k, f);
+        s = af_trainer_step(f->trainer, inputs, (double)k / (double)f->desc.steps, &loss);
+        if (s == AF_OK && af__koopman_report(f, k + 1, loss, 0.0)) s = AF_STOPPED;
+    }
+    return s;
+}
+
+static af_status af__koopman_run(af__koopman_fit *f) {
+    af_minimise_desc d = AF__ZERO;
+    const void *inputs[AF__KOOPMAN_INPUTS];
+    size_t i;
+    af_status s = af__koopman_memory(f);
+    if (s == AF_OK) s = af__koopman_compile(f);
+    if (s != AF_OK) return s;
+    for (i = 0; i < (size_t)AF__KOOPMAN_INPUTS; i++) inputs[i] = f->data[i];
+    if (f->trainer) return af__koopman_adam(f, inputs);
+    d.steps = f->desc.steps;
+    d.inputs = inputs;
+    d.tolerance = f->desc.tolerance;
+    d.stage = af__koopman_stage;
+    d.progress = af__koopman_progress_of;
+    d.user = f;
+    return af_minimise(f->minimiser, &d, NULL);
+}
+
+static void af__koopman_fit_defaults(af__koopman_fit *f) {
+    af_koopman_fit_desc *d = &f->desc;
+    int lm = d->method == AF_KOOPMAN_LM;
+    if (d->steps == 0) d->steps = lm ? 400 : d->method == AF_KOOPMAN_LBFGS ? 2000 : 10000;
+    if (d->stage_steps == 0) d->stage_steps = lm ? 15 : af__clamp(d->steps / 20, 1, d->steps);
+    if (d->robust_scale == 0.0) d->robust_scale = 0.01;
+    if (d->schedule.rate == 0.0) d->schedule.rate = 3e-3;
+    if (af__koopman_largest(&d->weights) == 0.0) d->weights.phase = 1.0;
+    if (f->k->desc.relation == AF_RELATION_TIED) d->weights.relation = 0.0; /* holds already */
+    else if (d->weights.relation == 0.0) d->weights.relation = 1.0;
+}
+
+static af_status af__koopman_fit_check(const af_koopman *k, const af_trajectories *t,
+                                       const af_koopman_fit_desc *d) {
+    const af_koopman_weights *w = &d->weights;
+    if (d->start_canary != 0 || d->end_canary != 0)
+        return af__fail(k->context, AF_ERROR_ARGUMENT,
+                        "koopman fit: af_koopman_fit_desc was not initialised to zero");
+    if (af_trajectories_freedoms(t) != k->freedoms)
+        return af__fail(k->context, AF_ERROR_ARGUMENT,
+                        "koopman fit: the model has %lu degrees of freedom, the trajectories %lu",
+                        (unsigned long)k->freedoms, (unsigned long)af_trajectories_freedoms(t));
+    if (!af__within((int)d->method, AF_KOOPMAN_ADAM))
+        return af__fail(k->context, AF_ERROR_ARGUMENT, "koopman fit: there is no method %d",
+                        (int)d->method);
+    if (!(w->phase >= 0.0 && w->action >= 0.0 && w->one_step >= 0.0 && w->rollout >= 0.0 &&
+          w->reconstruction >= 0.0 && w->relation >= 0.0))
+        return af__fail(k->context, AF_ERROR_ARGUMENT,
+                        "koopman fit: the weights must not be negative");
+    return AF_OK;
+}
+
+AF_API af_status af_koopman_fit(af_koopman *k, const af_trajectories *t,
+                                const af_koopman_fit_desc *desc) {
+    af_koopman_fit_desc none = AF__ZERO;
+    af__koopman_fit f = AF__ZERO;
+    af_status s;
+    if (!desc) desc = &none;
+    s = af__koopman_fit_check(k, t, desc);
+    if (s != AF_OK) return s;
+    f.k = k;
+    f.t = t;
+    f.desc = *desc;
+    f.arena.allocator = k->context->allocator;
+    af__koopman_fit_defaults(&f);
+    s = af__koopman_run(&f);
+    af_trainer_destroy(f.trainer);
+    af_minimiser_destroy(f.minimiser);
+    af__arena_free(&f.arena);
+    return s;
+}
