@@ -358,6 +358,27 @@ static double linear(const problem *p, const double *x, double *g) {
     return sum;
 }
 
+/* A kink at 1/3: no point has a small slope. */
+static double kinked(const problem *p, const double *x, double *g) {
+    (void)p;
+    g[0] = x[0] < 1.0 / 3.0 ? -1.0 : 1.0;
+    return fabs(x[0] - 1.0 / 3.0);
+}
+
+/* Downhill to a wall. */
+static double cliff(const problem *p, const double *x, double *g) {
+    g[0] = -1.0;
+    return x[0] < p->offset ? -x[0] : NAN;
+}
+
+/* Nothing but rounding: F stays, its gradient is chance. */
+static double noise(const problem *p, const double *x, double *g) {
+    size_t i;
+    (void)x;
+    for (i = 0; i < p->n; i++) g[i] = 1e-12 * normal(200 + p->calls, i);
+    return 1.0;
+}
+
 /* ---- L-BFGS: running ---- */
 
 static problem open_problem(double (*f)(const problem *, const double *, double *), size_t n,
@@ -406,7 +427,8 @@ static af_status step(problem *p) {
           (p->value <= before + 0.9999999e-4 * was || fabs(p->value - before) <= flat)))
         p->broken++;
     CHECK(p->value <= before + flat);
-    CHECK(p->f(p, p->x, x) == p->value && memcmp(x, p->g, p->n * sizeof *x) == 0);
+    if (p->f != noise)
+        CHECK(p->f(p, p->x, x) == p->value && memcmp(x, p->g, p->n * sizeof *x) == 0);
     return status;
 }
 
@@ -460,6 +482,72 @@ TEST(lbfgs_direction) {
     for (i = 0; i < n; i++) {
         for (j = 0, expected = 0.0; j < n; j++) expected -= h[i * n + j] * p.g[j];
         CHECK_CLOSE(p.l.direction[i], expected, 1e-12);
+    }
+    close_problem(&p);
+}
+
+static af__line_point point(double t, double f, double slope) {
+    af__line_point p;
+    p.t = t;
+    p.f = f;
+    p.slope = slope;
+    return p;
+}
+
+/* A line on which F is `f` at its start, and falls with slope 1. */
+static af__line open_line(problem *p, double f) {
+    af__line line = AF__ZERO;
+    line.l = &p->l;
+    line.start = line.low = point(0.0, f, -1.0);
+    return line;
+}
+
+static int judged(const af__line *line, double t, double f, double slope) {
+    af__line_point p = point(t, f, slope);
+    return (int)af__line_judge(line, &p);
+}
+
+TEST(lbfgs_judges) {
+    problem p = open_problem(quadratic, 1, 1);
+    af__line line = open_line(&p, 2.0);
+    CHECK(judged(&line, 1.0, 2.0 - 1.01e-4, 0.5) == AF__GOOD);
+    CHECK(judged(&line, 1.0, 2.0 - 0.99e-4, 0.5) == AF__AS_HIGH); /* too little */
+    CHECK(judged(&line, 10.0, 2.0 - 1.01e-4, 0.5) == AF__AS_HIGH);
+    CHECK(judged(&line, 1.0, 1.5, 0.91) == AF__AS_LOW); /* low enough, too steep */
+    CHECK(judged(&line, 1.0, 1.5, -0.91) == AF__AS_LOW);
+    CHECK(judged(&line, 1.0, 1.5, -0.89) == AF__GOOD);
+    CHECK(judged(&line, 1.0, HUGE_VAL, 0.0) == AF__AS_HIGH);
+    CHECK(judged(&line, 1e-10, 2.0 + 1e-15, 0.5) == AF__GOOD); /* flat: the slope decides */
+    CHECK(judged(&line, 1e-10, 2.0 + 1e-15, 0.95) == AF__AS_LOW);
+    CHECK(judged(&line, 1e-10, 2.0 + 5e-15, 0.5) == AF__AS_HIGH);
+    line.low = point(0.5, 1.4, -0.95);
+    CHECK(judged(&line, 1.0, 1.5, 0.5) == AF__AS_HIGH); /* higher than a lower point before */
+    CHECK(judged(&line, 1.0, 2.0, 0.5) == AF__AS_HIGH); /* not flat: there was better */
+    CHECK(judged(&line, 1.0, 1.3, 0.5) == AF__GOOD);
+    close_problem(&p);
+}
+
+/* The lowest point of (t - 2)^2 (t + 1), which is at 2, from either side and in either order. */
+TEST(lbfgs_cubic) {
+    static const double from[] = {0.5, 3.0, 1.5, 2.5}, to[] = {3.0, 0.5, 1.0, 6.0};
+    problem p = open_problem(quadratic, 1, 1);
+    af__line line = open_line(&p, 4.0);
+    size_t i;
+    for (i = 0; i < AF__COUNT(from); i++) {
+        double t = from[i], u = to[i];
+        af__line_point a = point(t, (t - 2.0) * (t - 2.0) * (t + 1.0), 3.0 * t * (t - 2.0));
+        af__line_point b = point(u, (u - 2.0) * (u - 2.0) * (u + 1.0), 3.0 * u * (u - 2.0));
+        CHECK_CLOSE(af__line_cubic(&line, &a, &b), 2.0, 1e-14);
+        a.f = b.f = 4.0; /* the values say nothing: where the slope between them is zero */
+        CHECK_CLOSE(af__line_cubic(&line, &a, &b),
+                    t - a.slope * (u - t) / (b.slope - a.slope), 1e-14);
+        line.low = point(t, 4.0, a.slope);
+        line.high = point(u, HUGE_VAL, 0.0);
+        CHECK_CLOSE(af__line_between(&line), t + 0.2 * (u - t), 1e-14);
+        line.high = point(u, 4.0, a.slope); /* no zero between */
+        CHECK_CLOSE(af__line_between(&line), 0.5 * (t + u), 1e-14);
+        line.high = point(u, 4.0, -1e6 * a.slope);
+        CHECK_CLOSE(af__line_between(&line), t + 0.1 * (u - t), 1e-14);
     }
     close_problem(&p);
 }
@@ -550,9 +638,10 @@ TEST(lbfgs_converged) {
         while (p.moved && p.steps < 1000);
         CHECK(!p.moved);
         CHECK(norm(&p) < 1e-8);
+        CHECK(p.evaluations < p.steps + p.steps / 2 + 20);
         calls = p.calls;
         CHECK(step(&p) == AF_OK && !p.moved);
-        CHECK(p.calls < calls + 200);
+        CHECK(p.calls < calls + 100);
         close_problem(&p);
     }
 }
@@ -573,6 +662,40 @@ TEST(lbfgs_bottomless) {
     problem p = open_problem(linear, 2, 5);
     CHECK(step(&p) == AF_OK && p.moved);
     CHECK(p.value < -1e5 && p.l.pairs == 0);
+    close_problem(&p);
+}
+
+/* Where no point is good the lowest is taken, until none is lower. */
+TEST(lbfgs_kink) {
+    problem p = open_problem(kinked, 1, 5);
+    double last = 1.0;
+    do {
+        CHECK(step(&p) == AF_OK);
+        CHECK(!p.moved || p.value < last);
+        last = p.value;
+    } while (p.moved && p.steps < 100);
+    CHECK(p.value < 1e-12 && !p.moved);
+    close_problem(&p);
+}
+
+TEST(lbfgs_cliff) {
+    size_t k;
+    for (k = 0; k < 20; k++) {
+        problem p = open_problem(cliff, 1, 5);
+        p.offset = 0.5 + 0.02 * (double)k;
+        CHECK(step(&p) == AF_OK && p.moved);
+        CHECK(p.x[0] < p.offset && p.x[0] > 0.999 * p.offset);
+        CHECK(p.l.pairs == 0); /* no change of the gradient */
+        close_problem(&p);
+    }
+}
+
+/* A gradient of rounding errors does not keep it going. */
+TEST(lbfgs_noise) {
+    problem p = open_problem(noise, 10, 5);
+    do CHECK(step(&p) == AF_OK);
+    while (p.moved && p.steps < 1000);
+    CHECK(!p.moved && p.steps < 300);
     close_problem(&p);
 }
 
@@ -695,6 +818,8 @@ int main(void) {
     RUN(cholesky_singular);
     RUN(cholesky_not_finite);
     RUN(lbfgs_direction);
+    RUN(lbfgs_judges);
+    RUN(lbfgs_cubic);
     RUN(lbfgs_quadratic);
     RUN(lbfgs_rosenbrock);
     RUN(lbfgs_scales);
@@ -704,6 +829,9 @@ int main(void) {
     RUN(lbfgs_converged);
     RUN(lbfgs_at_the_bottom);
     RUN(lbfgs_bottomless);
+    RUN(lbfgs_kink);
+    RUN(lbfgs_cliff);
+    RUN(lbfgs_noise);
     RUN(lbfgs_restart);
     RUN(lbfgs_misled);
     RUN(lbfgs_objective_fails);

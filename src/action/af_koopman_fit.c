@@ -1,20 +1,21 @@
 /* ---- the Koopman symplectic autoencoder: training --------------------------------------------------
  *
- * Samples lie in arrays (orbits, groups, places): an orbit is cut into eight groups of equal length,
- * and a curriculum joins groups: means over an orbit begin as means over its eighths. */
+ * An orbit is cut into eight groups of equal length, and a curriculum joins groups: means over an
+ * orbit begin as means over its eighths. Samples lie in arrays (places, groups of all orbits), so
+ * that a mean is a sum of rows. */
 
 enum { AF__GROUPS = 8, AF__KOOPMAN_INPUTS = 8 };
 
 /* The data as the residuals want them, and where they lie. */
 enum {
-    AF__KX,        /* (2n,O,G,T): states */
-    AF__KT,        /* (O,G,T): times, from the middle of the orbit */
-    AF__KMASK,     /* (O,G,T): 1 where there is a sample */
-    AF__KJOIN,     /* (G,G): 1 where two groups count as one */
-    AF__KSHARE,    /* (O,G): 1 over the samples of the joined groups */
-    AF__KBEFORE,   /* (O G T): place of the sample before, in the piece ... */
-    AF__KFIRST,    /* (O G T): ... and of the first one of the joined groups */
-    AF__KHAS       /* (O,G,T): 1 where there is one before */
+    AF__KX,      /* (2n,T,O G): states */
+    AF__KT,      /* (T,O G): times, from the middle of the orbit */
+    AF__KMASK,   /* (T,O G): 1 where there is a sample */
+    AF__KJOIN,   /* (G,G): 1 where two groups count as one */
+    AF__KSHARE,  /* (O G): 1 over the samples of the joined groups */
+    AF__KBEFORE, /* (T,O G): where in the piece the sample before is ... */
+    AF__KFIRST,  /* (T,O G): ... and the first one of the joined groups */
+    AF__KHAS     /* (T,O G): 1 where there is one before */
 };
 
 typedef struct af__koopman_fit {
@@ -37,6 +38,17 @@ typedef struct af__koopman_fit {
 /* The samples of group g of an orbit with `count` samples. */
 static size_t af__group_begin(size_t count, size_t g) { return count * g / (size_t)AF__GROUPS; }
 
+/* Where place s of group g of orbit o is in an array. */
+static size_t af__koopman_at(const af__koopman_fit *f, size_t o, size_t g, size_t s) {
+    return (s * f->orbits + o) * (size_t)AF__GROUPS + g;
+}
+
+/* The same within its piece. */
+static size_t af__koopman_inside(const af__koopman_fit *f, size_t o, size_t g, size_t s) {
+    size_t each = f->orbits / f->pieces;
+    return (s * each + o % each) * (size_t)AF__GROUPS + g;
+}
+
 static void af__koopman_fill(af__koopman_fit *f) {
     const af_koopman *k = f->k;
     size_t o, g, s, i, n = k->freedoms, block = f->orbits * (size_t)AF__GROUPS * f->places;
@@ -46,7 +58,7 @@ static void af__koopman_fill(af__koopman_fit *f) {
         double middle = 0.5 * (time[0] + time[count - 1]);
         for (g = 0; g < (size_t)AF__GROUPS; g++)
             for (s = af__group_begin(count, g); s < af__group_begin(count, g + 1); s++) {
-                size_t at = (o * (size_t)AF__GROUPS + g) * f->places + s - af__group_begin(count, g);
+                size_t at = af__koopman_at(f, o, g, s - af__group_begin(count, g));
                 f->data[AF__KT][at] = (time[s] - middle) / k->time_unit;
                 f->data[AF__KMASK][at] = 1.0;
                 for (i = 0; i < n; i++) {
@@ -58,35 +70,36 @@ static void af__koopman_fill(af__koopman_fit *f) {
     }
 }
 
+/* One orbit with `count` samples, `width` of whose groups are joined. */
+static void af__koopman_cut_orbit(af__koopman_fit *f, size_t o, size_t count, size_t width) {
+    size_t g, s, before = 0, first = 0;
+    for (g = 0; g < (size_t)AF__GROUPS; g++) {
+        size_t begin = af__group_begin(count, g), end = af__group_begin(count, g + 1);
+        size_t start = af__group_begin(count, g / width * width);
+        size_t joined = af__group_begin(count, (g / width + 1) * width) - start;
+        f->data[AF__KSHARE][o * (size_t)AF__GROUPS + g] = joined ? 1.0 / (double)joined : 0.0;
+        for (s = 0; s < f->places; s++) {
+            size_t at = af__koopman_at(f, o, g, s), here = af__koopman_inside(f, o, g, s);
+            int there = begin + s < end, has = there && begin + s > start;
+            if (there && !has) first = here;
+            f->data[AF__KHAS][at] = has ? 1.0 : 0.0;
+            f->data[AF__KBEFORE][at] = (double)(has ? before : here);
+            f->data[AF__KFIRST][at] = (double)(there ? first : here);
+            if (there) before = here;
+        }
+    }
+}
+
 /* What depends on how many pieces the orbits are cut into. */
 static void af__koopman_cut(af__koopman_fit *f, size_t cuts) {
-    size_t o, g, h, s, width = (size_t)AF__GROUPS / cuts, groups = (size_t)AF__GROUPS;
+    size_t o, g, h, groups = (size_t)AF__GROUPS, width = groups / cuts;
     f->cuts = cuts;
     for (g = 0; g < groups; g++)
         for (h = 0; h < groups; h++)
             f->data[AF__KJOIN][g * groups + h] = g / width == h / width ? 1.0 : 0.0;
-    for (o = 0; o < f->orbits; o++) {
-        size_t real = o < af_trajectories_orbits(f->t), inside = o % (f->orbits / f->pieces);
-        size_t count = real ? af_trajectories_samples(f->t, o) : 0;
-        size_t before = 0, first = 0;
-        for (g = 0; g < groups; g++) {
-            size_t begin = af__group_begin(count, g), end = af__group_begin(count, g + 1);
-            size_t joined = af__group_begin(count, (g / width + 1) * width) -
-                            af__group_begin(count, g / width * width);
-            f->data[AF__KSHARE][o * groups + g] = joined ? 1.0 / (double)joined : 0.0;
-            for (s = 0; s < f->places; s++) {
-                size_t here = (inside * groups + g) * f->places + s;
-                size_t at = (o * groups + g) * f->places + s;
-                int starts = begin + s == af__group_begin(count, g / width * width);
-                if (begin + s < end && starts) first = here;
-                f->data[AF__KHAS][at] = begin + s < end && !starts ? 1.0 : 0.0;
-                f->data[AF__KBEFORE][at] = f->data[AF__KHAS][at] > 0.0 ? (double)before
-                                                                       : (double)here;
-                f->data[AF__KFIRST][at] = begin + s < end ? (double)first : (double)here;
-                if (begin + s < end) before = here;
-            }
-        }
-    }
+    for (o = 0; o < f->orbits; o++)
+        af__koopman_cut_orbit(
+            f, o, o < af_trajectories_orbits(f->t) ? af_trajectories_samples(f->t, o) : 0, width);
 }
 
 enum { AF__PIECE_TANGENTS = 1 << 16 }; /* parameters x samples of a piece: in the caches */
@@ -123,33 +136,30 @@ static void af__koopman_inputs(af__koopman_fit *f) {
     static const char *const label[AF__KOOPMAN_INPUTS] = {"states", "times",  "mask",  "join",
                                                           "share",  "before", "first", "has before"};
     af_context *c = f->k->context;
-    size_t dims[4], flat, i;
+    size_t dims[3], groups[2], i;
     dims[0] = 2 * f->k->freedoms;
-    dims[1] = f->orbits / f->pieces;
-    dims[2] = (size_t)AF__GROUPS;
-    dims[3] = f->places;
-    flat = dims[1] * dims[2] * dims[3];
+    dims[1] = f->places;
+    dims[2] = f->orbits / f->pieces * (size_t)AF__GROUPS;
+    groups[0] = groups[1] = (size_t)AF__GROUPS;
     for (i = 0; i < (size_t)AF__KOOPMAN_INPUTS; i++) {
-        f->axes[i] = 0;
-        if (i == AF__KX) f->input[i] = af_input(c, label[i], 4, dims);
-        else if (i == AF__KSHARE) f->input[i] = af_input(c, label[i], 2, dims + 1);
-        else if (i == AF__KBEFORE || i == AF__KFIRST) f->input[i] = af_input(c, label[i], 1, &flat);
-        else f->input[i] = af_input(c, label[i], 3, dims + 1);
+        f->axes[i] = i == AF__KX ? 2 : i == AF__KSHARE ? 0 : i == AF__KJOIN ? -1 : 1;
+        if (i == AF__KX) f->input[i] = af_input(c, label[i], 3, dims);
+        else if (i == AF__KJOIN) f->input[i] = af_input(c, label[i], 2, groups);
+        else if (i == AF__KSHARE) f->input[i] = af_input(c, label[i], 1, dims + 2);
+        else f->input[i] = af_input(c, label[i], 2, dims + 1);
     }
-    dims[0] = dims[1] = (size_t)AF__GROUPS;
-    f->input[AF__KJOIN] = af_input(c, label[AF__KJOIN], 2, dims);
-    f->axes[AF__KX] = 1;
-    f->axes[AF__KJOIN] = -1;
 }
 
-/* The mean of x (O,G,T) over joined groups, (O,G,1). */
+/* The mean of x (T,O G) over joined groups, (1,O G). */
 static af_expr af__group_mean(const af__koopman_fit *f, af_expr x) {
     af_context *c = f->k->context;
-    size_t dims[AF_RANK_MAX];
-    af_expr sum = af_sum_axis(c, af_mul(c, x, f->input[AF__KMASK]), 2);
+    size_t dims[AF_RANK_MAX], groups[2];
+    af_expr sum = af_sum_axis(c, af_mul(c, x, f->input[AF__KMASK]), 0);
     af_shape(c, sum, dims);
-    sum = af_matmul(c, af_reshape(c, sum, 2, dims), f->input[AF__KJOIN]);
-    return af_reshape(c, af_mul(c, sum, f->input[AF__KSHARE]), 3, dims);
+    groups[0] = dims[1] / (size_t)AF__GROUPS;
+    groups[1] = (size_t)AF__GROUPS;
+    sum = af_matmul(c, af_reshape(c, sum, 2, groups), f->input[AF__KJOIN]);
+    return af_mul(c, af_reshape(c, sum, 2, dims), f->input[AF__KSHARE]);
 }
 
 /* Residuals are gathered here, each (samples) long. */
@@ -192,10 +202,11 @@ static void af__residual_phase(af__residuals *r, const af__plane *psi, const af_
     }
 }
 
-/* x (O,G,T) at the places `from` (O G T). */
+/* x at the places `from`, all (T,O G). */
 static af_expr af__gather_places(af_context *c, af_expr x, af_expr from) {
     size_t dims[AF_RANK_MAX], rank = af_shape(c, x, dims), n = af_size(c, x);
-    return af_reshape(c, af_gather(c, af_reshape(c, x, 1, &n), from), rank, dims);
+    x = af_gather(c, af_reshape(c, x, 1, &n), af_reshape(c, from, 1, &n));
+    return af_reshape(c, x, rank, dims);
 }
 
 /* The decoded state, predicted from the sample at `from` (none: from itself), less the true one. */
@@ -249,7 +260,7 @@ static void af__residual_all(af__residuals *r, af_slopes slopes) {
     size_t i, n = k->freedoms, dims[AF_RANK_MAX];
     af_shape(c, f->input[AF__KT], dims);
     for (i = 0; i < 2 * n; i++)
-        rows[i] = af_reshape(c, af_slice(c, f->input[AF__KX], 0, i, 1), 3, dims);
+        rows[i] = af_reshape(c, af_slice(c, f->input[AF__KX], 0, i, 1), 2, dims);
     memcpy(x.q, rows, n * sizeof *rows);
     memcpy(x.p, rows + n, n * sizeof *rows);
     if (af_shear_apply(k->map, slopes, x.q, x.p, psi.q, psi.p) != AF_OK) return;

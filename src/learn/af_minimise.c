@@ -163,10 +163,11 @@ static af_status af__minimiser_check(af_context *c, const af_minimiser_desc *d) 
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "minimiser: Levenberg-Marquardt needs residuals, not a loss");
     if ((int)d->method < 0 || d->method > AF_LBFGS || (int)d->robust < 0 ||
-        d->robust > AF_ROBUST_CAUCHY || (int)d->jacobian < 0 || d->jacobian > AF_JACOBIAN_REVERSE)
+        d->robust > AF_ROBUST_CAUCHY || (int)d->jacobian < 0 || d->jacobian > AF_JACOBIAN_REVERSE || (int)d->damping_of < 0 ||
+        d->damping_of > AF_DAMPING_DIAGONAL)
         return af__fail(c, AF_ERROR_ARGUMENT,
-                        "minimiser: there is no method %d, robust %d or jacobian %d",
-                        (int)d->method, (int)d->robust, (int)d->jacobian);
+                        "minimiser: there is no method %d, robust %d, jacobian %d or damping_of %d",
+                        (int)d->method, (int)d->robust, (int)d->jacobian, (int)d->damping_of);
     if (!(d->robust_scale >= 0.0 && d->damping >= 0.0) || !af__is_finite(d->robust_scale) ||
         !af__is_finite(d->damping))
         return af__fail(c, AF_ERROR_ARGUMENT,
@@ -310,13 +311,14 @@ static double af__damped_step(af_minimiser *m) {
     return af__is_finite(foretold) ? foretold : 0.0;
 }
 
-/* Marquardt's scaling: the diagonal; parameters that change nothing get a little of the largest. */
+/* What the damping is relative to; parameters that change nothing get a little of the largest. */
 static void af__damping_scale(af_minimiser *m) {
     double largest = 0.0, least;
     size_t i, n = m->size;
     for (i = 0; i < n; i++)
         if (m->equations[i * (n + 1)] > largest) largest = m->equations[i * (n + 1)];
-    least = largest > 0.0 ? 1e-12 * largest : 1.0;
+    if (!(largest > 0.0)) largest = 1.0;
+    least = m->desc.damping_of == AF_DAMPING_DIAGONAL ? 1e-12 * largest : largest;
     for (i = 0; i < n; i++) {
         double diagonal = m->equations[i * (n + 1)];
         m->scale[i] = diagonal > least ? diagonal : least;

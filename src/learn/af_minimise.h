@@ -32,6 +32,12 @@ typedef enum af_jacobian {
     AF_JACOBIAN_REVERSE
 } af_jacobian;
 
+/* What damping holds back: all parameters alike, by the largest element of the diagonal of J^T J
+ * (Levenberg), or each by its own (Marquardt), for parameters of very different units. Where a few
+ * parameters hardly matter the latter lets them run away: measured on symplectic maps, it ended a
+ * hundred times higher. */
+typedef enum af_damping { AF_DAMPING_EVEN = 0, AF_DAMPING_DIAGONAL } af_damping;
+
 /* Zero means default for every field. */
 typedef struct af_minimiser_desc {
     uint32_t start_canary;
@@ -49,8 +55,9 @@ typedef struct af_minimiser_desc {
     double robust_scale;   /* in units of the residuals; default 1 */
     size_t robust_group;   /* this many residuals, one after the other, share a weight; default 1 */
     af_jacobian jacobian;
-    double damping;        /* Levenberg-Marquardt: the first, relative to the diagonal of J^T J;
-                              default 1e-3 */
+    af_damping damping_of;
+    double damping;        /* Levenberg-Marquardt: the first, relative to damping_of; default
+                              1e-3 */
     size_t memory;         /* L-BFGS: pairs of steps and gradient changes kept; default 20 */
     /* Several machines: replaces values[0..n) by their sum over all of them. */
     af_status (*allreduce)(double *values, size_t n, void *user);
@@ -81,7 +88,8 @@ typedef struct af_minimise_report {
 AF_API af_status af_minimiser_step(af_minimiser *m, const void *const *inputs,
                                    af_minimise_report *report);
 
-/* Forgets damping and past gradients: for inputs that have become others. */
+/* Forgets damping, past gradients and what is known of F: to be called when inputs or parameters have
+ * been changed from outside. */
 AF_API void af_minimiser_restart(af_minimiser *m);
 
 /* F at the parameters. */
