@@ -120,7 +120,7 @@ static int af__cholesky_by(const af__kernels *kernels, int threads, size_t n, co
 /* Solves (A + diag(d)) x = b. A (n,n) is symmetric and row-major, only its lower triangle is read;
  * `work` (n,n) gets the factor, see af__factor. Returns 0, x as it was, when the matrix is not
  * positive definite or not finite. x may be b. */
-AF__UNUSED static int af__cholesky_solve(int threads, size_t n, const double *a, const double *d,
-                                         double *work, const double *b, double *x) {
+static int af__cholesky_solve(int threads, size_t n, const double *a, const double *d,
+                              double *work, const double *b, double *x) {
     return af__cholesky_by(af__find_kernels(AF_SET_BEST, AF_F64), threads, n, a, d, work, b, x);
 }

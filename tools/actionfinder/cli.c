@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,26 @@ int cli_fail_library(const af_context *c) {
     return cli_fail("%s", *sentence ? sentence : "something failed and did not say why");
 }
 
+int cli_fail_model(af_context *c, const char *path) {
+    static const char *const kind[2] = {"an ActionFinder model, for `actionfinder eval`",
+                                        "a Koopman model, for `actionfinder koopman eval`"};
+    static const char *const begin[2] = {"actionfinder model", "actionfinder koopman model"};
+    const char *format = NULL;
+    char sentence[1024];
+    af_tensors *set = NULL;
+    int i, found = -1;
+    snprintf(sentence, sizeof sentence, "%s", af_error(c));
+    if (af_error_status(c) != AF_ERROR_FORMAT) return cli_fail_library(c);
+    af_error_clear(c);
+    if (af_tensors_read(c, path, &set) == AF_OK) format = af_tensors_text(set, "format");
+    for (i = 0; i < 2 && format; i++)
+        if (strncmp(format, begin[i], strlen(begin[i])) == 0) found = i;
+    af_tensors_destroy(set);
+    /* a damaged model of the right kind has the sentence that it got */
+    if (found < 0 || !strstr(sentence, ", expected '")) return cli_fail("%s", sentence);
+    return cli_fail("'%s' is %s; this command takes %s", path, kind[found], kind[!found]);
+}
+
 void *cli_allocate(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size);
     if (!memory)
@@ -52,6 +73,26 @@ double cli_clock(void) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+static volatile sig_atomic_t cli_interrupted;
+
+static void cli_interrupt(int signal_number) {
+    (void)signal_number;
+    cli_interrupted = 1;
+}
+
+void cli_catch_stop(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = cli_interrupt;
+    action.sa_flags = (int)SA_RESETHAND;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+int cli_stopped(void) { return cli_interrupted != 0; }
+
+double cli_line_interval(int on_terminal) { return on_terminal ? 0.1 : 5.0; }
 
 /* ---- options ---- */
 
@@ -200,6 +241,55 @@ int cli_parse(const cli_command *command, const cli_option *options, size_t opti
     if (found == wanted) return -1;
     return cli_usage(command->name, "%d argument%s missing, it takes %s", wanted - found,
                      wanted - found == 1 ? " is" : "s are", command->arguments);
+}
+
+int cli_word(const char *command, const char *option, const char *word, const char *const *words,
+             size_t count, int *out) {
+    char list[256] = "";
+    size_t i, used = 0;
+    *out = 0;
+    if (!word) return -1;
+    for (i = 0; i < count; i++) {
+        int n;
+        if (strcmp(word, words[i]) == 0) {
+            *out = (int)i;
+            return -1;
+        }
+        n = snprintf(list + used, sizeof list - used, "%s%s",
+                     i == 0 ? "" : i + 1 == count ? " or " : ", ", words[i]);
+        if (n > 0 && used + (size_t)n < sizeof list) used += (size_t)n;
+    }
+    return cli_usage(command, "--%s is %s, not '%s'", option, list, word);
+}
+
+/* ---- commands ---- */
+
+/* The last word of its name. */
+static const char *cli_called(const cli_command *command) {
+    const char *blank = strrchr(command->name, ' ');
+    return blank ? blank + 1 : command->name;
+}
+
+void cli_list(FILE *to, const cli_command *commands, size_t count, int width) {
+    size_t i;
+    for (i = 0; i < count; i++)
+        fprintf(to, "  actionfinder %-*s %s\n                    %s\n", width, commands[i].name,
+                commands[i].arguments, commands[i].summary);
+}
+
+int cli_dispatch(const char *group, const cli_command *commands, size_t command_count, int count,
+                 char **words) {
+    const char *names[16], *near;
+    size_t i;
+    for (i = 0; i < command_count; i++) {
+        if (i < 16) names[i] = cli_called(&commands[i]);
+        if (strcmp(words[0], cli_called(&commands[i])) == 0)
+            return commands[i].run(&commands[i], count - 1, words + 1);
+    }
+    near = cli_nearest(words[0], names, command_count < 16 ? command_count : 16);
+    fprintf(stderr, "%s: there is no command '%s'%s%s%s; see `%s --help`\n", group, words[0],
+            near ? "; did you mean " : "", near ? near : "", near ? "?" : "", group);
+    return CLI_USAGE;
 }
 
 /* ---- files ---- */

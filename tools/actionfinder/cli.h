@@ -40,6 +40,18 @@ typedef struct cli_command {
 int cli_parse(const cli_command *command, const cli_option *options, size_t option_count, int count,
               char **words, const char **arguments, int wanted);
 
+/* One of `count` words: its number in *out, 0 where word is NULL. Returns like cli_parse. */
+int cli_word(const char *command, const char *option, const char *word, const char *const *words,
+             size_t count, int *out);
+
+/* Runs the command that words[0] names. group is "actionfinder", or "actionfinder koopman" for
+ * commands that are called "koopman fit" and so on. */
+int cli_dispatch(const char *group, const cli_command *commands, size_t command_count, int count,
+                 char **words);
+
+/* The commands with their arguments and what they do, names padded to `width`. */
+void cli_list(FILE *to, const cli_command *commands, size_t count, int width);
+
 /* The candidate that is spelled most like `word`, or NULL when none comes near. */
 const char *cli_nearest(const char *word, const char *const *candidates, size_t count);
 
@@ -49,6 +61,10 @@ int cli_usage(const char *command, const char *format, ...) AF_PRINTF(2, 3);
 
 /* The sentence of the context. */
 int cli_fail_library(const af_context *c);
+
+/* The same where the model of that file could not be read; a model of the other kind (see
+ * `actionfinder koopman`) is called by its name. */
+int cli_fail_model(af_context *c, const char *path);
 
 /* ---- files ---- */
 
@@ -110,6 +126,14 @@ void *cli_allocate(size_t count, size_t size);
 /* Seconds of a clock that never goes back. */
 double cli_clock(void);
 
+/* From now on the first Ctrl-C or SIGTERM only makes cli_stopped true; a second one ends the
+ * program where it stands. */
+void cli_catch_stop(void);
+int cli_stopped(void);
+
+/* Seconds between plain lines of progress, and between rewrites of the line on a terminal. */
+double cli_line_interval(int on_terminal);
+
 /* ---- the commands ---- */
 
 int cli_fit(const cli_command *command, int count, char **words);
@@ -117,5 +141,6 @@ int cli_eval(const cli_command *command, int count, char **words);
 int cli_check(const cli_command *command, int count, char **words);
 int cli_mock(const cli_command *command, int count, char **words);
 int cli_plot(const cli_command *command, int count, char **words);
+int cli_koopman(const cli_command *command, int count, char **words);
 
 #endif

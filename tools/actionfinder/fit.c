@@ -5,29 +5,9 @@
 #include "cli.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static volatile sig_atomic_t fit_interrupted;
-
-static void fit_interrupt(int signal_number) {
-    (void)signal_number;
-    fit_interrupted = 1;
-}
-
-/* Once: a second Ctrl-C ends the program where it stands. */
-static void fit_catch(int signal_number) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = fit_interrupt;
-    action.sa_flags = (int)SA_RESETHAND;
-    sigaction(signal_number, &action, NULL);
-}
-
-static const double FIT_LOG_INTERVAL = 5.0;  /* seconds between plain lines, ... */
-static const double FIT_LINE_INTERVAL = 0.1; /* and between rewrites of the line on a terminal */
 
 typedef struct fit_options {
     const char *output, *checkpoint, *history, *axisymmetric, *generator, *loss, *harmonics;
@@ -52,22 +32,6 @@ typedef struct fit_run {
 
 /* ---- options ---- */
 
-static int fit_word(const char *option, const char *word, const char *const *words, size_t count,
-                    int *out) {
-    size_t i;
-    *out = 0;
-    if (!word) return -1;
-    for (i = 0; i < count; i++)
-        if (strcmp(word, words[i]) == 0) {
-            *out = (int)i;
-            return -1;
-        }
-    return count == 2
-               ? cli_usage("fit", "--%s is %s or %s, not '%s'", option, words[0], words[1], word)
-               : cli_usage("fit", "--%s is %s, %s or %s, not '%s'", option, words[0], words[1],
-                           words[2], word);
-}
-
 static int fit_harmonics(const char *text, af_finder_desc *d) {
     unsigned r, z, phi;
     char rest;
@@ -88,11 +52,11 @@ static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
     static const char *const loss[2] = {"robust", "absolute"};
     int word, code;
     memset(d, 0, sizeof *d);
-    if ((code = fit_word("axisymmetric", o->axisymmetric, symmetry, 3, &word)) >= 0) return code;
+    if ((code = cli_word("fit", "axisymmetric", o->axisymmetric, symmetry, 3, &word)) >= 0) return code;
     d->axisymmetric = (af_symmetry)word;
-    if ((code = fit_word("generator", o->generator, generator, 2, &word)) >= 0) return code;
+    if ((code = cli_word("fit", "generator", o->generator, generator, 2, &word)) >= 0) return code;
     d->generator = (af_generator_kind)word;
-    if ((code = fit_word("loss", o->loss, loss, 2, &word)) >= 0) return code;
+    if ((code = cli_word("fit", "loss", o->loss, loss, 2, &word)) >= 0) return code;
     d->spread = (af_spread_kind)word;
     if ((code = fit_harmonics(o->harmonics, d)) >= 0) return code;
     if ((o->toy_mass > 0.0) != (o->toy_scale > 0.0))
@@ -161,12 +125,11 @@ static int fit_progress(const af_progress *p, void *user) {
     if (isfinite(p->validation)) r->validation = p->validation;
     r->last = *p;
     fit_remember(r, p, seconds);
-    if (!r->o.quiet &&
-        now - r->last_line >= (r->on_terminal ? FIT_LINE_INTERVAL : FIT_LOG_INTERVAL)) {
+    if (!r->o.quiet && now - r->last_line >= cli_line_interval(r->on_terminal)) {
         fit_line(r, p, seconds);
         r->last_line = now;
     }
-    return fit_interrupted != 0;
+    return cli_stopped();
 }
 
 /* ---- before and after ---- */
@@ -265,8 +228,7 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
                train < n ? "the others validate" : "the same ones validate");
     fflush(stdout);
     fit_desc(r, train, &d);
-    fit_catch(SIGINT);
-    fit_catch(SIGTERM);
+    cli_catch_stop();
     r->start = r->last_line = cli_clock();
     if (s == AF_OK) s = af_finder_fit(f, o, &d);
     if (!r->o.quiet && r->done && r->line_epoch != r->done)
