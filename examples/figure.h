@@ -240,7 +240,7 @@ static inline figure_panel figure_panel_begin(figure *f, double left, double top
     fprintf(f->file,
             "<text transform=\"translate(%.1f %.1f) rotate(-90)\" text-anchor=\"middle\" "
             "font-size=\"13\" fill=\"%s\">%s</text>\n",
-            left - 42.0, top + 0.5 * height, FIGURE_INK, y.label);
+            left - 47.0, top + 0.5 * height, FIGURE_INK, y.label);
     return p;
 }
 
@@ -333,16 +333,17 @@ static inline void figure_colour_bar(const figure_panel *p, figure_axis value, f
     figure_panel bar = *p;
     char text[96];
     int c, rgb[3];
+    fprintf(p->to->file, "<g shape-rendering=\"crispEdges\">\n"); /* no gaps between colours */
     for (c = 0; c < COLOURS; c++) {
         map((c + 0.5) / COLOURS, rgb);
         fprintf(p->to->file, "<rect x=\"%.1f\" y=\"%.2f\" width=\"11\" height=\"%.2f\" "
                 "fill=\"#%02x%02x%02x\"/>\n", left,
-                p->top + p->height * (1.0 - (c + 1.0) / COLOURS),
-                p->height / COLOURS + (c > 0 ? 0.5 : 0.0), /* no gaps between them */
+                p->top + p->height * (1.0 - (c + 1.0) / COLOURS), p->height / COLOURS,
                 (unsigned)rgb[0], (unsigned)rgb[1], (unsigned)rgb[2]);
     }
-    fprintf(p->to->file, "<rect x=\"%.1f\" y=\"%.1f\" width=\"11\" height=\"%.1f\" fill=\"none\" "
-            "stroke=\"%s\" stroke-width=\"0.8\"/>\n", left, p->top, p->height, FIGURE_INK);
+    fprintf(p->to->file, "</g>\n<rect x=\"%.1f\" y=\"%.1f\" width=\"11\" height=\"%.1f\" "
+            "fill=\"none\" stroke=\"%s\" stroke-width=\"0.8\"/>\n", left, p->top, p->height,
+            FIGURE_INK);
     bar.y = value;
     step = value.scale == FIGURE_ANGLE ? 0.5 * FIGURE_PI
                                        : figure_step(value.high - value.low, 5.0);

@@ -1,7 +1,8 @@
 /* actionfinder.h - galactic dynamics by deep learning, in C
  *
  * Learns the actions and angles of stars from pieces of their orbits, without being told the
- * potential; with the expressions, derivatives, networks and training that this takes.
+ * potential; and the action-angle coordinates, frequencies and Hamiltonian of other systems from
+ * their trajectories; with the expressions, derivatives, networks and training that this takes.
  *
  * Version 0.1.0. Licence: MIT, see the file LICENSE.
  *
@@ -54,7 +55,9 @@
  *     OPTIONS              macros and the files they act on; desc structs
  *     THE FIVE CONCEPTS    context, expression, function and workspace, parameters, trainer
  *     DIFFERENTIATION      reverse, forward, Laplacian, any order, implicit steps
+ *     SMALL MODELS         Levenberg-Marquardt, L-BFGS, symplectic maps
  *     ACTIONFINDER         data, the map, what is learned, conventions, evaluation
+ *     KOOPMAN              the symplectic autoencoder: trajectories in, J, theta, Omega, H out
  *     DYNAMICS             units, potentials, orbits, the isochrone
  *     ERRORS               status and sentence
  *     MEMORY               who owns what, allocators
@@ -219,6 +222,43 @@
  *     af_grad(context, eta, 1, &e, &by_e);
  *     ```
  *
+ * SMALL MODELS
+ *
+ *     Where some ten to some thousand parameters can be exact, Adam is slow and stops early. An
+ *     af_minimiser sees all data at once: Levenberg-Marquardt takes residuals, any expression, and
+ *     carries the tangents of all parameters forward (or goes in reverse, residual by residual,
+ *     where there are fewer of these); L-BFGS takes residuals or a scalar loss. Robust weights
+ *     (af_minimiser_desc.robust) keep outliers from leading; a stage function may change the data
+ *     between steps, which is all that a curriculum is.
+ *
+ *     ```c
+ *     size_t four = 4, one = 1, a, b; // y = a exp(-b t) through four points
+ *     const double t[4] = {0.0, 1.0, 2.0, 3.0}, y[4] = {2.0, 1.2, 0.8, 0.4};
+ *     af_minimiser_desc desc = {0};
+ *     af_minimise_desc run = {0};
+ *     af_minimise_report report;
+ *     af_params *params;
+ *     af_minimiser *minimiser;
+ *     af_expr model;
+ *     if (af_params_create(context, 0, &params) != AF_OK) return;
+ *     if (af_params_add(params, "a", 1, &one, AF_INIT_CONSTANT, 1.0, &a) != AF_OK ||
+ *         af_params_add(params, "b", 1, &one, AF_INIT_CONSTANT, 1.0, &b) != AF_OK) return;
+ *     model = af_mul(context, af_params_expr(params, b), af_constant_array(context, 1, &four, t));
+ *     model = af_mul(context, af_params_expr(params, a), af_exp(context, af_neg(context, model)));
+ *     desc.params = params;
+ *     desc.residuals = af_sub(context, model, af_constant_array(context, 1, &four, y));
+ *     run.steps = 50;
+ *     if (af_minimiser_create(context, &desc, &minimiser) != AF_OK) return;
+ *     af_minimise(minimiser, &run, &report); // the parameters are in af_params_data(params)
+ *     af_minimiser_destroy(minimiser);
+ *     af_params_destroy(params);
+ *     ```
+ *
+ *     An af_shear is a canonical map (q,p) -> (Q,P) in up to eight degrees of freedom, made of kicks
+ *     and drifts whose potentials are sums of ridge functions: symplectic and invertible to
+ *     rounding whatever its parameters are. Pairs may be Cartesian, angle and action, or Poincare
+ *     pairs sqrt(2J) sin, cos, regular at J = 0.
+ *
  * ACTIONFINDER
  *
  *     Data. Streams: sets of stars known to be on one and the same orbit (streams proper, or pieces
@@ -277,6 +317,41 @@
  *     Accuracy. On mock halo orbits in a disc and a halo (`make demo`): the median error of a
  *     stream's actions is 1.3 km/s kpc, 43 for the untrained toy; the mean 4.9, 60 for the toy,
  *     carried by a few weakly bound orbits. README.md has the table and its commands.
+ *
+ * KOOPMAN
+ *
+ *     From trajectories of a Hamiltonian system, one degree of freedom or more, in any units, an
+ *     af_koopman learns an encoder (an af_shear) whose output psi = p + i q = sqrt(2J) exp(i theta)
+ *     turns uniformly on circles; H(J); and Omega = dH/dJ. The decoder is the exact inverse. J has no
+ *     freedom of scale or shape: it is the true action as far as psi turns uniformly. theta has its
+ *     zero where an orbit crosses q = 0 with p > 0, up to a small function of J that the data do not
+ *     fix. Samples may be uneven in time; between two of them no pair may turn by half a circle.
+ *
+ *     What is minimised is, as default, the distance of psi exp(-i Omega t) from its mean over the
+ *     orbit (af_koopman_weights.phase), by Levenberg-Marquardt, orbits being cut into eighths,
+ *     quarters and halves first; the losses of the published model (one step, rollout,
+ *     reconstruction, actions, a second network for Omega) are there, and L-BFGS and Adam.
+ *
+ *     ```c
+ *     const double start[2] = {1.0, 0.0}; // z, v_z
+ *     double j, theta, omega, time[3] = {0.0, 1.0, 2.0}, ahead[3][2];
+ *     af_trajectories *orbits;
+ *     af_koopman *model;
+ *     af_koopman_evaluator *one;
+ *     if (af_trajectories_read(context, "orbits.csv", NULL, &orbits) != AF_OK) return;
+ *     if (af_koopman_create(context, orbits, NULL, &model) != AF_OK) return;
+ *     if (af_koopman_fit(model, orbits, NULL) != AF_OK) return; // a second or two
+ *     if (af_koopman_evaluator_create(model, 1, &one) != AF_OK) return;
+ *     af_koopman_encode(one, 1, start, &j, &theta, &omega, NULL);
+ *     af_koopman_rollout(one, &j, &theta, 3, time, ahead[0]); // where it will be
+ *     af_koopman_evaluator_destroy(one);
+ *     af_koopman_destroy(model);
+ *     af_trajectories_destroy(orbits);
+ *     ```
+ *
+ *     A system that does not look the same under (q,p) -> (-q,-p) needs asymmetric = 1. A large
+ *     final loss says that orbits are not of one family: a resonance, chaos, a separatrix between
+ *     them, or an asymmetry that the model was told not to have.
  *
  * DYNAMICS
  *
@@ -360,8 +435,12 @@
  *       tubes need axisymmetric = AF_SYMMETRY_NO and are little tested. No rotating frames, no
  *       bars.
  *     - Actions far from those of the training streams are extrapolated, without warning.
- *     - Not there yet: frequencies, the acceleration field, the way back (theta,J) -> (x,v) of a
- *       learned map, a GPU, Levenberg-Marquardt and L-BFGS.
+ *     - Not there yet: frequencies, the acceleration field and the way back (theta,J) -> (x,v) of a
+ *       finder's map; a GPU.
+ *     - Levenberg-Marquardt holds a matrix of parameters x parameters, and solves it at each step:
+ *       some thousand parameters are its limit.
+ *     - A Koopman model covers one family of orbits around one centre, such as libration in a well:
+ *       no separatrix may lie between its orbits. Noise in the samples biases small actions.
  *     - In double precision without AVX2 some elementary functions are slower than libm's, which
  *       are less regular but not vectors.
  *     - Arrays have at most six axes, whole numbers in them at most 2^53.
@@ -375,6 +454,10 @@
  *     McGill & Binney 1990, MNRAS 244, 634, and Sanders & Binney 2014, MNRAS 441, 3284: generating
  *         functions from a toy, by fitting orbits in a known potential.
  *     Sanders & Binney 2016, MNRAS 457, 2107: methods to compute actions, compared.
+ *     Jin, Zhang, Zhu, Tang & Karniadakis 2020, Neural Networks 132, 166: symplectic maps from
+ *         shears.
+ *     Lusch, Kutz & Brunton 2018, Nature Communications 9, 4950: Koopman autoencoders.
+ *     Nocedal & Wright 2006, Numerical Optimization, 2nd edition: the minimisers.
  *     Griewank & Walther 2008, Evaluating Derivatives: differentiation of programs. */
 #ifndef ACTIONFINDER_H
 #define ACTIONFINDER_H

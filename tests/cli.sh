@@ -168,11 +168,151 @@ wait $process
 check 'a stopped fit ends well' test $? -eq 0
 check 'and keeps its model' "$af" eval "$out/stopped.safetensors" "$x" -o "$out/stopped.npy"
 
+# ---- koopman: trajectories ----
+
+k() { "$af" koopman "$@"; }
+t=$out/traj.csv
+km=$out/koopman.safetensors
+
+# Orbits of Phi = z^2/8, another number of samples each, uneven times, columns in disorder, one that
+# is no number: q = z, p = vz, Omega = 1/2, J = vz^2 + z^2/4, tan theta = z/2vz.
+oscillator() {
+    awk 'BEGIN {
+        print "orbit,name,vz,t,z"
+        for (o = 1; o <= 6; o++)
+            for (s = 0; s < 14 + o; s++) {
+                t = 0.7 * s + 0.2 * sin(3 * s)
+                printf "%d,star,%.17g,%.17g,%.17g\n", o, 0.2 * o * cos(o + t / 2), t,
+                    0.4 * o * sin(o + t / 2)
+            }
+    }'
+}
+oscillator >"$t"
+kfit() { k fit "$t" --columns z,vz --layers 2 --width 3 --steps 60 --stage-steps 5 "$@"; }
+kfit -o "$km" --history "$out/kloss.csv" --threads 2 >"$out/kfit.log" 2>&1
+check 'koopman fit' test -s "$km"
+check 'it says what is q and p' grep -q 'q = z; p = vz' "$out/kfit.log"
+check 'it says what it began with' grep -q '^FIGURE rms_before [0-9]' "$out/kfit.log"
+check 'its history has a row a step' test "$(grep -c '^[0-9]' "$out/kloss.csv")" -ge 15
+check 'its history begins with pieces' grep -q '^1,8,' "$out/kloss.csv"
+below() { awk -v n="$1" -v x="$2" '$2 == n && $3 <= x { good = 1 } END { exit !good }' "$3"; }
+check 'it fits' below rms 1e-6 "$out/kfit.log"
+kfit -o "$out/k_short.safetensors" --steps 17 --history "$out/k_short.csv" >"$out/k_short.log"
+last_rms() { awk -F, '/^[0-9]/ { rms = $4 } END { print rms }' "$out/k_short.csv"; }
+agree() {
+    awk -v x="$(last_rms)" '$2 == "rms" && ($3 - x)^2 <= 1e-8 * x^2 { good = 1 }
+        END { exit !good }' "$out/k_short.log"
+}
+check 'its rms is that of the loss' agree
+kfit -o "$out/k1.safetensors" --threads 1 --quiet >"$out/quiet.log" 2>&1
+check 'koopman fit --quiet is quiet' test ! -s "$out/quiet.log"
+kfit -o "$out/k3.safetensors" --threads 3 --quiet
+check 'koopman, one thread: the same bytes' same "$km" "$out/k1.safetensors"
+check 'koopman, three threads: the same bytes' same "$km" "$out/k3.safetensors"
+kfit -o "$out/k_seed.safetensors" --seed 4 --quiet
+check 'koopman, another seed: another model' differ "$km" "$out/k_seed.safetensors"
+
+k eval "$km" "$t" --columns z,vz -o "$out/kout.csv" >"$out/keval.log"
+check 'koopman eval conserves J' below spread_j_1 1e-6 "$out/keval.log"
+check 'koopman eval rebuilds the samples' below reconstruction 1e-13 "$out/keval.log"
+check 'koopman eval predicts the orbits' below rollout 1e-6 "$out/keval.log"
+check 'koopman eval tells of each orbit' test "$(grep -c '^ *[1-6]  *[12]' "$out/keval.log")" -eq 6
+check 'koopman eval names its columns' grep -qx 'orbit,t,J,theta,omega,energy' "$out/kout.csv"
+grep -v '^[#o]' "$t" >"$out/k_in"
+grep -v '^[#o]' "$out/kout.csv" | paste -d, "$out/k_in" - >"$out/k_both"
+# 1 orbit, name, 3 vz, 4 t, 5 z; 6 orbit, 7 t, 8 J, 9 theta, 10 omega, 11 energy. The zero of theta
+# is learned, and the same along an orbit.
+exact() {
+    awk -F, 'function far(x, y) { return x - y > 1e-5 || y - x > 1e-5 }
+        { n++; d = $9 - atan2($5 / 2, $3); d = atan2(sin(d), cos(d))
+          if ($1 != orbit) { orbit = $1; zero = d; if (d * d > 0.01) bad = 1 }
+          if (far($1, $6) || far($4, $7) || far($8, $3 * $3 + $5 * $5 / 4) || far(d, zero) ||
+              far($10, 0.5) || far($11, $8 / 2)) { print; bad = 1 } }
+        END { exit bad || n != 105 }' "$out/k_both"
+}
+check 'koopman eval: J, theta, omega, energy in closed form' exact
+check 'koopman eval to NPY' k eval "$km" "$t" --columns z,vz -o "$out/kout.npy"
+check 'with six numbers a sample' grep -aq '(105, 6)' "$out/kout.npy"
+
+k rollout "$km" --action 0.5 --angle 1 --times -3:7:21 -o "$out/kroll.csv" >"$out/kroll.log"
+rolled() {
+    awk -F, '/^[-0-9]/ { if (!n++) zero = atan2($2 / 2, $3) - $1 / 2 - 1
+        a = 1 + $1 / 2 + zero; z = sqrt(2) * sin(a); v = sqrt(0.5) * cos(a)
+        if (zero * zero > 0.01 || ($2 - z)^2 > 1e-10 || ($3 - v)^2 > 1e-10) { print; bad = 1 } }
+        END { exit bad || n != 21 }' "$out/kroll.csv"
+}
+check 'koopman rollout in closed form' rolled
+check 'koopman rollout names its columns' grep -qx 't,q,p' "$out/kroll.csv"
+check 'koopman plot' k plot "$km" "$t" --columns z,vz -o "$out/k.svg" --history "$out/kloss.csv"
+check 'its picture is whole' grep -q '</svg>' "$out/k.svg"
+check 'with five panels' test "$(grep -c '<clipPath' "$out/k.svg")" -eq 5
+check 'and no number that is none' lacks 'nan' "$out/k.svg"
+
+k fit "$t" --columns z,vz --continue "$out/k_short.safetensors" --steps 60 \
+    -o "$out/k_on.safetensors" >"$out/k_on.log"
+check 'koopman fit --continue goes on' below rms 1e-5 "$out/k_on.log"
+kfit -o "$out/k_bad.safetensors" --steps 2 --no-stages --method adam --stage-steps 1 \
+    >/dev/null 2>&1
+check 'stages: with or without' test $? -eq 2
+k fit "$t" --columns z,vz -o "$out/k_bad.safetensors" --steps 2 --method adam >"$out/k_bad.log"
+check 'a bad fit says what to try' grep -q -e '--asymmetric' "$out/k_bad.log"
+check 'another kind of fit' kfit -o "$out/k_kind.safetensors" --asymmetric --relation loss \
+    --ridge sin --frequency-width 4 --method lbfgs --robust root --robust-scale 0.1 \
+    --weights action=0.3,one-step=0.1,rollout=0.1,reconstruction=0.1 --tolerance 1e-9
+check 'is evaluated' k eval "$out/k_kind.safetensors" "$t" --columns z,vz -o "$out/k_kind.csv"
+
+k mock slab -o "$out/slab.csv" --orbits 4 --samples 12 --irregular --seed 2 >/dev/null
+k mock slab -o "$out/slab.npy" --orbits 4 --samples 12 --irregular --seed 2 >/dev/null
+# along an orbit in Phi = 2 ln cosh(z/2) the energy stays
+energy() {
+    awk -F, '/^[0-9]/ { n++; c = exp($3 / 2); c = (c + 1 / c) / 2
+        e = $4 * $4 / 2 + 2 * log(c); if ($1 != orbit) { orbit = $1; first = e }
+        if ((e - first)^2 > 1e-24) { print e - first; bad = 1 } }
+        END { exit bad || n != 48 }' orbit=-1 "$out/slab.csv"
+}
+check 'koopman mock keeps the energy' energy
+k mock oscillator -o "$out/osc.csv" --orbits 3 --samples 9 --noise 0.01 >/dev/null
+k mock coupled -o "$out/coupled.csv" --orbits 6 --samples 12 >/dev/null
+small2="--layers 2 --width 3 --steps 12 --stage-steps 3"
+# shellcheck disable=SC2086
+k fit "$out/coupled.csv" -o "$out/k2.safetensors" $small2 >"$out/k2.log"
+check 'two degrees of freedom' grep -q 'q = x y; p = vx vy' "$out/k2.log"
+check 'and their picture' k plot "$out/k2.safetensors" "$out/coupled.csv" -o "$out/k2.svg"
+k eval "$out/k2.safetensors" "$out/coupled.csv" -o "$out/k2.csv" >/dev/null
+check 'and their columns' grep -qx \
+    'orbit,t,J_1,J_2,theta_1,theta_2,omega_1,omega_2,energy' "$out/k2.csv"
+# shellcheck disable=SC2086
+k fit "$out/slab.csv" -o "$out/kc.safetensors" $small2 --quiet
+# shellcheck disable=SC2086
+k fit "$out/slab.npy" -o "$out/kn.safetensors" $small2 >"$out/kn.log"
+check 'table and array: the same bytes' same "$out/kc.safetensors" "$out/kn.safetensors"
+check 'columns of an array have numbers' grep -qF 'q = [1]; p = [2]' "$out/kn.log"
+grep -v '^#' "$out/osc.csv" | cut -d, -f1,3,4 >"$out/no_t.csv"
+# shellcheck disable=SC2086
+check 'an interval instead of t' k fit "$out/no_t.csv" -o "$out/ki.safetensors" $small2 \
+    --interval 1.5
+
+"$af" koopman fit "$t" --columns z,vz -o "$out/k_stop.safetensors" --steps 100000000 --method adam \
+    --history "$out/k_stop.csv" >"$out/k_stop.log" 2>&1 &
+process=$!
+await "$out/k_stop.log"
+kill -TERM $process
+wait $process
+check 'a stopped koopman fit ends well' test $? -eq 0
+check 'and says so' grep -q 'stopped' "$out/k_stop.log"
+check 'and keeps its model' k eval "$out/k_stop.safetensors" "$t" --columns z,vz \
+    -o "$out/k_stop_out.csv"
+
 # ---- the command line ----
 
 check '--help' "$af" --help
 check '--version' "$af" --version
 for command in fit eval check mock plot; do check "$command --help" "$af" $command --help; done
+for command in fit eval rollout plot mock; do
+    check "koopman $command --help" "$af" koopman $command --help
+done
+check 'koopman --help' "$af" koopman --help
+check 'koopman alone' test "$("$af" koopman 2>/dev/null; echo $?)" = 2
 check 'no command' test "$("$af" 2>/dev/null; echo $?)" = 2
 check 'an unknown command' refuses 2 "there is no command 'evla'|did you mean eval" "$af" evla
 check 'an unknown option' refuses 2 'no option --secnods|did you mean --seconds' \
@@ -230,6 +370,78 @@ bad 'truth of another shape' 'disc_J.npy|(40, 3)' "$af" check "$m" "$x" --truth 
 bad 'angles of another shape' 'disc_T.npy|(40, 6, 3)' \
     "$af" check "$m" "$x" --truth "$out/J.npy" --angles "$out/disc_T.npy"
 bad 'everything skipped' 'no stream' "$af" check "$m" "$x" --truth "$out/J.npy" --skip 40
+
+# ---- bad input to koopman ----
+
+wrong() { name=$1; words=$2; shift 2; check "$name" refuses 2 "$words" k "$@"; }
+kbad() { name=$1; words=$2; shift 2; check "$name" refuses 1 "$words" k "$@"; }
+wrong 'an unknown koopman command' "there is no command 'fitt'|did you mean fit" fitt
+wrong 'koopman fit without output' '-o MODEL' fit "$t"
+wrong 'one column' '--columns|even number' fit "$t" -o "$no" --columns z
+wrong 'a column twice' 'z twice' fit "$t" -o "$no" --columns z,z
+wrong 'a column without name' 'empty name' fit "$t" -o "$no" --columns z,,vz,
+wrong 'a weight of no kind' "'pase=1'|reconstruction" fit "$t" -o "$no" --weights pase=1
+wrong 'a negative weight' 'action' fit "$t" -o "$no" --weights action=-1
+wrong 'no weight at all' 'nothing to learn' fit "$t" -o "$no" --weights phase=0
+wrong 'no such method' "lm, lbfgs or adam|'newton'" fit "$t" -o "$no" --method newton
+wrong 'a settled option' '--layers|--continue' fit "$t" -o "$no" --continue "$km" --layers 3
+wrong 'a settled seed' '--seed|--continue' fit "$t" -o "$no" --continue "$km" --seed 0
+wrong 'robust Adam' '--robust|adam' fit "$t" -o "$no" --method adam --robust huber
+wrong 'a scale of nothing' '--robust-scale' fit "$t" -o "$no" --robust-scale 0.1
+wrong 'koopman eval to no known kind' '.npy or .csv' eval "$km" "$t" -o "$out/no.txt"
+roll() { name=$1; words=$2; shift 2; wrong "$name" "$words" rollout "$km" -o "$out/no.csv" "$@"; }
+roll 'no action' '--action' --angle 0 --times 0:1:2
+roll 'no times' '--times T0:T1:N' --angle 0 --action 1
+roll 'a negative action' "'-1'|not negative" --angle 0 --times 0:1:2 --action -1
+roll 'an action that is none' "--action|'1,x'" --angle 0 --times 0:1:2 --action 1,x
+roll 'unequal numbers' "'1,2'|'0'" --angle 0 --times 0:1:2 --action 1,2
+for times in 0:1 1:0:5 0:1:1 0:1:2.5 0:1:2:3 nan:1:5 0:inf:5 many; do
+    roll "--times $times" "0:50:501|'$times'" --angle 0 --action 1 --times "$times"
+done
+wrong 'mock of no known system' "oscillator, slab or coupled|'slob'" mock slob -o "$out/no.csv"
+wrong 'mock with one sample' '--samples' mock slab -o "$out/no.csv" --samples 1
+
+kbad 'columns that are not there' "traj.csv|'x'|orbit, name, vz, t, z" \
+    fit "$t" -o "$no" --columns x,vz
+kbad 't as a coordinate' "'t'" fit "$t" -o "$no" --columns t,vz
+cut -d, -f1,3,4 "$t" >"$out/odd.csv"
+kbad 'an odd number of columns' 'odd.csv|even number|--columns' fit "$out/odd.csv" -o "$no"
+kbad 'no t' "no_t.csv|'t'|--interval" fit "$out/no_t.csv" -o "$no"
+sed '5s/^1/2/' "$t" >"$out/between.csv"
+kbad 'an interrupted orbit' 'between.csv|orbit 1' fit "$out/between.csv" -o "$no" --columns z,vz
+awk -F, 'NR == 1 || $1 == 3 { print $1 ",1,2," $4 }' "$t" | sed '1s/.*/orbit,z,vz,t/' \
+    >"$out/still.csv"
+kbad 'nothing moves' 'still.csv|do not turn|--asymmetric' fit "$out/still.csv" -o "$no"
+kbad 'about any centre' 'still.csv|same value' fit "$out/still.csv" -o "$no" --asymmetric
+kbad 'other degrees of freedom' 'koopman.safetensors|has 1|coupled.csv|have 2' \
+    eval "$km" "$out/coupled.csv" -o "$out/no.csv"
+kbad 'the same in going on' 'koopman.safetensors|has 1|coupled.csv|have 2' \
+    fit "$out/coupled.csv" -o "$no" --continue "$km"
+kbad 'and in a rollout' 'has 1|names 2' \
+    rollout "$km" -o "$out/no.csv" --action 1,2 --angle 0,0 --times 0:1:2
+kbad 'an ActionFinder model given to koopman' 'model.safetensors|an ActionFinder model|a Koopman' \
+    eval "$m" "$t" -o "$out/no.csv"
+bad 'a Koopman model given to eval' 'koopman.safetensors|a Koopman model|an ActionFinder model' \
+    "$af" eval "$km" "$x" -o "$out/no.npy"
+bad 'a Koopman model given to check' 'koopman.safetensors|a Koopman model|an ActionFinder model' \
+    "$af" check "$km" "$x" --truth "$out/J.npy"
+bad 'a Koopman model given to plot' 'koopman.safetensors|a Koopman model|an ActionFinder model' \
+    "$af" plot "$km" "$x" -o "$out/no.csv"
+head -c 900 "$km" >"$out/k_cut.safetensors"
+kbad 'a cut Koopman model' 'k_cut.safetensors' eval "$out/k_cut.safetensors" "$t" -o "$out/no.csv"
+kbad 'no such Koopman model' 'none.st' eval "$out/none.st" "$t" -o "$out/no.csv"
+kbad 'a history of another kind' "slab.csv|'step'" \
+    plot "$km" "$out/slab.csv" -o "$out/no.csv" --history "$out/slab.csv"
+kbad 'no such folder for a Koopman model' 'nowhere' fit "$t" -o "$out/nowhere/m.safetensors"
+kbad 'koopman output over input' 'traj.csv' eval "$km" "$t" -o "$t"
+kbad 'the history over the model' 'koopman.safetensors' \
+    fit "$t" -o "$no" --continue "$km" --history "$km"
+if [ -c /dev/full ]; then
+    kbad 'a full disk for a Koopman model' '/dev/full' \
+        fit "$t" --columns z,vz -o /dev/full --steps 1 --quiet
+    kbad 'a full disk for an orbit' '/dev/full' \
+        rollout "$km" -o /dev/full --action 1 --angle 0 --times 0:1:2
+fi
 
 bad 'no such folder' 'nowhere' "$af" fit "$x" -o "$out/nowhere/m.safetensors" --seconds 1000
 bad 'no such folder for the history' 'nowhere' \

@@ -119,18 +119,18 @@ static const cli_command COMMANDS[] = {
      MOCK_MANUAL, cli_mock},
     {"plot", "MODEL ORBITS -o FILE.svg [options]", "Draws actions along orbits.", PLOT_MANUAL,
      cli_plot},
+    {"koopman", "fit|eval|rollout|plot|mock ...",
+     "The same from trajectories of any system: the Koopman symplectic autoencoder.", NULL,
+     cli_koopman},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void help(FILE *to) {
-    size_t i;
     fputs("actionfinder: actions and angles of stars, learned from orbits without being told\n"
           "the potential (after Ibata et al. 2021, ApJ 915, 5)\n\n"
           "Commands:\n",
           to);
-    for (i = 0; i < COMMAND_COUNT; i++)
-        fprintf(to, "  actionfinder %-6s%s\n                    %s\n", COMMANDS[i].name,
-                COMMANDS[i].arguments, COMMANDS[i].summary);
+    cli_list(to, COMMANDS, COMMAND_COUNT, 7);
     fputs(
         "  actionfinder COMMAND --help       tells more, with examples\n"
         "  actionfinder --version\n\n"
@@ -141,13 +141,15 @@ static void help(FILE *to) {
         "  actionfinder mock -o xv.npy --streams 512 --potential isochrone --truth J.npy\n"
         "  actionfinder fit xv.npy -o model.safetensors --seconds 20\n"
         "  actionfinder check model.safetensors xv.npy --truth J.npy\n"
-        "  actionfinder eval model.safetensors xv.npy -o actions.csv\n",
+        "  actionfinder eval model.safetensors xv.npy -o actions.csv\n\n"
+        "The same for trajectories, whatever their units; see `actionfinder koopman --help`:\n"
+        "  actionfinder koopman mock slab -o orbits.csv\n"
+        "  actionfinder koopman fit orbits.csv -o koopman.safetensors\n"
+        "  actionfinder koopman eval koopman.safetensors orbits.csv -o actions.csv\n",
         to);
 }
 
 static int dispatch(int count, char **words) {
-    const char *names[COMMAND_COUNT], *near;
-    size_t i;
     if (count < 2) {
         help(stderr);
         return CLI_USAGE;
@@ -161,15 +163,7 @@ static int dispatch(int count, char **words) {
         printf("actionfinder %s\n", af_version());
         return CLI_OK;
     }
-    for (i = 0; i < COMMAND_COUNT; i++) {
-        names[i] = COMMANDS[i].name;
-        if (strcmp(words[1], names[i]) == 0)
-            return COMMANDS[i].run(&COMMANDS[i], count - 2, words + 2);
-    }
-    near = cli_nearest(words[1], names, COMMAND_COUNT);
-    fprintf(stderr, "actionfinder: there is no command '%s'%s%s%s; see `actionfinder --help`\n",
-            words[1], near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-    return CLI_USAGE;
+    return cli_dispatch("actionfinder", COMMANDS, COMMAND_COUNT, count - 1, words + 1);
 }
 
 int main(int count, char **words) {

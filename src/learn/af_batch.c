@@ -175,8 +175,8 @@ static af_status af__batch_memory(af__batch *b) {
 }
 
 /* Compiles the sums and outputs; all memory is the arena's, but for what af__batch_close frees,
- * which is to be called after a failure too. The desc's arrays must stay, but for the
- * expressions. */
+ * which is to be called after a failure too. Of the desc's arrays only those must stay that
+ * output_data points to. */
 static af_status af__batch_open(af_context *c, af__arena *arena, const af__batch_desc *desc,
                                 af__batch *b) {
     af_status s;
@@ -282,7 +282,7 @@ static af_status af__batch_run(af__batch *b, const void *const *inputs) {
     for (i = 0; i < b->workers; i++)
         if (b->worker[i].status != AF_OK)
             return af__fail(b->context, AF_ERROR_BACKEND, "%s: the backend failed", b->desc.label);
-    if (b->pieces > 1)
+    if (b->sums > 1 || b->desc.share != 1.0)
         af__parallel(b->context->threads, (b->size + AF__SUM_CHUNK - 1) / AF__SUM_CHUNK,
                      af__total_chunk, b);
     return AF_OK;

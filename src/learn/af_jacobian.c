@@ -1,7 +1,7 @@
-/* ---- derivatives of residuals by all parameters, as expressions ----------------------------------
+/* ---- derivatives of residuals by all parameters, as expressions ---------------------------------
  *
- * J (P,n) holds the derivatives of n residuals by P parameters. What a minimiser of squares needs of
- * it are the normal equations J J^T (P,P) and J r (P). */
+ * J (P,n) holds the derivatives of n residuals by P parameters. What a minimiser of squares needs
+ * of it are the normal equations J J^T (P,P) and J r (P). */
 
 /* Unit tangents for every element of a view: the identity (size, dims of the view). */
 static af_expr af__unit_directions(af_context *c, const af__view *v) {
@@ -11,8 +11,10 @@ static af_expr af__unit_directions(af_context *c, const af__view *v) {
     af_expr e = af__none;
     scratch.allocator = c->allocator;
     if (v->rank + 1 > AF_RANK_MAX) {
-        af__fail(c, AF_ERROR_SHAPE, "minimiser: parameters '%s' have %lu axes, at most %d", v->name,
-                 (unsigned long)v->rank, AF_RANK_MAX - 1);
+        af__fail(c, AF_ERROR_SHAPE,
+                 "minimiser: parameters '%s' have %lu axes, forward derivatives take at most %d; "
+                 "choose AF_JACOBIAN_REVERSE",
+                 v->name, (unsigned long)v->rank, AF_RANK_MAX - 1);
         return af__none;
     }
     dims[0] = v->size;
@@ -33,7 +35,7 @@ static int af__uses_vector(af_params *p, af_expr r, af_expr *x, af_expr *g) {
     x[count] = af_params_input(p);
     if (x[0].id == x[count].id) return 0; /* the only view is the vector */
     if (af_vjp(c, r, r, count + 1, x, g) != AF_OK) return 0;
-    return !(af__is_constant(c, g[count]) && af__at(c, g[count])->value == 0.0);
+    return !af__is_value(c, g[count], 0.0);
 }
 
 /* J (P,n) of r (n) by tangents carried forward from each view: what stands before a layer is not

@@ -1,4 +1,4 @@
-/* ---- Levenberg-Marquardt and L-BFGS -------------------------------------------------------------- */
+/* ---- Levenberg-Marquardt and L-BFGS ---------------------------------------------------------- */
 
 struct af_minimiser {
     af_context *context;
@@ -6,14 +6,15 @@ struct af_minimiser {
     af_minimiser_desc desc;
     size_t size;              /* parameters P */
     int reverse;
-    af__batch value;          /* F; in reverse also the residuals */
-    af__batch slope;          /* J J^T, J r, F; or the gradient and F; or in reverse one row of J */
+    af__batch value;          /* F */
+    af__batch slope;          /* J J^T and J r; in reverse a column of J; L-BFGS: gradient and F */
     af_func *normal;          /* reverse: the normal equations from J and r */
     af_workspace *workspace;
-    double *jacobian, *residual, *unit; /* reverse: (n,P), (n), (n) */
-    double *equations;        /* J J^T (P,P), then J r (P), then F */
+    double *jacobian, *residual, *unit; /* reverse: J^T (n,P), (n), (n) */
+    double *equations;        /* J J^T (P,P), then J r (P) */
     double *scale, *damped, *work, *step, *old; /* (P), (P), (P,P), (P), (P) */
     double damping, growth;   /* Levenberg-Marquardt */
+    double flat;              /* the decrease foretold for the last step on the flat; or infinite */
     af__lbfgs lbfgs;
     double *gradient, f;      /* L-BFGS: at the parameters as they are, when `known` */
     int known;
@@ -54,18 +55,17 @@ static af_status af__open_value(af_minimiser *m, af_expr f) {
     return af__batch_open(m->context, &m->arena, &b, &m->value);
 }
 
-/* Forward: everything in one function. */
+/* Forward: the normal equations in one function. */
 static af_status af__open_forward(af_minimiser *m) {
     af_context *c = m->context;
     af__batch_desc b = af__minimiser_batch(m, "Levenberg-Marquardt step");
-    af_expr flat, root, sums[3];
+    af_expr flat, root, sums[2];
     af_status s;
-    sums[2] = af__sum_of_squares(c, &m->desc, m->desc.residuals, &flat, &root);
-    s = af__open_value(m, sums[2]);
+    s = af__open_value(m, af__sum_of_squares(c, &m->desc, m->desc.residuals, &flat, &root));
     if (s != AF_OK) return s;
     af__normal_equations(c, af__jacobian(m->desc.params, flat), flat, root, sums);
     b.sums = sums;
-    b.sum_count = 3;
+    b.sum_count = 2;
     s = af__batch_open(c, &m->arena, &b, &m->slope);
     m->equations = m->slope.total;
     return s;
@@ -93,31 +93,31 @@ static af_status af__open_normal(af_minimiser *m, size_t n) {
     return af__fail_memory(c, "the normal equations");
 }
 
-/* Reverse: J row by row, each from a weight that picks one residual. */
+/* Reverse: J column by column, each from a weight that picks one residual. */
 static af_status af__open_reverse(af_minimiser *m) {
     af_context *c = m->context;
     size_t i, n = af_size(c, m->desc.residuals), count = m->desc.input_count;
     af__batch_desc b = af__minimiser_batch(m, "Levenberg-Marquardt step");
-    af_expr flat, root, f, row, unit = af_input(c, "one residual", 1, &n);
+    af_expr flat, root, column, unit = af_input(c, "one residual", 1, &n);
     af_expr *inputs = AF__ARRAY(&m->arena, af_expr, count + 1);
     void **data = AF__ARRAY(&m->arena, void *, 1);
     af_status s;
     m->jacobian = AF__ARRAY(&m->arena, double, n * m->size);
     m->residual = AF__ARRAY(&m->arena, double, n);
     m->unit = AF__ARRAY(&m->arena, double, n);
-    m->equations = AF__ARRAY(&m->arena, double, m->size * m->size + m->size + 1);
+    m->equations = AF__ARRAY(&m->arena, double, m->size * m->size + m->size);
     if (!inputs || !data || !m->jacobian || !m->residual || !m->unit || !m->equations)
         return af__fail_memory(c, "a minimiser");
-    f = af__sum_of_squares(c, &m->desc, m->desc.residuals, &flat, &root);
-    s = af__open_value(m, f);
+    s = af__open_value(m, af__sum_of_squares(c, &m->desc, m->desc.residuals, &flat, &root));
     if (s != AF_OK) return s;
     for (i = 0; i < count; i++) inputs[i] = m->desc.inputs[i];
     inputs[count] = unit;
-    row = af_params_grad(m->desc.params, af_sum(c, af_mul(c, unit, flat)));
+    column = af_params_grad(m->desc.params, af_sum(c, af_mul(c, unit, flat)));
     data[0] = m->residual;
     b.inputs = inputs;
     b.input_count = count + 1;
-    b.sums = &row;
+    b.input_axes = NULL; /* one piece; there is none for `unit` */
+    b.sums = &column;
     b.sum_count = 1;
     b.outputs = &flat;
     b.output_data = data;
@@ -159,15 +159,16 @@ static af_status af__minimiser_check(af_context *c, const af_minimiser_desc *d) 
         return af__fail(c, AF_ERROR_ARGUMENT, "minimiser: there are no parameters");
     if ((d->residuals.id != 0) == (d->loss.id != 0))
         return af__fail(c, AF_ERROR_ARGUMENT, "minimiser: it needs either residuals or a loss");
-    if (d->method != AF_LBFGS && !d->residuals.id)
-        return af__fail(c, AF_ERROR_ARGUMENT,
-                        "minimiser: Levenberg-Marquardt needs residuals, not a loss");
     if ((int)d->method < 0 || d->method > AF_LBFGS || (int)d->robust < 0 ||
-        d->robust > AF_ROBUST_CAUCHY || (int)d->jacobian < 0 || d->jacobian > AF_JACOBIAN_REVERSE || (int)d->damping_of < 0 ||
+        d->robust > AF_ROBUST_CAUCHY || (int)d->jacobian < 0 ||
+        d->jacobian > AF_JACOBIAN_REVERSE || (int)d->damping_of < 0 ||
         d->damping_of > AF_DAMPING_DIAGONAL)
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "minimiser: there is no method %d, robust %d, jacobian %d or damping_of %d",
                         (int)d->method, (int)d->robust, (int)d->jacobian, (int)d->damping_of);
+    if (d->method != AF_LBFGS && !d->residuals.id)
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "minimiser: Levenberg-Marquardt needs residuals, not a loss");
     if (!(d->robust_scale >= 0.0 && d->damping >= 0.0) || !af__is_finite(d->robust_scale) ||
         !af__is_finite(d->damping))
         return af__fail(c, AF_ERROR_ARGUMENT,
@@ -232,6 +233,7 @@ AF_API af_status af_minimiser_create(af_context *c, const af_minimiser_desc *des
 AF_API void af_minimiser_restart(af_minimiser *m) {
     m->damping = m->desc.damping;
     m->growth = 2.0;
+    m->flat = HUGE_VAL;
     m->known = 0;
     if (m->lbfgs.n) af__lbfgs_restart(&m->lbfgs);
 }
@@ -253,12 +255,17 @@ AF_API af_status af_minimiser_loss(af_minimiser *m, const void *const *inputs, d
     return s;
 }
 
-/* J row by row, then the normal equations. */
+static af_status af__minimiser_not_finite(af_minimiser *m) {
+    return af__fail(m->context, AF_ERROR_NONFINITE,
+                    "minimiser: F or its derivatives are not finite at the parameters as they are");
+}
+
+/* J column by column, then the normal equations. */
 static af_status af__reverse_equations(af_minimiser *m, const void *const *inputs) {
     size_t i, n = af_size(m->context, m->desc.residuals), p = m->size;
     const void *in[2];
     void *out[2];
-    af_status s = af_minimiser_loss(m, inputs, &m->equations[p * p + p]);
+    af_status s = AF_OK;
     for (i = 0; i < m->desc.input_count; i++) m->inputs[i] = inputs[i];
     m->inputs[m->desc.input_count] = m->unit;
     for (i = 0; i < n && s == AF_OK; i++) {
@@ -276,23 +283,25 @@ static af_status af__reverse_equations(af_minimiser *m, const void *const *input
     return af__fail(m->context, AF_ERROR_BACKEND, "minimiser: the backend failed");
 }
 
-/* The normal equations and F at the parameters. */
-static af_status af__minimiser_equations(af_minimiser *m, const void *const *inputs) {
-    size_t i, p = m->size, total = p * p + p + 1;
-    af_status s;
+/* F and the normal equations at the parameters. F comes from the function that trials are
+ * computed by: another one rounds otherwise, and where F no longer falls it would seem to. */
+static af_status af__minimiser_equations(af_minimiser *m, const void *const *inputs, double *f) {
+    size_t i, p = m->size, total = p * p + p;
+    af_status s = af_minimiser_loss(m, inputs, f);
+    if (s != AF_OK) return s;
+    if (!af__is_finite(*f)) return af__minimiser_not_finite(m);
     if (m->reverse) s = af__reverse_equations(m, inputs);
     else s = af__batch_run(&m->slope, inputs);
     if (s == AF_OK) s = af__minimiser_reduce(m, m->equations, total);
     if (s != AF_OK) return s;
     for (i = 0; i < total; i++)
-        if (!af__is_finite(m->equations[i]))
-            return af__fail(m->context, AF_ERROR_NONFINITE,
-                            "minimiser: the residuals or their derivatives are not finite at the "
-                            "parameters as they are");
+        if (!af__is_finite(m->equations[i])) return af__minimiser_not_finite(m);
     return AF_OK;
 }
 
 /* ---- Levenberg-Marquardt ---- */
+
+#define AF__LEVEL 1e-13 /* of F: smaller changes may come from the rounding of residuals */
 
 enum { AF__TRIALS = 60 }; /* growth 2, 4, 8, ... reaches the limit long before */
 
@@ -339,12 +348,25 @@ static void af__damping_update(af_minimiser *m, double gain) {
     }
 }
 
+/* Takes the trial or not. Within rounding F says nothing, at some 1e-8 of the errors
+ * of parameters: the first trial is good then, as long as what is foretold halves. */
+static void af__lm_judge(af_minimiser *m, af_minimise_report *r, double f, double foretold,
+                         int first) {
+    int flat = fabs(f - r->before) <= AF__LEVEL * r->before;
+    if (flat ? !first || foretold > 0.5 * m->flat : !(f < r->before)) return;
+    m->flat = flat ? foretold : HUGE_VAL;
+    /* one half: the damping stays */
+    r->gain = flat ? 0.5 : (r->before - f) / foretold;
+    r->loss = f;
+    r->converged = 0;
+}
+
 static af_status af__lm_step(af_minimiser *m, const void *const *inputs, af_minimise_report *r) {
     double *x = af_params_data(m->desc.params), foretold, f;
     size_t i, trial, n = m->size;
-    af_status s = af__minimiser_equations(m, inputs);
+    af_status s = af__minimiser_equations(m, inputs, &r->before);
     if (s != AF_OK) return s;
-    r->before = r->loss = m->equations[n * n + n];
+    r->loss = r->before;
     for (i = 0; i < n; i++)
         if (fabs(m->equations[n * n + i]) > r->gradient)
             r->gradient = fabs(m->equations[n * n + i]);
@@ -357,13 +379,9 @@ static af_status af__lm_step(af_minimiser *m, const void *const *inputs, af_mini
         if (foretold > 0.0) {
             for (i = 0; i < n; i++) x[i] = m->old[i] + m->step[i];
             s = af_minimiser_loss(m, inputs, &f);
-            if (s == AF_OK && f < r->before) {
-                r->gain = (r->before - f) / foretold;
-                r->loss = f;
-                r->converged = 0;
-            }
+            if (s != AF_OK) break;
+            af__lm_judge(m, r, f, foretold, trial == 0);
         }
-        if (s != AF_OK) break;
         af__damping_update(m, r->gain);
     }
     if (r->converged) memcpy(x, m->old, n * sizeof *x);
@@ -406,19 +424,19 @@ static af_status af__lbfgs_minimise(af_minimiser *m, const void *const *inputs,
         s = af__minimiser_objective(&o, x, &m->f, m->gradient);
         m->evaluations++;
     }
-    for (i = 0; i < m->size; i++)
-        if (!(fabs(m->gradient[i]) <= r->gradient)) r->gradient = fabs(m->gradient[i]);
-    if (s == AF_OK && !(af__is_finite(m->f) && af__is_finite(r->gradient)))
-        s = af__fail(m->context, AF_ERROR_NONFINITE,
-                     "minimiser: the loss or its gradient is not finite at the parameters as they "
-                     "are");
     if (s != AF_OK) return s;
     m->known = 1;
     r->before = m->f;
+    for (i = 0; i < m->size; i++)
+        if (fabs(m->gradient[i]) > r->gradient) r->gradient = fabs(m->gradient[i]);
     memcpy(m->old, x, m->size * sizeof *x);
     s = af__lbfgs_step(&m->lbfgs, m->old, &m->f, m->gradient, &m->known, af__minimiser_objective,
                        &o, &moved, &m->evaluations);
     memcpy(x, m->old, m->size * sizeof *x); /* the search has tried others */
+    if (s == AF_ERROR_NONFINITE) {
+        m->known = 0;
+        return af__minimiser_not_finite(m);
+    }
     r->loss = m->f;
     r->converged = !moved;
     return s;
@@ -433,7 +451,7 @@ AF_API af_status af_minimiser_step(af_minimiser *m, const void *const *inputs,
     if (m->desc.method == AF_LBFGS) s = af__lbfgs_minimise(m, inputs, &r);
     else s = af__lm_step(m, inputs, &r);
     r.evaluations = m->evaluations;
-    if (report) *report = r;
+    if (report && s == AF_OK) *report = r;
     return s;
 }
 
@@ -441,7 +459,7 @@ enum { AF__SLOW_STEPS = 10 }; /* a single small decrease may come from a heavy d
 
 AF_API af_status af_minimise(af_minimiser *m, const af_minimise_desc *d,
                              af_minimise_report *report) {
-    af_minimise_report r = AF__ZERO;
+    af_minimise_report r = AF__ZERO; /* of the last step that went well */
     af_status s = AF_OK;
     size_t k, slow = 0;
     int stop = 0, over = 0;
@@ -459,10 +477,12 @@ AF_API af_status af_minimise(af_minimiser *m, const af_minimise_desc *d,
         s = af_minimiser_step(m, d->inputs, &r);
         if (s != AF_OK) break;
         r.step = k + 1;
-        slow = r.before - r.loss < d->tolerance * r.before ? slow + 1 : 0;
+        slow = r.before - r.loss < d->tolerance * fabs(r.before) ? slow + 1 : 0;
         over = r.converged || slow >= (size_t)AF__SLOW_STEPS;
         if (d->progress) stop = d->progress(&r, d->user) != 0;
     }
     if (report) *report = r;
     return s == AF_OK && stop ? AF_STOPPED : s;
 }
+
+#undef AF__LEVEL

@@ -1,7 +1,7 @@
-/* ---- Levenberg-Marquardt and L-BFGS ---------------------------------------------------------------
+/* ---- Levenberg-Marquardt and L-BFGS -------------------------------------------------------------
  *
  * For models of some ten to some thousand parameters where accuracy counts. Both see all data at
- * each step and never go uphill. Levenberg-Marquardt minimises a sum of squares
+ * each step and never go uphill, but for rounding. Levenberg-Marquardt minimises a sum of squares
  *
  *     F = 1/2 sum r^2                 or, robust,   F = sum over groups of s^2/2 rho(|r|^2 / s^2)
  *
@@ -65,31 +65,33 @@ typedef struct af_minimiser_desc {
     uint32_t end_canary;
 } af_minimiser_desc;
 
-/* Compiles what the method needs; the parameters must outlive the minimiser. AF_ERROR_ARGUMENT,
- * AF_ERROR_SHAPE, AF_ERROR_MEMORY, or what went wrong in building the expressions; *out is NULL
- * then. */
+/* Compiles what the method needs; the desc's arrays are not kept, the parameters must outlive the
+ * minimiser. AF_ERROR_ARGUMENT, AF_ERROR_SHAPE, AF_ERROR_MEMORY, or what went wrong in building the
+ * expressions; *out is NULL then. */
 AF_API af_status af_minimiser_create(af_context *c, const af_minimiser_desc *desc,
                                      af_minimiser **out);
 AF_API void af_minimiser_destroy(af_minimiser *m);
 
 typedef struct af_minimise_report {
-    size_t step;       /* steps taken */
-    double loss;       /* F after it */
-    double before;     /* F before it */
-    double gradient;   /* largest |dF/dparameter| before it */
-    double damping;    /* Levenberg-Marquardt: after it */
-    double gain;       /* the decrease over the one that the model foretold */
-    size_t evaluations;/* of F, so far */
+    size_t step;        /* af_minimise: its number, from 1; 0 from af_minimiser_step */
+    double loss;        /* F after it */
+    double before;      /* F before it */
+    double gradient;    /* largest |dF/dparameter| before it */
+    double damping;     /* Levenberg-Marquardt: after it */
+    double gain;        /* Levenberg-Marquardt: the decrease over the one that the model foretold;
+                           1/2 where it is lost in rounding, -1 when there was none */
+    size_t evaluations; /* of F, so far; with or without its derivatives */
     int converged;     /* no step leads further down in this precision: the parameters stayed */
 } af_minimise_report;
 
-/* One step downhill: inputs[i] are f64 arrays as for af_trainer_step. AF_ERROR_NONFINITE, nothing
- * changed, when F or its derivatives are not finite where the parameters are. */
+/* One step downhill: inputs[i] are f64 arrays as for af_trainer_step; report may be NULL. After a
+ * failure the parameters and the report are as they were: AF_ERROR_NONFINITE when F or its
+ * derivatives are not finite where the parameters are, AF_ERROR_BACKEND, allreduce's status. */
 AF_API af_status af_minimiser_step(af_minimiser *m, const void *const *inputs,
                                    af_minimise_report *report);
 
-/* Forgets damping, past gradients and what is known of F: to be called when inputs or parameters have
- * been changed from outside. */
+/* Forgets damping, past gradients and what is known of F: to be called when inputs or parameters
+ * have been changed from outside. */
 AF_API void af_minimiser_restart(af_minimiser *m);
 
 /* F at the parameters. */
@@ -109,8 +111,8 @@ typedef struct af_minimise_desc {
     uint32_t end_canary;
 } af_minimise_desc;
 
-/* Steps until one of the ends; report (may be NULL) is the last one. With a stage function
- * convergence does not end the run before `steps`, since the next stage may go on: a converged
- * stage passes at the cost of its stage calls. */
+/* Steps until one of the ends; report (may be NULL) is that of the last step that went well. With a
+ * stage function convergence does not end the run before `steps`, since the next stage may go on: a
+ * converged stage passes at the cost of its stage calls. */
 AF_API af_status af_minimise(af_minimiser *m, const af_minimise_desc *desc,
                              af_minimise_report *report);

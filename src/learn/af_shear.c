@@ -8,7 +8,8 @@ typedef struct af__shear_views {
 } af__shear_views;
 
 /* What a shear takes its gradient by: side 0 positions (a kick), side 1 momenta (a drift). Its
- * coordinates are rows, the angles last. Their features: x = row - center of those that are not
+ * coordinates are rows, the angles last, and behind them those that are cyclic, which a kick does
+ * not see. Their features: x = row - center of those that are not
  * angles, then cos(m q) of the angles, m = 1 .. harmonics, then sin(m q). The scales stand in the
  * parameters' factors, where they cost nothing. */
 typedef struct af__side {
@@ -34,7 +35,7 @@ struct af_shear {
 static af_status af__shear_check_pairs(af_context *c, const af_shear_desc *d) {
     size_t i;
     for (i = 0; i < d->freedoms && d->pairs; i++) {
-        if ((int)d->pairs[i] < AF_PAIR_CARTESIAN || (int)d->pairs[i] > AF_PAIR_ANGLE)
+        if ((int)d->pairs[i] < AF_PAIR_CARTESIAN || (int)d->pairs[i] > AF_PAIR_CYCLIC)
             return af__fail(c, AF_ERROR_ARGUMENT, "map '%s': there is no kind of pair %d", d->name,
                             (int)d->pairs[i]);
         if (d->odd && d->pairs[i] != AF_PAIR_CARTESIAN)
@@ -42,6 +43,11 @@ static af_status af__shear_check_pairs(af_context *c, const af_shear_desc *d) {
                             "map '%s': odd = 1 takes Cartesian pairs alone, pair %lu has an angle",
                             d->name, (unsigned long)i);
     }
+    for (i = 0; i < d->freedoms && d->pairs; i++)
+        if (d->pairs[i] != AF_PAIR_CYCLIC) break;
+    if (d->pairs && i == d->freedoms)
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "map '%s': all pairs are cyclic, there is nothing to learn", d->name);
     for (i = 0; i < 2 * d->freedoms; i++) {
         if (d->scale && !(d->scale[i] > 0.0 && af__is_finite(d->scale[i])))
             return af__fail(c, AF_ERROR_ARGUMENT, "map '%s': scale[%lu] = %g must be positive",
@@ -88,16 +94,18 @@ static void af__shear_defaults(af_shear_desc *d) {
 /* Rows and their factors; false when memory is out. */
 static int af__shear_arrange(af_shear *map) {
     const af_shear_desc *d = &map->desc;
-    size_t i, k, n = d->freedoms, rows = 0, angles = 0;
+    size_t i, k, n = d->freedoms, plain = 0, angles = 0, cyclic = 0;
     for (i = 0; i < n; i++) map->pairs[i] = d->pairs ? d->pairs[i] : AF_PAIR_CARTESIAN;
     for (i = 0; i < n; i++)
-        if (map->pairs[i] != AF_PAIR_ANGLE) map->row[rows++] = i;
+        if (map->pairs[i] < AF_PAIR_ANGLE) map->row[plain++] = i;
     for (i = 0; i < n; i++)
-        if (map->pairs[i] == AF_PAIR_ANGLE) map->row[rows + angles++] = i;
+        if (map->pairs[i] == AF_PAIR_ANGLE) map->row[plain + angles++] = i;
+    for (i = 0; i < n; i++)
+        if (map->pairs[i] == AF_PAIR_CYCLIC) map->row[plain + angles + cyclic++] = i;
     for (k = 0; k < 2; k++) {
         af__side *s = &map->side[k];
         s->angles = k == 0 ? angles : 0;
-        s->plain = n - s->angles;
+        s->plain = k == 0 ? plain : n;
         s->features = s->plain + 2 * d->harmonics * s->angles;
         s->inverse = AF__ARRAY(&map->arena, double, s->features);
         if (!s->inverse) return 0;
@@ -303,7 +311,8 @@ static af_expr af__shear_gradient(const af_shear *map, size_t layer, af_expr row
         by[0] = af_add(c, af_slice(c, g, 0, 0, plain), linear);
     }
     if (wide) by[1] = af__shear_by_angles(map, part[1], af_slice(c, g, 0, plain, wide));
-    return plain && wide ? af_concat(c, 0, 2, by) : by[plain ? 0 : 1];
+    g = plain && wide ? af_concat(c, 0, 2, by) : by[plain ? 0 : 1];
+    return plain + s->angles < map->desc.freedoms ? af_pad(c, g, 0, 0, map->desc.freedoms) : g;
 }
 
 /* The same with its slope held: g(s) + h (x - s), s = x and h = dg/ds held for differentiation. */

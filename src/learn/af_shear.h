@@ -17,7 +17,10 @@ typedef enum af_pair {
     AF_PAIR_CARTESIAN = 0, /* q and p any numbers */
     AF_PAIR_POINCARE,      /* q an angle, p >= 0 its action, in and out; sheared as sqrt(2p) sin q,
                               sqrt(2p) cos q, so that nothing is special at p = 0 */
-    AF_PAIR_ANGLE          /* q an angle, p its action of either sign: the map is periodic in q */
+    AF_PAIR_ANGLE,        /* q an angle, p its action of either sign: the map is periodic in q */
+    AF_PAIR_CYCLIC        /* q an angle that nothing depends on, so that p is conserved: P = p, and
+                             Q = q + a function of all else (the azimuth and L_z about an axis of
+                             symmetry) */
 } af_pair;
 
 typedef enum af_ridge { AF_RIDGE_TANH = 0, AF_RIDGE_SIN } af_ridge;

@@ -244,7 +244,9 @@ static int check_run_all(af_context *c, check_run *r, const char *const path[2])
     af_orbits *o = NULL;
     af_array *truth = NULL, *error = NULL, *angles = NULL;
     int code = CLI_OK;
-    if (af_finder_load(c, path[0], &f) != AF_OK || af_orbits_read(c, path[1], &o) != AF_OK)
+    if (af_finder_load(c, path[0], &f) != AF_OK)
+        code = cli_fail_model(c, path[0]);
+    else if (af_orbits_read(c, path[1], &o) != AF_OK)
         code = cli_fail_library(c);
     if (code == CLI_OK && r->o.truth) code = cli_read_truth(c, r->o.truth, o, 0, &truth);
     if (code == CLI_OK && r->o.truth_error)

@@ -459,7 +459,7 @@ void cli_spread(const cli_map *m, size_t s, double spread[3]) {
     size_t i, k, n = 0;
     double mean[3] = {0.0, 0.0, 0.0};
     const double *j = m->j + 3 * s * m->stars;
-    for (i = 0; i < m->stars; i++) n += cli_map_good(m, s, i) ? 1 : 0;
+    for (i = 0; i < m->stars; i++) n += cli_map_good(m, s, i) ? 1u : 0u;
     for (k = 0; k < 3; k++) {
         spread[k] = n ? 0.0 : NAN;
         for (i = 0; i < m->stars; i++)

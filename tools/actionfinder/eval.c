@@ -81,7 +81,9 @@ static int eval_run(af_context *c, const eval_options *e, const char *const path
     af_status s = AF_OK;
     int code = CLI_OK;
     memset(&m, 0, sizeof m);
-    if (af_finder_load(c, path[0], &f) != AF_OK || af_orbits_read(c, path[1], &o) != AF_OK)
+    if (af_finder_load(c, path[0], &f) != AF_OK)
+        code = cli_fail_model(c, path[0]);
+    else if (af_orbits_read(c, path[1], &o) != AF_OK)
         code = cli_fail_library(c);
     if (code == CLI_OK)
         code = cli_map_make(c, f, o, e->per_stream ? CLI_SHARED : CLI_ALONE, (int)e->threads, &m);

@@ -52,7 +52,8 @@ static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
     static const char *const loss[2] = {"robust", "absolute"};
     int word, code;
     memset(d, 0, sizeof *d);
-    if ((code = cli_word("fit", "axisymmetric", o->axisymmetric, symmetry, 3, &word)) >= 0) return code;
+    code = cli_word("fit", "axisymmetric", o->axisymmetric, symmetry, 3, &word);
+    if (code >= 0) return code;
     d->axisymmetric = (af_symmetry)word;
     if ((code = cli_word("fit", "generator", o->generator, generator, 2, &word)) >= 0) return code;
     d->generator = (af_generator_kind)word;

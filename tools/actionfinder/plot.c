@@ -231,7 +231,9 @@ static int plot_test(plot_run *r) {
 static int plot_run_all(plot_run *r, const char *const path[2]) {
     af_orbits *o = NULL;
     int code = CLI_OK, rows = r->o.history || r->o.test ? 2 : 1;
-    if (af_finder_load(r->c, path[0], &r->f) != AF_OK || af_orbits_read(r->c, path[1], &o) != AF_OK)
+    if (af_finder_load(r->c, path[0], &r->f) != AF_OK)
+        code = cli_fail_model(r->c, path[0]);
+    else if (af_orbits_read(r->c, path[1], &o) != AF_OK)
         code = cli_fail_library(r->c);
     svg_begin(&r->figure, PLOT_WIDTH, rows * ROW_HEIGHT + 5);
     if (code == CLI_OK) code = plot_orbits(r, o);

@@ -58,6 +58,11 @@ svg_axis svg_axis_of(const char *label, double low, double high, int logarithmic
     a.label = label;
     a.logarithmic = logarithmic;
     if (!(high > low)) high = low + (logarithmic ? low : 1.0);
+    if (!logarithmic) { /* ticks have six digits: a range that they do not tell apart is widened */
+        double least = 1e-4 * fmax(fabs(low), fabs(high)), lack = fmax(0.0, least - (high - low));
+        low -= 0.5 * lack;
+        high += 0.5 * lack;
+    }
     if (logarithmic) {
         double factor = pow(high / low, 0.06);
         a.low = low / factor;
@@ -85,6 +90,7 @@ static void svg_tick(const svg_panel *p, int vertical, double v, double step) {
     char text[32];
     double at;
     snprintf(text, sizeof text, "%.6g", fabs(v) < 1e-9 * step ? 0.0 : v);
+    if (p->y.logarithmic && vertical && v < 0.9e-3) snprintf(text, sizeof text, "%.0e", v);
     if (vertical) {
         at = svg_y(p, v);
         svg_put(p->figure, "<path d=\"M%.1f %.1fH%.1f\" stroke=\"%s\"/>", p->left, at,
@@ -150,7 +156,7 @@ svg_panel svg_panel_begin(svg_figure *f, double left, double top, double width, 
     svg_put(f,
             "<text transform=\"translate(%.1f %.1f) rotate(-90)\" "
             "text-anchor=\"middle\">%s</text>\n</g>\n",
-            left - 52.0, top + 0.5 * height, y.label);
+            left - 58.0, top + 0.5 * height, y.label);
     return p;
 }
 
@@ -180,6 +186,110 @@ void svg_line(const svg_panel *p, size_t n, const double *x, const double *y, sv
     }
     svg_put(p->figure, "\" ");
     svg_stroke(p->figure, style);
+}
+
+/* ---- colours ---- */
+
+enum { SVG_LEVELS = 64 };
+
+static unsigned svg_byte(double linear) { /* sRGB */
+    double v = fmax(0.0, fmin(1.0, linear));
+    v = v <= 0.0031308 ? 12.92 * v : 1.055 * pow(v, 1.0 / 2.4) - 0.055;
+    return (unsigned)(255.0 * v + 0.5);
+}
+
+/* A hue [rad] of the Oklab space (Ottosson 2020), at lightness 0.68 and chroma 0.12. */
+static void svg_hue(double hue, char text[8]) {
+    double a = 0.12 * cos(hue), b = 0.12 * sin(hue);
+    double l = 0.68 + 0.3963377774 * a + 0.2158037573 * b;
+    double m = 0.68 - 0.1055613458 * a - 0.0638541728 * b;
+    double s = 0.68 - 0.0894841775 * a - 1.2914855480 * b;
+    l = l * l * l;
+    m = m * m * m;
+    s = s * s * s;
+    snprintf(text, 8, "#%02x%02x%02x",
+             svg_byte(4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s),
+             svg_byte(-1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s),
+             svg_byte(-0.0041960863 * l - 0.7034186147 * m + 1.7076147010 * s));
+}
+
+void svg_colour(svg_colours colours, double fraction, char text[8]) {
+    static const double knot[6][3] = {{68, 1, 84},    {65, 68, 135},  {42, 120, 142},
+                                      {34, 168, 132}, {122, 209, 81}, {253, 231, 37}};
+    double at = 5.0 * fmax(0.0, fmin(1.0, fraction)), part, rgb[3];
+    int k = at < 4.0 ? (int)at : 4, i;
+    if (colours == SVG_CYCLIC) {
+        svg_hue(6.283185307179586 * fraction, text);
+        return;
+    }
+    part = at - k;
+    for (i = 0; i < 3; i++) rgb[i] = knot[k][i] + part * (knot[k + 1][i] - knot[k][i]) + 0.5;
+    snprintf(text, 8, "#%02x%02x%02x", (unsigned)rgb[0] & 255u, (unsigned)rgb[1] & 255u,
+             (unsigned)rgb[2] & 255u);
+}
+
+static int svg_level(const svg_axis *range, double value) {
+    double at = SVG_LEVELS * svg_along(range, value);
+    return at < 1.0 ? 0 : at < SVG_LEVELS - 1 ? (int)at : SVG_LEVELS - 1;
+}
+
+void svg_points(const svg_panel *p, size_t n, const double *x, const double *y,
+                const double *value, const svg_axis *range, svg_colours colours, double diameter) {
+    int level;
+    size_t i;
+    char colour[8];
+    for (level = 0; level < SVG_LEVELS; level++) { /* a path for each colour: a small file */
+        int open = 0;
+        for (i = 0; i < n; i++) {
+            double px = svg_x(p, x[i]), py = svg_y(p, y[i]);
+            if (!isfinite(px) || !isfinite(py) || !isfinite(value[i])) continue;
+            if (svg_level(range, value[i]) != level) continue;
+            if (!open++)
+                svg_put(p->figure, "<path clip-path=\"url(#field%d)\" d=\"", p->number);
+            svg_put(p->figure, "M%.1f %.1fh0", px, py);
+        }
+        svg_colour(colours, (level + 0.5) / SVG_LEVELS, colour);
+        if (open)
+            svg_put(p->figure,
+                    "\" stroke=\"%s\" stroke-width=\"%.2g\" stroke-linecap=\"round\"/>\n", colour,
+                    diameter);
+    }
+}
+
+void svg_colour_bar(const svg_panel *p, const svg_axis *range, svg_colours colours) {
+    const double left = p->left + p->width + 14.0, width = 12.0, step = p->height / SVG_LEVELS;
+    double v, tick = svg_step(range->high - range->low, 5.0);
+    int level;
+    char colour[8];
+    for (level = 0; level < SVG_LEVELS; level++) {
+        svg_colour(colours, (level + 0.5) / SVG_LEVELS, colour);
+        svg_put(p->figure, /* a little too high each, so that no seams show */
+                "<rect x=\"%.1f\" y=\"%.2f\" width=\"%.1f\" height=\"%.2f\" fill=\"%s\"/>", left,
+                p->top + p->height - step * (level + 1), width, step + (level ? 1.0 : 0.0), colour);
+    }
+    svg_put(p->figure,
+            "\n<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"none\" "
+            "stroke=\"#888888\"/>\n<g fill=\"%s\">",
+            left, p->top, width, p->height, INK);
+    for (v = tick * ceil(range->low / tick - 1e-9); v <= range->high + 1e-9 * tick; v += tick)
+        svg_put(p->figure, "<text x=\"%.1f\" y=\"%.1f\">%.6g</text>\n", left + width + 5.0,
+                p->top + p->height * (1.0 - svg_along(range, v)) + 4.5,
+                fabs(v) < 1e-9 * tick ? 0.0 : v);
+    svg_put(p->figure, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text></g>\n",
+            left + 0.5 * width, p->top - 12.0, range->label);
+}
+
+void svg_rings(const svg_panel *p, size_t n, const double *x, const double *y, double diameter,
+               svg_style style) {
+    size_t i;
+    for (i = 0; i < n; i++) {
+        double px = svg_x(p, x[i]), py = svg_y(p, y[i]);
+        if (!isfinite(px) || !isfinite(py)) continue;
+        svg_put(p->figure,
+                "<circle clip-path=\"url(#field%d)\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.2g\" ",
+                p->number, px, py, 0.5 * diameter);
+        svg_stroke(p->figure, style);
+    }
 }
 
 void svg_legend(svg_panel *p, const char *text, svg_style style, int on_left) {

@@ -1,4 +1,4 @@
-/* Line plots as SVG: a figure is a text that grows, a panel a rectangle with two axes. */
+/* Plots as SVG: a figure is a text that grows, a panel a rectangle with two axes. */
 #ifndef AF_SVG_H
 #define AF_SVG_H
 
@@ -39,6 +39,26 @@ svg_panel svg_panel_begin(svg_figure *f, double left, double top, double width, 
 
 /* A line through the points; it breaks at numbers that are not finite. */
 void svg_line(const svg_panel *p, size_t n, const double *x, const double *y, svg_style style);
+
+/* How values become colours. */
+typedef enum svg_colours {
+    SVG_RISING, /* from dark violet to light yellow */
+    SVG_CYCLIC  /* hues of one lightness: low and high are the same */
+} svg_colours;
+
+/* "#rrggbb" of a fraction in [0,1]. */
+void svg_colour(svg_colours colours, double fraction, char text[8]);
+
+/* A dot for each point, coloured by value between low and high. */
+void svg_points(const svg_panel *p, size_t n, const double *x, const double *y,
+                const double *value, const svg_axis *range, svg_colours colours, double diameter);
+
+/* The bar that tells values by colour, to the right of the field: it takes 75 beyond it. */
+void svg_colour_bar(const svg_panel *p, const svg_axis *range, svg_colours colours);
+
+/* Rings around the points. */
+void svg_rings(const svg_panel *p, size_t n, const double *x, const double *y, double diameter,
+               svg_style style);
 
 /* One more line of the legend in the upper right (or upper left) corner. */
 void svg_legend(svg_panel *p, const char *text, svg_style style, int on_left);
