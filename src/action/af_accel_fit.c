@@ -176,11 +176,10 @@ enum {
 };
 static const size_t af__accel_width[AF__ACCEL_INPUTS] = {3, 1, 1, 3, 9, 3, 9, 1, 1};
 
-/* sum over stars of weight 2 (sqrt(1 + r^2) - 1), r^2 (S,N,1). */
+/* sum over stars of weight log(1 + r^2), r^2 (S,N,1). */
 static af_expr af__softened(const af__accel_fitting *t, af_expr square) {
     af_context *c = t->a->context;
-    af_expr root = af_offset(c, af_sqrt(c, af_offset(c, square, 1.0)), -1.0);
-    return af_scale(c, af_sum(c, af_mul(c, t->input[AF__IN_WEIGHT], root)), 2.0);
+    return af_sum(c, af_mul(c, t->input[AF__IN_WEIGHT], af_log1p(c, square)));
 }
 
 /* rest + matrix a: (S,N,3), (S,N,9), (S,N,3). */
@@ -279,6 +278,8 @@ static void af__accel_fill_star(af__accel_fitting *t, size_t s, size_t i, double
     af__accel_put(t, AF__IN_WEIGHT, at, &one, 1.0 / (double)e->count);
     af__accel_put(t, AF__IN_SHARE, at, &one, 1.0 / stars);
     if (!(known > 0.0)) soft = e->typical; /* one star of its stream: as reliable as others */
+    soft *= sqrt(1.0 + e->p[3 * at] * e->p[3 * at] + e->p[3 * at + 1] * e->p[3 * at + 1] +
+                 e->p[3 * at + 2] * e->p[3 * at + 2]);
     af__accel_put(t, AF__IN_P, at, e->p + 3 * at, 1.0 / soft);
     af__accel_put(t, AF__IN_Q, at, e->q + 9 * at, a->strength / soft);
     if (e->u) af__accel_put(t, AF__IN_U, at, e->u + 3 * at, 1.0);

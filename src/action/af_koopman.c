@@ -14,8 +14,9 @@ struct af_koopman {
     af_params *params;
     af_shear *map;
     size_t base;          /* view (n): Omega = base + ..., H = base.J + ... */
-    size_t amplitude, direction, offset; /* tied: views of the ridge functions of H */
+    size_t ridge[3];      /* tied: views of the ridge functions of H */
     af_net *frequency_net, *energy_net;  /* AF_RELATION_LOSS */
+    size_t zero, zero_ridge[3]; /* views of the same kind: theta is counted from dF/dJ */
 };
 
 AF_API size_t af_koopman_freedoms(const af_koopman *k) { return k->freedoms; }
@@ -48,6 +49,8 @@ static af_koopman *af__koopman_new(af_context *c) {
 
 /* ---- parameters ---- */
 
+enum { AF__ZERO_WIDTH = 6 }; /* ridge functions of F */
+
 static void af__koopman_defaults(af_koopman_desc *d) {
     if (d->layers == 0) d->layers = 8;
     if (d->width == 0) d->width = 6;
@@ -63,18 +66,20 @@ static int af__koopman_sane(size_t freedoms, const af_koopman_desc *d) {
            (d->asymmetric == 0 || d->asymmetric == 1);
 }
 
-static af_status af__koopman_ridges(af_koopman *k) {
-    size_t dims[2];
-    af_status s;
-    dims[0] = k->desc.frequency_width;
+/* Ridge functions of J: NAME.amplitude (width), NAME.direction (width,n), NAME.offset (width). */
+static af_status af__koopman_ridges(af_koopman *k, const char *name, size_t width, double start,
+                                    size_t view[3]) {
+    static const char *const what[3] = {"amplitude", "direction", "offset"};
+    char full[64];
+    size_t i, dims[2];
+    af_status s = AF_OK;
+    dims[0] = width;
     dims[1] = k->freedoms;
-    s = af_params_add(k->params, "frequency.amplitude", 1, dims, AF_INIT_NORMAL, 0.01,
-                      &k->amplitude);
-    if (s == AF_OK)
-        s = af_params_add(k->params, "frequency.direction", 2, dims, AF_INIT_NORMAL, 1.0,
-                          &k->direction);
-    if (s == AF_OK)
-        s = af_params_add(k->params, "frequency.offset", 1, dims, AF_INIT_NORMAL, 1.0, &k->offset);
+    for (i = 0; i < 3 && s == AF_OK; i++) {
+        snprintf(full, sizeof full, "%s.%s", name, what[i]);
+        s = af_params_add(k->params, full, i == 1 ? 2 : 1, dims, AF_INIT_NORMAL,
+                          i == 0 ? start : 1.0, &view[i]);
+    }
     return s;
 }
 
@@ -108,8 +113,12 @@ static af_status af__koopman_declare(af_koopman *k) {
     if (s == AF_OK)
         s = af_params_add(k->params, "frequency.base", 1, &k->freedoms, AF_INIT_CONSTANT, 1.0,
                           &k->base);
+    if (s == AF_OK)
+        s = af_params_add(k->params, "zero.base", 1, &k->freedoms, AF_INIT_CONSTANT, 0.0, &k->zero);
+    if (s == AF_OK) s = af__koopman_ridges(k, "zero", AF__ZERO_WIDTH, 0.0, k->zero_ridge);
     if (s != AF_OK) return s;
-    return k->desc.relation == AF_RELATION_TIED ? af__koopman_ridges(k) : af__koopman_nets(k);
+    if (k->desc.relation == AF_RELATION_LOSS) return af__koopman_nets(k);
+    return af__koopman_ridges(k, "frequency", k->desc.frequency_width, 0.01, k->ridge);
 }
 
 /* ---- what the data tell: units, the centre, the first frequencies ---- */
@@ -275,11 +284,20 @@ static af__plane af__plane_turn(const af_koopman *k, const af__plane *psi, const
     return out;
 }
 
-static af_expr af__base_column(const af_koopman *k) {
+static af_expr af__base_column(const af_koopman *k, size_t view) {
     size_t dims[2];
     dims[0] = k->freedoms;
     dims[1] = 1;
-    return af_reshape(k->context, af_params_expr(k->params, k->base), 2, dims);
+    return af_reshape(k->context, af_params_expr(k->params, view), 2, dims);
+}
+
+/* base + the gradient of the ridge functions: j (n,M) -> (n,M). */
+static af_expr af__ridge_slope(const af_koopman *k, size_t base, const size_t view[3], af_expr j) {
+    af_context *c = k->context;
+    af_expr slope = af_ridge_gradient(c, AF_RIDGE_TANH, j, af_params_expr(k->params, view[0]),
+                                      af_params_expr(k->params, view[1]),
+                                      af_params_expr(k->params, view[2]));
+    return af_add(c, af__base_column(k, base), slope);
 }
 
 /* log cosh, exact at 0 and without overflow. */
@@ -295,11 +313,11 @@ static af_expr af__ridge_energy(const af_koopman *k, af_expr j) {
     af_expr offset, inside, sum;
     column[0] = row[1] = k->desc.frequency_width;
     column[1] = row[0] = 1;
-    offset = af_reshape(c, af_params_expr(k->params, k->offset), 2, column);
-    inside = af_add(c, af_matmul(c, af_params_expr(k->params, k->direction), j), offset);
+    offset = af_reshape(c, af_params_expr(k->params, k->ridge[2]), 2, column);
+    inside = af_add(c, af_matmul(c, af_params_expr(k->params, k->ridge[1]), j), offset);
     sum = af_sub(c, af__log_cosh(c, inside), af__log_cosh(c, offset));
-    sum = af_matmul(c, af_reshape(c, af_params_expr(k->params, k->amplitude), 2, row), sum);
-    return af_add(c, sum, af_sum_axis(c, af_mul(c, af__base_column(k), j), 0));
+    sum = af_matmul(c, af_reshape(c, af_params_expr(k->params, k->ridge[0]), 2, row), sum);
+    return af_add(c, sum, af_sum_axis(c, af_mul(c, af__base_column(k, k->base), j), 0));
 }
 
 static af_expr af__net_energy(const af_koopman *k, af_expr j) {
@@ -310,7 +328,7 @@ static af_expr af__net_energy(const af_koopman *k, af_expr j) {
     dims[1] = k->freedoms;
     zero = af_net_apply(k->energy_net, af_full(c, 2, dims, 0.0), none);
     sum = af_transpose(c, af_sub(c, af_net_apply(k->energy_net, af_transpose(c, j), none), zero));
-    return af_add(c, sum, af_sum_axis(c, af_mul(c, af__base_column(k), j), 0));
+    return af_add(c, sum, af_sum_axis(c, af_mul(c, af__base_column(k, k->base), j), 0));
 }
 
 /* H (1,M) and Omega (n,M) of actions j (n,M), all in the model's units. */
@@ -321,19 +339,23 @@ static af_expr af__koopman_energy(const af_koopman *k, af_expr j) {
 static af_expr af__koopman_omega(const af_koopman *k, af_expr j) {
     af_context *c = k->context;
     af_expr none = AF__ZERO, change;
-    if (k->desc.relation == AF_RELATION_TIED)
-        change = af_ridge_gradient(c, AF_RIDGE_TANH, j, af_params_expr(k->params, k->amplitude),
-                                   af_params_expr(k->params, k->direction),
-                                   af_params_expr(k->params, k->offset));
-    else
-        change = af_transpose(c, af_net_apply(k->frequency_net, af_transpose(c, j), none));
-    return af_add(c, af__base_column(k), change);
+    if (k->desc.relation == AF_RELATION_TIED) return af__ridge_slope(k, k->base, k->ridge, j);
+    change = af_transpose(c, af_net_apply(k->frequency_net, af_transpose(c, j), none));
+    return af_add(c, af__base_column(k, k->base), change);
 }
 
 /* Omega at actions of one shape for each degree of freedom. */
 static void af__koopman_frequencies(const af_koopman *k, const af_expr *j, af_expr *omega) {
     size_t dims[AF_RANK_MAX], rank = af_shape(k->context, j[0], dims);
     af__split_freedoms(k, af__koopman_omega(k, af__stack_freedoms(k, j)), rank, dims, omega);
+}
+
+/* Where theta is counted from: dF/dJ. The trajectories do not fix it, and counting from elsewhere is
+ * canonical; a fit ends with choosing F. */
+static void af__koopman_zero(const af_koopman *k, const af_expr *j, af_expr *angle) {
+    size_t dims[AF_RANK_MAX], rank = af_shape(k->context, j[0], dims);
+    af_expr slope = af__ridge_slope(k, k->zero, k->zero_ridge, af__stack_freedoms(k, j));
+    af__split_freedoms(k, slope, rank, dims, angle);
 }
 
 /* ---- files ---- */

@@ -10,9 +10,10 @@
  * orbit is kept by the encoder, so that the action has no freedom of scale: where psi turns
  * uniformly on circles, J is the action itself, and dH/dJ = Omega.
  *
- * v = q and u = p in the canonical sense: theta = 0 near where an orbit crosses q = 0 upwards (the
- * trajectories fix it but for a small function of J), and grows with time where Omega > 0. Units are
- * those of the data: J in those of q p, Omega in radians per unit of time. */
+ * v = q and u = p in the canonical sense, and theta grows with time where Omega > 0. Trajectories
+ * leave open where theta is counted from: a fit ends with counting it from where orbits pass the q
+ * of the equilibrium with larger p (upwards), F(J) making theta - dF/dJ of it, which is canonical.
+ * Units are those of the data: J in those of q p, Omega in radians per unit of time. */
 
 typedef enum af_relation {
     AF_RELATION_TIED = 0, /* one network H(J), and Omega = dH/dJ by construction */

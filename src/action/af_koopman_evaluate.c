@@ -65,7 +65,7 @@ static void af__frequency_outputs(const af_koopman *k, const af_expr *j, af_expr
 static size_t af__encode_outputs(const af_koopman *k, af_expr qp, af_expr *out) {
     af_context *c = k->context;
     double length[AF_FREEDOMS_MAX] = AF__ZERO, momentum[AF_FREEDOMS_MAX] = AF__ZERO;
-    af_expr j[AF_FREEDOMS_MAX], theta[AF_FREEDOMS_MAX];
+    af_expr j[AF_FREEDOMS_MAX], theta[AF_FREEDOMS_MAX], zero[AF_FREEDOMS_MAX];
     af__plane x = AF__ZERO, psi = AF__ZERO;
     size_t i;
     for (i = 0; i < k->freedoms; i++) {
@@ -76,6 +76,8 @@ static size_t af__encode_outputs(const af_koopman *k, af_expr qp, af_expr *out) 
     af__columns(k, qp, k->freedoms, momentum, x.p);
     if (af_shear_apply(k->map, AF_SLOPES_EXACT, x.q, x.p, psi.q, psi.p) != AF_OK) return 0;
     for (i = 0; i < k->freedoms; i++) af_poincare_angle(c, psi.q[i], psi.p[i], &theta[i], &j[i]);
+    af__koopman_zero(k, j, zero);
+    for (i = 0; i < k->freedoms; i++) theta[i] = af_sub(c, theta[i], zero[i]);
     out[1] = af__table_of(c, k->freedoms, theta);
     af__frequency_outputs(k, j, &out[2], &out[3]);
     out[0] = af_scale(c, af__table_of(c, k->freedoms, j), k->action_unit);
@@ -86,7 +88,8 @@ static size_t af__decode_outputs(const af_koopman *k, af_expr action, af_expr an
                                  af_expr *out) {
     af_context *c = k->context;
     double unit[AF_FREEDOMS_MAX] = AF__ZERO, one[AF_FREEDOMS_MAX] = AF__ZERO;
-    af_expr j[AF_FREEDOMS_MAX], theta[AF_FREEDOMS_MAX], all[2 * AF_FREEDOMS_MAX];
+    af_expr j[AF_FREEDOMS_MAX], theta[AF_FREEDOMS_MAX], zero[AF_FREEDOMS_MAX];
+    af_expr all[2 * AF_FREEDOMS_MAX];
     af__plane x = AF__ZERO, psi = AF__ZERO;
     size_t i, n = k->freedoms;
     for (i = 0; i < n; i++) {
@@ -95,7 +98,9 @@ static size_t af__decode_outputs(const af_koopman *k, af_expr action, af_expr an
     }
     af__columns(k, action, 0, unit, j);
     af__columns(k, angle, 0, one, theta);
-    for (i = 0; i < n; i++) af_poincare_pair(c, theta[i], j[i], &psi.q[i], &psi.p[i]);
+    af__koopman_zero(k, j, zero);
+    for (i = 0; i < n; i++)
+        af_poincare_pair(c, af_add(c, theta[i], zero[i]), j[i], &psi.q[i], &psi.p[i]);
     if (af_shear_invert(k->map, AF_SLOPES_EXACT, psi.q, psi.p, x.q, x.p) != AF_OK) return 0;
     for (i = 0; i < n; i++) {
         all[i] = af_scale(c, x.q[i], k->length[i]);
@@ -229,7 +234,7 @@ AF_API void af_koopman_encode(af_koopman_evaluator *e, size_t count, const doubl
     out[3] = af__block_out(energy, 1);
     af__koopman_blockwise(e, AF__ENCODE, count, 1, &in, 4, out);
     for (i = 0; theta && i < count * e->freedoms; i++) {
-        if (theta[i] < 0.0) theta[i] += AF__TWO_PI;
+        theta[i] -= AF__TWO_PI * floor(theta[i] / AF__TWO_PI);
         if (theta[i] >= AF__TWO_PI) theta[i] = 0.0; /* a tiny negative angle, rounded */
     }
 }

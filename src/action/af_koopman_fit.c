@@ -349,6 +349,100 @@ static af_status af__koopman_compile(af__koopman_fit *f) {
     return af_minimiser_create(c, &m, &f->minimiser);
 }
 
+/* ---- the zero of the angles ---- */
+
+/* For each orbit the sizes of the momenta of its sample with the largest ones, (n,O). */
+static void af__koopman_fastest(const af_koopman *k, const af_trajectories *t, double *p) {
+    size_t o, s, i, n = k->freedoms, orbits = af_trajectories_orbits(t);
+    for (o = 0; o < orbits; o++) {
+        const double *x = af_trajectories_qp(t, o);
+        double most = -1.0;
+        for (s = 0; s < af_trajectories_samples(t, o); s++, x += 2 * n) {
+            double square = 0.0;
+            for (i = 0; i < n; i++) square += pow(x[n + i] * k->length[i] / k->action_unit, 2.0);
+            if (square <= most) continue;
+            most = square;
+            for (i = 0; i < n; i++)
+                p[i * orbits + o] = fabs(x[n + i]) * k->length[i] / k->action_unit;
+        }
+    }
+}
+
+/* The angles, as they are without F, where orbits pass the q of the equilibrium with momenta that
+ * are larger by p, and J there: p (n,O), each (1,O). */
+static af_status af__koopman_crossing(const af_koopman *k, af_expr p, af_expr *theta, af_expr *j) {
+    af_context *c = k->context;
+    af__plane x = AF__ZERO, rest = AF__ZERO;
+    size_t i, dims[AF_RANK_MAX];
+    af_shape(c, p, dims);
+    dims[0] = 1;
+    for (i = 0; i < k->freedoms; i++) {
+        rest.q[i] = rest.p[i] = af_full(c, 2, dims, 0.0);
+    }
+    if (k->desc.asymmetric &&
+        af_shear_invert(k->map, AF_SLOPES_EXACT, rest.q, rest.p, rest.q, rest.p) != AF_OK)
+        return c->status;
+    for (i = 0; i < k->freedoms; i++) x.p[i] = af_add(c, rest.p[i], af_slice(c, p, 0, i, 1));
+    if (af_shear_apply(k->map, AF_SLOPES_EXACT, rest.q, x.p, x.q, x.p) != AF_OK) return c->status;
+    for (i = 0; i < k->freedoms; i++) {
+        af_poincare_angle(c, x.q[i], x.p[i], &theta[i], &j[i]);
+        theta[i] = af_stop(c, theta[i]);
+        j[i] = af_stop(c, j[i]);
+    }
+    return c->status;
+}
+
+/* The residuals are exp(i theta) - exp(i dF/dJ) there. */
+static af_status af__koopman_zero_open(const af_koopman *k, af_expr p, af_minimiser **out) {
+    af_context *c = k->context;
+    af_minimiser_desc d = AF__ZERO;
+    af_expr theta[AF_FREEDOMS_MAX], j[AF_FREEDOMS_MAX], zero[AF_FREEDOMS_MAX];
+    af_expr away[2 * AF_FREEDOMS_MAX];
+    size_t i;
+    af_status s = af__koopman_crossing(k, p, theta, j);
+    *out = NULL;
+    if (s != AF_OK) return s;
+    af__koopman_zero(k, j, zero);
+    for (i = 0; i < k->freedoms; i++) {
+        away[2 * i] = af_sub(c, af_cos(c, theta[i]), af_cos(c, zero[i]));
+        away[2 * i + 1] = af_sub(c, af_sin(c, theta[i]), af_sin(c, zero[i]));
+    }
+    d.params = k->params;
+    d.residuals = af_concat(c, 0, 2 * k->freedoms, away);
+    d.inputs = &p;
+    d.input_count = 1;
+    d.jacobian = AF_JACOBIAN_FORWARD;
+    return af_minimiser_create(c, &d, out);
+}
+
+enum { AF__ZERO_STEPS = 40 };
+
+/* Chooses F so that theta = 0 there; the other parameters have no part in it. */
+static af_status af__koopman_set_zero(af_koopman *k, const af_trajectories *t) {
+    size_t dims[2];
+    af__arena scratch = AF__ZERO;
+    af_minimiser *m = NULL;
+    af_minimise_desc d = AF__ZERO;
+    const void *inputs[1];
+    double *p;
+    af_status s;
+    dims[0] = k->freedoms;
+    dims[1] = af_trajectories_orbits(t);
+    scratch.allocator = k->context->allocator;
+    p = AF__ARRAY(&scratch, double, dims[0] * dims[1]);
+    if (!p) return af__fail_memory(k->context, "the zero of the angles");
+    af__koopman_fastest(k, t, p);
+    s = af__koopman_zero_open(k, af_input(k->context, "momenta", 2, dims), &m);
+    inputs[0] = p;
+    d.inputs = inputs;
+    d.steps = (size_t)AF__ZERO_STEPS;
+    d.tolerance = 1e-6;
+    if (s == AF_OK) s = af_minimise(m, &d, NULL);
+    af_minimiser_destroy(m);
+    af__arena_free(&scratch);
+    return s;
+}
+
 /* ---- the fit ---- */
 
 static int af__koopman_stage(size_t step, void *user) {
@@ -441,7 +535,7 @@ AF_API af_status af_koopman_fit(af_koopman *k, const af_trajectories *t,
                                 const af_koopman_fit_desc *desc) {
     af_koopman_fit_desc none = AF__ZERO;
     af__koopman_fit f = AF__ZERO;
-    af_status s;
+    af_status s, zero;
     if (!desc) desc = &none;
     s = af__koopman_fit_check(k, t, desc);
     if (s != AF_OK) return s;
@@ -454,5 +548,7 @@ AF_API af_status af_koopman_fit(af_koopman *k, const af_trajectories *t,
     af_trainer_destroy(f.trainer);
     af_minimiser_destroy(f.minimiser);
     af__arena_free(&f.arena);
-    return s;
+    if (s != AF_OK && s != AF_STOPPED) return s;
+    zero = af__koopman_set_zero(k, t);
+    return zero == AF_OK ? s : zero;
 }

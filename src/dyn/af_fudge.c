@@ -17,7 +17,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { AF__FUDGE_MOST = 64, AF__FUDGE_RUNG = 40 /* doublings of s in search of turning points */ };
+enum {
+    AF__FUDGE_MOST = 64,
+    AF__FUDGE_REACH = 32 /* |ln(s/s0)| in the search of turning points: e^32 = 8e13 */
+};
 
 /* Stands in for L_z = 0, relative to r v; J depends on it to this order. */
 #define AF__FUDGE_SPIN 1e-7
@@ -41,7 +44,7 @@ typedef struct af__fudge_star {
     double low, high;        /* turning points of ln(s/s0) */
     double top, cut;         /* sin^2 b_1 and cos^2 b_1 */
     double pole;             /* sqrt of g = p_v^2 cos^2 b / (sin^2 b_1 - sin^2 b) at b = pi/2 */
-    int saucer;              /* p_v^2 < 0 in the plane */
+    double tolerance;        /* of turning points: ln(s/s0), b */
 } af__fudge_star;
 
 /* Values at the nodes: what is integrated for J, and by E, K, L_z. */
@@ -161,7 +164,7 @@ static double af__fudge_root(af__fudge_function f, const af__fudge_star *o, doub
         a = x;
         fa = fx;
         best = fabs(fa) < fabs(fb) ? a : b;
-        room = (2e-16 * fabs(best) + 1e-15) / fabs(b - a);
+        room = (2e-16 * fabs(best) + o->tolerance) / fabs(b - a);
         if (room > 0.5 || fa == 0.0) return fa == 0.0 ? a : best;
         u = (a - b) / (c - b);
         v = (fa - fb) / (fc - fb);
@@ -177,7 +180,7 @@ static double af__fudge_root(af__fudge_function f, const af__fudge_star *o, doub
  * x = 0, with the sign that f has between the turning points. */
 static double af__fudge_turn(const af__fudge_star *o, af__fudge_function f, double at, double side) {
     double near_x = 0.0, near_f = at, x = 0.25 * side;
-    while (fabs(x) < 0.6931471805599453 * AF__FUDGE_RUNG) {
+    while (fabs(x) <= AF__FUDGE_REACH) {
         double fx = f(o, x);
         if (!(fx == fx)) return NAN;
         if ((fx > 0.0) != (at > 0.0)) return af__fudge_root(f, o, near_x, near_f, x, fx);
@@ -201,7 +204,7 @@ static unsigned af__fudge_radial(af__fudge_star *o, double squares) {
         if (slope < 0.0) o->low = af__fudge_turn(o, af__fudge_pu2_over_x, slope, -1.0);
     }
     if (o->high > 1e300) return AF_ORBIT_UNBOUND;
-    if (o->low < -1e300) o->low = -0.6931471805599453 * AF__FUDGE_RUNG;
+    if (o->low < -1e300) o->low = -AF__FUDGE_REACH;
     if (!(o->high - o->low >= 0.0)) return AF_ORBIT_INVALID;
     return o->high - o->low < AF__FUDGE_CIRCLE ? (unsigned)AF_ORBIT_CIRCULAR : 0u;
 }
@@ -252,9 +255,8 @@ static void af__fudge_coordinates(af__fudge_star *o, const double xv[6], double 
 /* What does not depend on Delta. *lz is L_z itself, or what stands in for 0. */
 static unsigned af__fudge_start(af__fudge_star *o, const af_field *field, const double xv[6],
                                 double *lz) {
-    double r = af__norm3(xv), v = af__norm3(xv + 3), spin = af__product_difference(
-        xv[0], xv[4], xv[1], xv[3]);
-    unsigned flags = 0;
+    double r = af__norm3(xv), v = af__norm3(xv + 3), pull[2];
+    double spin = af__product_difference(xv[0], xv[4], xv[1], xv[3]);
     memset(o, 0, sizeof *o);
     o->field = field;
     if (!af__all_finite(xv, 6)) return AF_ORBIT_INVALID;
@@ -264,13 +266,12 @@ static unsigned af__fudge_start(af__fudge_star *o, const af_field *field, const 
     o->along[1] = o->r > 0.0 ? xv[1] / o->r : 0.0;
     if (o->r < 1e-5 * r) o->r = 1e-5 * r; /* on the axis */
     o->z = fabs(xv[2]);
-    if (fabs(spin) <= AF__FUDGE_SPIN * r * v) {
-        if (fabs(spin) <= AF__ORBIT_ROUNDING * r * v) flags = AF_ORBIT_POLAR;
-        spin = spin < 0.0 ? -AF__FUDGE_SPIN * r * v : AF__FUDGE_SPIN * r * v;
-    }
-    if (spin == 0.0) spin = 1e-30; /* at rest outside the centre, see below */
     *lz = spin;
-    return flags;
+    if (fabs(spin) > AF__FUDGE_SPIN * r * v) return 0;
+    af__fudge_gradient(o, o->r, o->z, pull);
+    v = sqrt(v * v + r * hypot(pull[0], pull[1])); /* it may be at rest */
+    *lz = copysign(AF__FUDGE_SPIN * r * v, spin + 0.0);
+    return fabs(spin) <= AF__ORBIT_ROUNDING * r * v ? (unsigned)AF_ORBIT_POLAR : 0u;
 }
 
 /* All turning points for this Delta^2. */
@@ -289,29 +290,54 @@ static unsigned af__fudge_turns(af__fudge_star *o, const double xv[6], double lz
 /* ---- the focal distance ---- */
 
 /* Adds, at (R,z), to sum[0] the square of Phi_Rz and to sum[1] its product with what Delta^2 Phi_Rz
- * should be (see af_fudge_delta). Both are odd in z, so the plane itself says nothing. */
-static void af__fudge_focus_add(const af__fudge_star *o, double r, double z, double sum[2]) {
-    double h = 1e-4 * hypot(r, z), g[2], up[2], down[2], out[2], in[2], rz, wanted;
+ * should be (see af_fudge_delta), times a weight. Both are odd in z, so the plane itself says
+ * nothing. */
+static void af__fudge_focus_add(const af__fudge_star *o, double r, double z, double weight,
+                                double sum[2]) {
+    double h = 1e-4 * hypot(r, z), up[2], down[2], out[2], in[2], rz, wanted;
     if (h > 0.5 * z) h = 0.5 * z;
     if (h > 0.5 * r) h = 0.5 * r;
-    af__fudge_gradient(o, r, z, g);
     af__fudge_gradient(o, r, z + h, up);
     af__fudge_gradient(o, r, z - h, down);
     af__fudge_gradient(o, r + h, z, out);
     af__fudge_gradient(o, r - h, z, in);
     rz = 0.25 * (up[0] - down[0] + out[1] - in[1]) / h;
-    wanted = (z * z - r * r) * rz + 3.0 * (z * g[0] - r * g[1]) +
+    wanted = (z * z - r * r) * rz + 1.5 * (z * (out[0] + in[0]) - r * (up[1] + down[1])) +
              r * z * 0.5 * (out[0] - in[0] - up[1] + down[1]) / h;
-    sum[0] += rz * rz;
-    sum[1] += rz * wanted;
+    sum[0] += weight * rz * rz;
+    sum[1] += weight * rz * wanted;
+}
+
+/* Noise of the differences is far below 1e-6 r^2, so is what such a Delta^2 would change. */
+static double af__fudge_focus(const af__fudge_star *o, const double sum[2]) {
+    double d2 = sum[0] > 0.0 ? sum[1] / sum[0] : 0.0;
+    if (!(sum[0] == sum[0] && sum[1] == sum[1])) return NAN;
+    return d2 > 1e-6 * (o->r * o->r + o->z * o->z) ? d2 : 0.0;
 }
 
 /* Delta^2 from the star's place, moved off the plane and the axis. */
 static double af__fudge_focus_point(const af__fudge_star *o) {
     double sum[2] = {0.0, 0.0}, far = hypot(o->r, o->z);
     double z = o->z > 0.01 * far ? o->z : 0.01 * far, r = o->r > 0.01 * far ? o->r : 0.01 * far;
-    af__fudge_focus_add(o, r, z, sum);
-    return sum[0] > 0.0 ? sum[1] / sum[0] : 0.0;
+    af__fudge_focus_add(o, r, z, 1.0, sum);
+    return af__fudge_focus(o, sum);
+}
+
+/* Delta^2 from two times two points between the turning points. What is squared is the derivative of
+ * (s^2 + Delta^2 sin^2 v) Phi by s^2 and v, but for factors; among weights (s^2 + Delta^2 sin^2 v)^p
+ * p = 2 gives the best actions of mock halo orbits: mean errors go 9.0, 6.2, 7.3 for p = 0, 2, 3,
+ * and more points do not help. */
+static double af__fudge_focus_orbit(const af__fudge_star *o) {
+    double sum[2] = {0.0, 0.0}, half = 0.5 * (o->high - o->low);
+    int i, k;
+    for (i = -1; i <= 1; i += 2)
+        for (k = 1; k <= 3; k += 2) {
+            double s2 = o->s2 * exp(2.0 * (o->low + half * (1.0 + i * 0.7071067811865476)));
+            double sine = sin(0.125 * AF__PI * k), w = fmax(o->top * sine * sine, 1e-4), h;
+            h = s2 + o->d2 * (1.0 - w);
+            af__fudge_focus_add(o, sqrt(s2 * (1.0 - w)), sqrt((s2 + o->d2) * w), h * h, sum);
+        }
+    return af__fudge_focus(o, sum);
 }
 
 /* ---- quadratures ---- */
@@ -326,8 +352,10 @@ static void af__fudge_means(af__fudge_nodes *q) {
  * sin^2 psi. */
 static void af__fudge_radial_nodes(const af__fudge_star *o, double lz, af__fudge_nodes *q) {
     double half = 0.5 * (o->high - o->low), middle = 0.5 * (o->high + o->low), flat = 0.0;
+    /* within a barrier between two wells, which only odd potentials have */
+    double least = 1e-12 * (o->pu * o->pu + o->pv * o->pv + o->lz2 / o->n) / (half * half);
     size_t k;
-    q->n = (size_t)af__clamp((size_t)(10.0 + 6.0 * half), 10, AF__FUDGE_MOST);
+    q->n = af__clamp((size_t)(8.0 + 6.0 * half), 8, AF__FUDGE_MOST);
     q->action = 0.0;
     if (half < AF__FUDGE_SMALL) /* G there is minus half the second derivative */
         flat = (af__fudge_pu2_slope(o, middle - 3e-4) - af__fudge_pu2_slope(o, middle + 3e-4)) /
@@ -335,8 +363,8 @@ static void af__fudge_radial_nodes(const af__fudge_star *o, double lz, af__fudge
     for (k = 0; k < q->n; k++) {
         double psi = AF__PI * ((double)k + 0.5) / (double)q->n, x = middle - half * cos(psi);
         double swing = half * sin(psi) * half * sin(psi), s2 = o->s2 * exp(2.0 * x), root, pace;
-        root = half < AF__FUDGE_SMALL ? flat : af__fudge_pu2(o, x) / swing;
-        root = sqrt(root > 0.0 ? root : 0.0);
+        root = half < AF__FUDGE_SMALL ? flat : fmax(af__fudge_pu2(o, x) / swing, least);
+        root = sqrt(root);
         pace = sqrt(s2 / (s2 + o->d2));
         q->action += swing * root * pace / (double)q->n;
         q->by[0][k] = s2 * pace / root;
@@ -359,7 +387,7 @@ static double af__fudge_vertical_root(const af__fudge_star *o, double sine, doub
 static void af__fudge_vertical_nodes(const af__fudge_star *o, double lz, af__fudge_nodes *q) {
     double thin = 0.0, sine, cosine, root, n;
     size_t k;
-    q->n = 20;
+    q->n = (size_t)(10.0 + 14.0 * sqrt(o->top)); /* a thin disc is a feature near the plane */
     q->action = o->pole * o->top / (1.0 + sqrt(o->cut)); /* 1 - sin v_1 */
     if (o->top < AF__FUDGE_THIN) thin = sqrt(fmax(-af__fudge_pv2_slope(o, 0.5 * o->top), 0.0));
     for (k = 0; k < q->n; k++) {
@@ -456,13 +484,22 @@ static void af__fudge_angles(const af__fudge_star *o, const double xv[6], double
 
 /* ---- the whole ---- */
 
+/* Delta^2, and the turning points with it. */
 static unsigned af__fudge_prepare(const af_fudge *fudge, const double xv[6], af__fudge_star *o,
                                   double *lz) {
     unsigned flags = af__fudge_start(o, &fudge->field, xv, lz);
     double d2 = fudge->delta * fabs(fudge->delta);
+    int pass;
     if (flags & (AF_ORBIT_FAILED | AF_ORBIT_AT_REST)) return flags;
     if (fudge->focus != AF_FOCUS_GIVEN) d2 = af__fudge_focus_point(o);
+    o->tolerance = 1e-2; /* of the region over which Delta^2 is a mean */
+    for (pass = 0; pass < 2 && fudge->focus == AF_FOCUS_ORBIT && d2 == d2; pass++) {
+        unsigned met = af__fudge_turns(o, xv, *lz, d2);
+        if (met & AF_ORBIT_FAILED) return met;
+        d2 = af__fudge_focus_orbit(o);
+    }
     if (!(d2 == d2)) return AF_ORBIT_INVALID;
+    o->tolerance = 1e-15;
     return flags | af__fudge_turns(o, xv, *lz, d2);
 }
 

@@ -254,17 +254,22 @@ static int af__oa_follow(const af__oa_work *w, const double start[6], double int
     return 0;
 }
 
-/* Toy coordinates of one half, angles unwrapped; 0 when a point is unbound in the toy. */
+/* Toy coordinates of one half, angles unwrapped; 0 when a point is unbound in the toy, or when L
+ * goes through 0, where the toy's plane turns over (orbits with L_z = 0). */
 static int af__oa_toy_coordinates(const af_isochrone *toy, const double *xv, af__oa_half *h) {
+    double least = HUGE_VAL, most = 0.0;
     size_t t, i;
     for (t = 0; t < h->points; t++) {
-        double *theta = h->theta + 3 * t;
+        double *theta = h->theta + 3 * t, l;
         if (af_isochrone_actions(toy, xv + 6 * t, h->j + 3 * t, theta, NULL) & AF_ORBIT_FAILED)
             return 0;
         for (i = 0; i < 3 && t > 0; i++)
             theta[i] = theta[i - 3] + remainder(theta[i] - theta[i - 3], 2.0 * AF__PI);
+        l = fabs(h->j[3 * t]) + h->j[3 * t + 1];
+        least = fmin(least, l);
+        most = fmax(most, l + h->j[3 * t + 2]);
     }
-    return 1;
+    return least > 1e-3 * most || h->j[0] != 0.0;
 }
 
 /* The isochrone that fits the orbit's first few periods, made heavier until all points are bound.
