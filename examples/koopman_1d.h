@@ -11,18 +11,15 @@
 #ifndef KOOPMAN_1D_H
 #define KOOPMAN_1D_H
 
-#include "figure.h"
+#include "koopman.h"
 
 #include <time.h>
-
-#define KOOPMAN_PI 3.14159265358979323846
 
 enum {
     KOOPMAN_TESTS = 40,
     KOOPMAN_PERIODS = 8,
     KOOPMAN_TIMES = 324, /* of a test orbit; periods are not a whole number of intervals */
-    KOOPMAN_DATA = 1024,                      /* most samples to train on */
-    KOOPMAN_STEPS = 4096                      /* most steps of a fit */
+    KOOPMAN_DATA = 1024  /* most samples to train on */
 };
 
 /* The figures, and their names in the table and in the lines for a script. */
@@ -49,8 +46,7 @@ typedef struct koopman_setting {
 
 typedef struct koopman_system {
     const char *name, *title;
-    /* Phi(amplitude) - Phi(amplitude - below), without a difference of nearly equal numbers. */
-    double (*drop)(double amplitude, double below);
+    koopman_drop *drop;
     /* The orbit at rest at z = amplitude at time 0: z, v_z at each time. */
     void (*orbit)(double amplitude, size_t count, const double *times, double (*qp)[2]);
     double low, high;              /* amplitudes to train on */
@@ -74,83 +70,12 @@ typedef struct koopman_learned {
 typedef struct koopman_run {
     koopman_learned untrained[KOOPMAN_TESTS], trained[KOOPMAN_TESTS];
     double before[KOOPMAN_FIGURES], after[KOOPMAN_FIGURES];
-    size_t steps;
-    double step[KOOPMAN_STEPS], loss[KOOPMAN_STEPS];
-    size_t cuts[KOOPMAN_STEPS];
+    koopman_history history;
 } koopman_run;
 
 /* ---- the truth ---- */
 
-/* Nodes and weights of Gauss and Legendre's quadrature on [-1, 1], by Newton's method. */
-static inline void koopman_gauss_legendre(int n, double *x, double *w) {
-    int i, k, step;
-    for (i = 0; i < n; i++) {
-        double at = cos(KOOPMAN_PI * (i + 0.75) / (n + 0.5)), slope = 1.0;
-        for (step = 0; step < 6; step++) { /* the guess is good to 1e-2 of a gap: 4 do */
-            double p = 1.0, before = 0.0, older;
-            for (k = 1; k <= n; k++) {
-                older = before;
-                before = p;
-                p = ((2 * k - 1) * at * before - (k - 1) * older) / k;
-            }
-            slope = n * (at * p - before) / (at * at - 1.0);
-            at -= p / slope;
-        }
-        x[i] = at;
-        w[i] = 2.0 / ((1.0 - at * at) * slope * slope);
-    }
-}
-
-/* J = (1/2 pi) * loop integral of v dz and Omega = 2 pi / T, with n nodes in psi: z = zmax cos psi,
- * where the integrands are smooth at the turning point. */
-static inline void koopman_quadrature(const koopman_system *s, double zmax, int n, double *j,
-                                      double *omega) {
-    double x[128], w[128], area = 0.0, quarter = 0.0;
-    int i;
-    koopman_gauss_legendre(n, x, w);
-    for (i = 0; i < n; i++) {
-        double psi = 0.25 * KOOPMAN_PI * (1.0 + x[i]), half = sin(0.5 * psi);
-        double dz = 0.25 * KOOPMAN_PI * zmax * sin(psi);
-        double v = sqrt(2.0 * s->drop(zmax, 2.0 * zmax * half * half));
-        area += w[i] * v * dz;
-        quarter += w[i] * dz / v;
-    }
-    *j = 2.0 * area / KOOPMAN_PI;
-    *omega = 0.5 * KOOPMAN_PI / quarter;
-}
-
-/* Doubles the order until nothing changes but by rounding; returns the last change. */
-static inline double koopman_reference(const koopman_system *s, koopman_orbit *o) {
-    double j, omega, change = INFINITY;
-    int n;
-    koopman_quadrature(s, o->amplitude, 8, &o->j, &o->omega);
-    for (n = 16; n <= 128 && change > 1e-14; n *= 2) {
-        j = o->j;
-        omega = o->omega;
-        koopman_quadrature(s, o->amplitude, n, &o->j, &o->omega);
-        change = fmax(fabs(o->j - j), fabs(o->omega - omega));
-    }
-    return change;
-}
-
-/* Steps of even order by Yoshida's triple jump from the leapfrog: order 8 is 27 leapfrogs. */
-static inline void koopman_jump(double (*force)(double), int order, double h, double x[2]) {
-    double outer, root;
-    if (order == 2) {
-        x[0] += 0.5 * h * x[1];
-        x[1] += h * force(x[0]);
-        x[0] += 0.5 * h * x[1];
-        return;
-    }
-    root = pow(2.0, 1.0 / (order - 1));
-    outer = h / (2.0 - root);
-    koopman_jump(force, order - 2, outer, x);
-    koopman_jump(force, order - 2, -root * outer, x);
-    koopman_jump(force, order - 2, outer, x);
-}
-
-/* An orbit by steps of order 8, for systems without a closed form. With steps of 0.025 where
- * a period is 9 or more, 8 periods are good to some 1e-13. */
+/* The orbit of a system without a closed form. */
 static inline void koopman_integrate(double (*force)(double), double amplitude, size_t count,
                                      const double *times, double (*qp)[2]) {
     double x[2], now = 0.0;
@@ -158,9 +83,7 @@ static inline void koopman_integrate(double (*force)(double), double amplitude, 
     x[0] = amplitude;
     x[1] = 0.0;
     for (i = 0; i < count; i++) {
-        int steps = (int)ceil((times[i] - now) / 0.025), k;
-        double h = (times[i] - now) / fmax(1.0, steps);
-        for (k = 0; k < steps; k++) koopman_jump(force, 8, h, x);
+        koopman_move(force, times[i] - now, x);
         now = times[i];
         qp[i][0] = x[0];
         qp[i][1] = x[1];
@@ -174,11 +97,12 @@ static inline double koopman_truth(const koopman_system *s, koopman_orbit test[K
     size_t i, o;
     for (o = 0; o < KOOPMAN_TESTS; o++) {
         koopman_orbit *t = &test[o];
-        t->amplitude = s->low + (s->high - s->low) * ((double)o + 0.5) / KOOPMAN_TESTS;
-        worst = fmax(worst, koopman_reference(s, t));
+        t->amplitude = s->low + (s->high - s->low) * ((double)o + 0.5) /
+                                       (double)KOOPMAN_TESTS;
+        worst = fmax(worst, koopman_reference(s->drop, t->amplitude, &t->j, &t->omega));
         for (i = 0; i < KOOPMAN_TIMES; i++)
-            t->time[i] = 2.0 * KOOPMAN_PI / t->omega * KOOPMAN_PERIODS * (double)i /
-                         (KOOPMAN_TIMES - 1);
+            t->time[i] = 2.0 * KOOPMAN_PI / t->omega * (double)KOOPMAN_PERIODS * (double)i /
+                         (double)(KOOPMAN_TIMES - 1);
         s->orbit(t->amplitude, KOOPMAN_TIMES, t->time, t->qp);
     }
     return worst;
@@ -200,16 +124,6 @@ static inline af_status koopman_data(af_context *c, const koopman_system *s,
         s->orbit(s->low + (s->high - s->low) * part, set->samples, own, qp + o * set->samples);
     }
     return af_trajectories_create(c, 1, set->orbits, samples, times, qp[0], out);
-}
-
-/* Keeps the loss of each step. */
-static inline int koopman_watch(const af_koopman_progress *p, void *user) {
-    koopman_run *r = (koopman_run *)user;
-    if (r->steps == KOOPMAN_STEPS) return 0;
-    r->step[r->steps] = (double)p->step;
-    r->loss[r->steps] = p->loss;
-    r->cuts[r->steps++] = p->cuts;
-    return 0;
 }
 
 /* One orbit's part of the figures. */
@@ -278,8 +192,8 @@ static inline af_status koopman_learn(af_context *c, const koopman_setting *set,
     model.seed = seed;
     fit.steps = set->steps;
     fit.progress = koopman_watch;
-    fit.user = r;
-    r->steps = 0;
+    fit.user = &r->history;
+    r->history.steps = 0;
     status = af_koopman_create(c, data, &model, &k);
     seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     if (status == AF_OK) status = koopman_measure(k, test, r->untrained, r->before);
@@ -311,12 +225,6 @@ static inline int koopman_setting_run(const koopman_system *s, int accurate, uin
 }
 
 /* ---- the table ---- */
-
-/* optional: nothing is printed for zero. */
-static inline void koopman_cell(double value, int optional) {
-    if (value == 0.0 && optional) printf("%10s", "");
-    else printf("%10.1e", value);
-}
 
 static inline void koopman_settings_print(const koopman_system *s) {
     int k;
@@ -360,13 +268,9 @@ static inline int koopman_table(const koopman_system *s, const koopman_run runs[
 
 /* ---- the picture ---- */
 
-#define KOOPMAN_DEFAULT "#1f5fa8"
-#define KOOPMAN_ACCURATE "#d1570f"
-#define KOOPMAN_UNTRAINED "#9a9a9a"
 #define KOOPMAN_VELOCITY                                                                          \
     "<tspan font-style=\"italic\">v<tspan dy=\"3\" font-size=\"10\">z</tspan></tspan>"
 #define KOOPMAN_Z "<tspan font-style=\"italic\">z</tspan>"
-#define KOOPMAN_J "<tspan font-style=\"italic\">J</tspan>"
 
 typedef struct koopman_picture {
     figure f;
@@ -375,29 +279,6 @@ typedef struct koopman_picture {
     double j[KOOPMAN_TESTS]; /* of the test orbits */
     double z_high, v_high, j_high;
 } koopman_picture;
-
-/* Three columns; in each a square above, and below it two panels that share their abscissa. */
-static inline figure_panel koopman_panel(koopman_picture *k, int column, int row,
-                                         const char *title, figure_axis x, figure_axis y) {
-    static const double top[3] = {76.0, 440.0, 630.0}, height[3] = {285.0, 180.0, 110.0};
-    x.bare = row == 1;
-    return figure_panel_begin(&k->f, 66.0 + 405.0 * column, top[row], 285.0, height[row], title, x,
-                              y);
-}
-
-/* A logarithmic axis, to be extended to whole decades around values. */
-static inline figure_axis koopman_decades(const char *label) {
-    return figure_axis_of(label, INFINITY, 0.0, FIGURE_LOGARITHMIC);
-}
-
-static inline void koopman_extend(figure_axis *a, size_t n, const double *v) {
-    size_t i;
-    for (i = 0; i < n; i++) {
-        if (!isfinite(v[i]) || v[i] <= 0.0) continue;
-        a->low = fmin(a->low, pow(10.0, floor(log10(v[i]))));
-        a->high = fmax(a->high, pow(10.0, ceil(log10(v[i]))));
-    }
-}
 
 /* Phase space along all test orbits, coloured by learned action or angle. */
 static inline void koopman_draw_phase_space(koopman_picture *k, int angle) {
@@ -418,54 +299,13 @@ static inline void koopman_draw_phase_space(koopman_picture *k, int angle) {
             v[n] = k->test[o].qp[i][1];
             value[n++] = angle ? l->theta[i] : l->j[i];
         }
-    p = koopman_panel(k, angle, 0,
+    p = koopman_panel(&k->f, angle, 0,
                       angle ? "<tspan font-weight=\"bold\">b</tspan>  Learned angle"
                             : "<tspan font-weight=\"bold\">a</tspan>  Learned action",
                       x, y);
     figure_scatter(&p, n, z, v, value, bar.low, bar.high,
                    angle ? figure_cyclic : figure_sequential, 3.0);
     figure_colour_bar(&p, bar, angle ? figure_cyclic : figure_sequential);
-}
-
-/* Where the orbits' pieces are joined. */
-static inline void koopman_draw_stages(const figure_panel *p, const koopman_run *r) {
-    double from = p->x.low, x[2], y[2];
-    char text[32];
-    size_t i;
-    y[0] = p->y.low;
-    y[1] = p->y.high;
-    for (i = 1; i <= r->steps; i++) {
-        if (i < r->steps && r->cuts[i] == r->cuts[i - 1]) continue;
-        x[0] = x[1] = i < r->steps ? r->step[i] : p->x.high;
-        if (i < r->steps)
-            figure_line(p, 2, x, y, figure_dashed(figure_pen("#b0b0b0", 0.8), "2 3"));
-        snprintf(text, sizeof text, r->cuts[i - 1] == 8 ? "%d pieces" : "%d",
-                 (int)r->cuts[i - 1]);
-        figure_text(p->to, figure_x(p, sqrt(from * x[0])), p->top + p->height - 12.0, "middle", 11,
-                    r->cuts[i - 1] == 1 ? "whole orbits" : text);
-        from = x[0];
-    }
-}
-
-static inline void koopman_draw_losses(koopman_picture *k) {
-    static const char *const colour[2] = {KOOPMAN_DEFAULT, KOOPMAN_ACCURATE};
-    figure_axis x = figure_axis_of("Levenberg&#8211;Marquardt step", 1.0, 10.0,
-                                   FIGURE_LOGARITHMIC);
-    figure_axis y = koopman_decades("loss");
-    figure_panel p;
-    int i;
-    for (i = 0; i < 2; i++) {
-        koopman_extend(&y, k->runs[i].steps, k->runs[i].loss);
-        x.high = fmax(x.high, k->runs[i].step[k->runs[i].steps - 1]);
-    }
-    y.low *= pow(y.low / y.high, 0.1); /* room for the words */
-    p = koopman_panel(k, 2, 0, "<tspan font-weight=\"bold\">c</tspan>  Training", x, y);
-    koopman_draw_stages(&p, &k->runs[0]);
-    for (i = 0; i < 2; i++) {
-        figure_line(&p, k->runs[i].steps, k->runs[i].step, k->runs[i].loss,
-                    figure_pen(colour[i], 1.6));
-        figure_legend(&p, i ? "accurate" : "default", figure_pen(colour[i], 1.6), 0, 0);
-    }
 }
 
 /* Test orbit o as it is untrained, by the default, by the accurate setting. */
@@ -476,7 +316,7 @@ static inline const koopman_learned *koopman_model(const koopman_picture *k, int
 
 /* The largest errors of each test orbit: untrained, default, accurate. */
 static inline void koopman_draw_errors(koopman_picture *k, int column, const char *label) {
-    static const char *const colour[3] = {KOOPMAN_UNTRAINED, KOOPMAN_DEFAULT, KOOPMAN_ACCURATE};
+    static const char *const colour[3] = {KOOPMAN_UNTRAINED, KOOPMAN_BLUE, KOOPMAN_ORANGE};
     figure_axis x = figure_axis_of(KOOPMAN_J " by quadrature", 0.0, k->j_high, 0);
     figure_axis y = koopman_decades(label);
     double error[3][KOOPMAN_TESTS];
@@ -489,7 +329,7 @@ static inline void koopman_draw_errors(koopman_picture *k, int column, const cha
         }
         koopman_extend(&y, KOOPMAN_TESTS, error[i]);
     }
-    p = koopman_panel(k, column, 2, "", x, y);
+    p = koopman_panel(&k->f, column, 2, "", x, y);
     for (i = 0; i < 3; i++)
         figure_points(&p, KOOPMAN_TESTS, k->j, error[i], figure_pen(colour[i], 4.0));
 }
@@ -497,7 +337,7 @@ static inline void koopman_draw_errors(koopman_picture *k, int column, const cha
 /* Omega, or the learned J, against the true J. */
 static inline void koopman_draw_learned(koopman_picture *k, int column) {
     static const char *const name[3] = {"untrained", "default", "accurate"};
-    static const char *const colour[3] = {KOOPMAN_UNTRAINED, KOOPMAN_DEFAULT, KOOPMAN_ACCURATE};
+    static const char *const colour[3] = {KOOPMAN_UNTRAINED, KOOPMAN_BLUE, KOOPMAN_ORANGE};
     double truth[KOOPMAN_TESTS], ours[3][KOOPMAN_TESTS];
     double low = INFINITY, high = 0.0, margin;
     figure_axis x = figure_axis_of("", 0.0, k->j_high, 0), y;
@@ -514,7 +354,7 @@ static inline void koopman_draw_learned(koopman_picture *k, int column) {
     }
     margin = fmax(0.12 * (high - low), column ? 0.0 : 0.02);
     y = figure_axis_of(column ? "learned " KOOPMAN_J : "&#937;", low - margin, high + margin, 0);
-    p = koopman_panel(k, column, 1,
+    p = koopman_panel(&k->f, column, 1,
                       column ? "<tspan font-weight=\"bold\">e</tspan>  Action"
                              : "<tspan font-weight=\"bold\">d</tspan>  Frequency",
                       x, y);
@@ -535,15 +375,6 @@ static inline void koopman_distance(const koopman_orbit *t, const koopman_learne
         d[i] = hypot(l->rollout[i][0] - t->qp[i][0], l->rollout[i][1] - t->qp[i][1]);
 }
 
-/* A line of a legend that has columns. */
-static inline void koopman_legend(figure_panel *p, double right, int row, const char *text,
-                                  figure_style s) {
-    figure_panel shifted = *p;
-    shifted.left += right;
-    shifted.entries = row;
-    figure_legend(&shifted, text, s, 0, 1);
-}
-
 static inline void koopman_draw_rollouts(koopman_picture *k) {
     double turns[KOOPMAN_TIMES], d[6][KOOPMAN_TIMES];
     char colour[8], text[64];
@@ -552,15 +383,15 @@ static inline void koopman_draw_rollouts(koopman_picture *k) {
     figure_panel p;
     int i, rgb[3];
     for (i = 0; i < KOOPMAN_TIMES; i++)
-        turns[i] = KOOPMAN_PERIODS * i / (KOOPMAN_TIMES - 1.0);
+        turns[i] = KOOPMAN_PERIODS * i / (double)(KOOPMAN_TIMES - 1);
     for (i = 0; i < 6; i++) {
         int o = koopman_shown[i % 3];
         koopman_distance(&k->test[o], &k->runs[i / 3].trained[o], d[i]);
         koopman_extend(&y, KOOPMAN_TIMES - 5, d[i] + 5); /* the first is a reconstruction */
     }
     y.high *= pow(y.high / y.low, 0.25); /* room for the legend */
-    p = koopman_panel(k, 2, 1, "<tspan font-weight=\"bold\">f</tspan>  Rollout and reconstruction",
-                      x, y);
+    p = koopman_panel(&k->f, 2, 1,
+                      "<tspan font-weight=\"bold\">f</tspan>  Rollout and reconstruction", x, y);
     for (i = 0; i < 6; i++) {
         figure_style s;
         double j = k->j[koopman_shown[i % 3]];
@@ -571,44 +402,47 @@ static inline void koopman_draw_rollouts(koopman_picture *k) {
         if (i >= 3) s = figure_dashed(s, "4 2");
         figure_line(&p, KOOPMAN_TIMES, turns, d[i], s);
         snprintf(text, sizeof text, KOOPMAN_J " = %.2f", j);
-        if (i < 3) koopman_legend(&p, 95.0 * i, 0, text, s);
+        if (i < 3) koopman_legend(&p, 95.0 * i, 0, text, s, 0);
     }
-    koopman_legend(&p, 0.0, 1, "default", figure_pen("#606060", 1.3));
-    koopman_legend(&p, 95.0, 1, "accurate", figure_dashed(figure_pen("#606060", 1.3), "4 2"));
+    koopman_legend(&p, 0.0, 1, "default", figure_pen("#606060", 1.3), 0);
+    koopman_legend(&p, 95.0, 1, "accurate", figure_dashed(figure_pen("#606060", 1.3), "4 2"), 0);
 }
 
 /* Decoded from its own action and angle, less the state, along one orbit. */
 static inline void koopman_draw_reconstruction(koopman_picture *k) {
-    static const char *const colour[2] = {KOOPMAN_DEFAULT, "#7fb2e0"};
+    static const char *const colour[2] = {KOOPMAN_BLUE, "#7fb2e0"};
     double turns[KOOPMAN_TIMES], d[2][KOOPMAN_TIMES], worst = 0.5;
     int o = koopman_shown[1], i, c;
     figure_axis x = figure_axis_of("periods", 0.0, KOOPMAN_PERIODS, 0), y;
     figure_panel p;
     for (i = 0; i < KOOPMAN_TIMES; i++)
         for (c = 0; c < 2; c++) {
-            turns[i] = KOOPMAN_PERIODS * i / (KOOPMAN_TIMES - 1.0);
+            turns[i] = KOOPMAN_PERIODS * i / (double)(KOOPMAN_TIMES - 1);
             d[c][i] = 1e15 * (k->runs[0].trained[o].again[i][c] - k->test[o].qp[i][c]);
             worst = fmax(worst, fabs(d[c][i]));
         }
     y = figure_axis_of("&#916; [10<tspan dy=\"-4.5\" font-size=\"9\">&#8722;15</tspan>"
                        "<tspan dy=\"4.5\">]</tspan>", -1.7 * worst, 1.7 * worst, 0);
-    p = koopman_panel(k, 2, 2, "", x, y);
+    p = koopman_panel(&k->f, 2, 2, "", x, y);
     for (c = 0; c < 2; c++) {
         figure_points(&p, KOOPMAN_TIMES, turns, d[c], figure_pen(colour[c], 2.4));
-        p.left += 50.0 * c;
-        p.entries = 0;
-        figure_legend(&p, c ? KOOPMAN_VELOCITY : KOOPMAN_Z, figure_pen(colour[c], 5.0), 1, 1);
-        p.left -= 50.0 * c;
+        koopman_legend(&p, 50.0 * c, 0, c ? KOOPMAN_VELOCITY : KOOPMAN_Z,
+                       figure_pen(colour[c], 5.0), 1);
     }
 }
 
 static inline int koopman_draw(const koopman_system *s, const koopman_orbit *test,
                                const koopman_run runs[2], const char *path) {
+    static const char *const names[2] = {"default", "accurate"};
+    static const char *const colours[2] = {KOOPMAN_BLUE, KOOPMAN_ORANGE};
+    const koopman_history *fits[2];
     koopman_picture k;
     size_t o;
     memset(&k, 0, sizeof k);
     k.test = test;
     k.runs = runs;
+    fits[0] = &runs[0].history;
+    fits[1] = &runs[1].history;
     for (o = 0; o < KOOPMAN_TESTS; o++) k.j[o] = test[o].j;
     k.z_high = test[KOOPMAN_TESTS - 1].amplitude;
     k.v_high = sqrt(2.0 * s->drop(k.z_high, k.z_high));
@@ -619,7 +453,7 @@ static inline int koopman_draw(const koopman_system *s, const koopman_orbit *tes
                 "largest along 8 periods");
     koopman_draw_phase_space(&k, 0);
     koopman_draw_phase_space(&k, 1);
-    koopman_draw_losses(&k);
+    koopman_draw_losses(&k.f, 2, fits, names, colours);
     koopman_draw_learned(&k, 0);
     koopman_draw_errors(&k, 0, "|&#916;&#937;|");
     koopman_draw_learned(&k, 1);

@@ -254,8 +254,8 @@
  *     af_params_destroy(params);
  *     ```
  *
- *     An af_shear is a canonical map (q,p) -> (Q,P) in up to eight degrees of freedom, made of kicks
- *     and drifts whose potentials are sums of ridge functions: symplectic and invertible to
+ *     An af_shear is a canonical map (q,p) -> (Q,P) in up to eight degrees of freedom, made of
+ *     kicks and drifts whose potentials are sums of ridge functions: symplectic and invertible to
  *     rounding whatever its parameters are. Pairs may be Cartesian, angle and action, or Poincare
  *     pairs sqrt(2J) sin, cos, regular at J = 0.
  *
@@ -322,10 +322,10 @@
  *
  *     From trajectories of a Hamiltonian system, one degree of freedom or more, in any units, an
  *     af_koopman learns an encoder (an af_shear) whose output psi = p + i q = sqrt(2J) exp(i theta)
- *     turns uniformly on circles; H(J); and Omega = dH/dJ. The decoder is the exact inverse. J has no
- *     freedom of scale or shape: it is the true action as far as psi turns uniformly. theta = 0 where
- *     an orbit crosses q = 0 with p > 0. Samples may be uneven in time; between two of them no pair
- *     may turn by half a circle.
+ *     turns uniformly on circles; H(J); and Omega = dH/dJ. The decoder is the exact inverse. J has
+ *     no freedom of scale or shape: it is the true action as far as psi turns uniformly. theta = 0
+ *     where an orbit crosses q = 0 with p > 0. Samples may be uneven in time; between two of them
+ *     no pair may turn by half a circle.
  *
  *     What is minimised is, as default, the distance of psi exp(-i Omega t) from its mean over the
  *     orbit (af_koopman_weights.phase), by Levenberg-Marquardt, orbits being cut into eighths,
@@ -374,9 +374,10 @@
  *                        0.01, 10, 101, orbit[0]); // 1 Gyr, a row every 10 Myr, steps of 1 Myr
  *     ```
  *
- *     Where an axisymmetric potential is known, actions, angles and frequencies come from it: by the
- *     Staeckel fudge (af_fudge_actions) to a percent or so in some 20 microseconds, or from the orbit
- *     itself (af_orbit_actions), accurately, with an error estimate, in some 100 milliseconds.
+ *     Where an axisymmetric potential is known, actions, angles and frequencies come from it: by
+ *     the Staeckel fudge (af_fudge_actions) to a percent or two in some 25 microseconds, or from
+ *     the orbit itself (af_orbit_actions), accurately, with an error estimate, in some 100
+ *     milliseconds.
  *
  *     ```c
  *     const double xv[6] = {8.0, 0.0, 0.1, 10.0, 230.0, 5.0};
@@ -389,7 +390,7 @@
  *     sum.count = 1;
  *     fudge.field = af_field_of_potential(&sum);
  *     flags = af_fudge_actions(&fudge, xv, j, theta, omega);
- *     if (af_orbit_actions(context, &fudge.field, xv, NULL, j, theta, omega, error, &flags) != AF_OK)
+ *     if (af_orbit_actions(context, &fudge.field, xv, NULL, j, theta, omega, error, &flags))
  *         return; // af_error(context) says why
  *     ```
  *
@@ -454,8 +455,8 @@
  *       tubes need axisymmetric = AF_SYMMETRY_NO and are little tested. No rotating frames, no
  *       bars.
  *     - Actions far from those of the training streams are extrapolated, without warning.
- *     - Not there yet: frequencies, the acceleration field and the way back (theta,J) -> (x,v) of a
- *       finder's map; a GPU.
+ *     - Not there yet: the way back (theta,J) -> (x,v) of a finder's map; a GPU. The command line
+ *       does not offer the acceleration field, observed input and the Galactic potentials yet.
  *     - Levenberg-Marquardt holds a matrix of parameters x parameters, and solves it at each step:
  *       some thousand parameters are its limit.
  *     - A Koopman model covers one family of orbits around one centre, such as libration in a well:
@@ -504,13 +505,18 @@
 #include "dyn/af_potential.h"
 #include "dyn/af_orbit.h"
 #include "dyn/af_isochrone.h"
+#include "dyn/af_sky.h"
 #include "dyn/af_fudge.h"
 #include "dyn/af_orbit_actions.h"
+#include "dyn/af_multipole.h"
+#include "dyn/af_galaxy.h"
 /* action: ActionFinder */
 #include "action/af_orbits.h"
+#include "action/af_observed.h"
 #include "action/af_toy.h"
 #include "action/af_generator.h"
 #include "action/af_finder.h"
+#include "action/af_accel.h"
 #include "action/af_trajectory.h"
 #include "action/af_koopman.h"
 
@@ -567,16 +573,27 @@
 #include "dyn/af_potential.c"
 #include "dyn/af_orbit.c"
 #include "dyn/af_isochrone.c"
+#include "dyn/af_sky.c"
 #include "dyn/af_fudge.c"
 #include "dyn/af_orbit_actions.c"
+#include "dyn/af_multipole.c"
+#include "dyn/af_galaxy.c"
 /* action: orbits, toy, generating function, evaluation, training, model files */
 #include "action/af_orbits.c"
+#include "action/af_observed.c"
+#include "action/af_observed_read.c"
+#include "action/af_observed_fill.c"
 #include "action/af_toy.c"
 #include "action/af_generator.c"
 #include "action/af_finder.c"
 #include "action/af_evaluate.c"
 #include "action/af_fit.c"
 #include "action/af_model.c"
+#include "action/af_accel.c"
+#include "action/af_mapper.c"
+#include "action/af_accel_fit.c"
+#include "action/af_accel_linear.c"
+#include "action/af_known.c"
 #include "action/af_trajectory.c"
 #include "action/af_koopman.c"
 #include "action/af_koopman_fit.c"

@@ -389,7 +389,7 @@ TEST(coupled) {
     fit.stage_steps = 8;
     CHECK(af_koopman_fit(k, t, &fit) == AF_OK);
     after = coupled_errors(k);
-    if (!(after.j < 0.02)) printf("  %g %g, before %g %g\n", after.j, after.omega, before.j, before.omega);
+    if (!(after.j < 0.02)) printf("  %g, before %g\n", after.j, before.j);
     CHECK(before.j > 0.2 && after.j < 0.02 && after.omega < 5e-3);
     af_koopman_destroy(k);
     af_trajectories_destroy(t);

@@ -105,25 +105,53 @@ typedef struct kind {
     size_t harmonics;
     int odd;
     size_t layers;
+    int even[4];
 } kind;
 
 static const kind kinds[] = {
-    {1, {AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 0, 8},
-    {1, {AF_PAIR_CARTESIAN}, AF_RIDGE_SIN, 1, 1, 5},
-    {1, {AF_PAIR_POINCARE}, AF_RIDGE_TANH, 1, 0, 6},
-    {1, {AF_PAIR_ANGLE}, AF_RIDGE_TANH, 3, 0, 4},
-    {2, {AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 1, 6},
-    {2, {AF_PAIR_ANGLE, AF_PAIR_CARTESIAN}, AF_RIDGE_SIN, 2, 0, 4},
-    {2, {AF_PAIR_POINCARE, AF_PAIR_POINCARE}, AF_RIDGE_SIN, 1, 0, 5},
-    {2, {AF_PAIR_ANGLE, AF_PAIR_ANGLE}, AF_RIDGE_TANH, 2, 0, 3},
-    {3, {AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 0, 4},
-    {3, {AF_PAIR_ANGLE, AF_PAIR_POINCARE, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 2, 0, 5},
-    {3, {AF_PAIR_CARTESIAN, AF_PAIR_ANGLE, AF_PAIR_POINCARE}, AF_RIDGE_SIN, 1, 0, 4},
-    {4, {AF_PAIR_ANGLE, AF_PAIR_CARTESIAN, AF_PAIR_ANGLE, AF_PAIR_POINCARE}, AF_RIDGE_TANH, 3, 0, 3}
+    {1, {AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 0, 8, {0}},
+    {1, {AF_PAIR_CARTESIAN}, AF_RIDGE_SIN, 1, 1, 5, {0}},
+    {1, {AF_PAIR_POINCARE}, AF_RIDGE_TANH, 1, 0, 6, {0}},
+    {1, {AF_PAIR_ANGLE}, AF_RIDGE_TANH, 3, 0, 4, {0}},
+    {2, {AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 1, 6, {0}},
+    {2, {AF_PAIR_ANGLE, AF_PAIR_CARTESIAN}, AF_RIDGE_SIN, 2, 0, 4, {0}},
+    {2, {AF_PAIR_POINCARE, AF_PAIR_POINCARE}, AF_RIDGE_SIN, 1, 0, 5, {0}},
+    {2, {AF_PAIR_ANGLE, AF_PAIR_ANGLE}, AF_RIDGE_TANH, 2, 0, 3, {0}},
+    {3, {AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 0, 4, {0}},
+    {3, {AF_PAIR_ANGLE, AF_PAIR_POINCARE, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 2, 0, 5, {0}},
+    {3, {AF_PAIR_CARTESIAN, AF_PAIR_ANGLE, AF_PAIR_POINCARE}, AF_RIDGE_SIN, 1, 0, 4, {0}},
+    {4, {AF_PAIR_ANGLE, AF_PAIR_CARTESIAN, AF_PAIR_ANGLE, AF_PAIR_POINCARE}, AF_RIDGE_TANH, 3, 0, 3,
+     {0}},
+    /* cyclic pairs */
+    {2, {AF_PAIR_CARTESIAN, AF_PAIR_CYCLIC}, AF_RIDGE_TANH, 1, 0, 5, {0}},
+    {2, {AF_PAIR_CYCLIC, AF_PAIR_POINCARE}, AF_RIDGE_SIN, 1, 0, 4, {0}},
+    {2, {AF_PAIR_CYCLIC, AF_PAIR_ANGLE}, AF_RIDGE_TANH, 2, 0, 4, {0}},
+    {4, {AF_PAIR_CYCLIC, AF_PAIR_ANGLE, AF_PAIR_CYCLIC, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 2, 0, 4,
+     {0}},
+    {4, {AF_PAIR_POINCARE, AF_PAIR_CYCLIC, AF_PAIR_ANGLE, AF_PAIR_CARTESIAN}, AF_RIDGE_SIN, 1, 0, 3,
+     {0}},
+    /* even pairs */
+    {1, {AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 0, 6, {1}},
+    {1, {AF_PAIR_POINCARE}, AF_RIDGE_SIN, 1, 0, 5, {1}},
+    {1, {AF_PAIR_ANGLE}, AF_RIDGE_TANH, 2, 0, 4, {1}},
+    {2, {AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 1, 5, {0, 1}},
+    {2, {AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN}, AF_RIDGE_SIN, 1, 1, 4, {1, 1}},
+    {2, {AF_PAIR_ANGLE, AF_PAIR_ANGLE}, AF_RIDGE_TANH, 2, 0, 4, {0, 1}},
+    {3, {AF_PAIR_CARTESIAN, AF_PAIR_POINCARE, AF_PAIR_CARTESIAN}, AF_RIDGE_SIN, 1, 0, 4, {1, 1, 0}},
+    {3, {AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 0, 4,
+     {1, 1, 1}},
+    {3, {AF_PAIR_POINCARE, AF_PAIR_CYCLIC, AF_PAIR_POINCARE}, AF_RIDGE_TANH, 1, 0, 5, {0, 1, 1}},
+    {4, {AF_PAIR_ANGLE, AF_PAIR_POINCARE, AF_PAIR_CYCLIC, AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 2, 0,
+     4, {1, 0, 0, 1}},
+    {4, {AF_PAIR_ANGLE, AF_PAIR_CARTESIAN, AF_PAIR_ANGLE, AF_PAIR_POINCARE}, AF_RIDGE_TANH, 3, 0, 3,
+     {1, 1, 0, 1}}
 };
 #define EACH_KIND(k) for (k = kinds; k < kinds + AF__COUNT(kinds); k++)
 
-enum { WIDTH = 5 };
+enum { WIDTH = 5, MIXED = 9, LAST = (int)AF__COUNT(kinds) - 1 }; /* LAST: even pairs of each sort */
+
+/* Half a turn of pair i changes the signs of what the map sees of it, and the map is even. */
+static int turns(const kind *k, size_t i) { return k->even[i] && k->pair[i] < AF_PAIR_ANGLE; }
 
 /* One map with its points, coordinates q_0 .. q_n-1, p_0 .. p_n-1. */
 typedef struct scene {
@@ -140,9 +168,12 @@ static int ends_with(const char *text, const char *tail) {
     return n >= m && strcmp(text + n - m, tail) == 0;
 }
 
-/* Parameters of a size that takes points far away. */
-static void shake(void) {
+/* Parameters of a size that takes points far away, but not so far that roundings grow: even pairs
+ * have twice the ridge functions or twice the slopes. */
+static void shake(const kind *k) {
     size_t v, i, at = 0;
+    double amplitude = 0.3;
+    for (i = 0; i < k->n; i++) amplitude *= k->even[i] ? 0.5 : 1.0;
     for (v = 0; v < af_params_count(store); v++) {
         const char *name = af_params_name(store, v);
         double *x = af_params_view(store, v);
@@ -150,7 +181,8 @@ static void shake(void) {
                                                      : af_params_size(store) - at;
         double size = ends_with(name, "direction") || ends_with(name, "offset") ? 1.0
                       : ends_with(name, "linear") || ends_with(name, "stretch") ? 0.2
-                                                                                : 0.3;
+                      : ends_with(name, "amplitude")                                  ? amplitude
+                                                                                      : 0.3;
         for (i = 0; i < past; i++) x[i] = size * af_random_normal(5, 1, at + i);
         at += past;
     }
@@ -165,6 +197,7 @@ static af_shear_desc desc_of(const kind *k, const double *scale, const double *c
     d.ridge = k->ridge;
     d.harmonics = k->harmonics;
     d.odd = k->odd;
+    d.even = k->even;
     d.scale = scale;
     d.center = center;
     return d;
@@ -191,14 +224,14 @@ static void open_scene(scene *s, const kind *k) {
     s->k = k;
     for (i = 0; i < 2 * n; i++) {
         s->scale[i] = 0.7 + 0.8 * af_random_uniform(4, 0, i);
-        s->center[i] = k->odd ? 0.0 : 0.3 * af_random_normal(4, 1, i);
+        s->center[i] = k->odd || turns(k, i % n) ? 0.0 : 0.3 * af_random_normal(4, 1, i);
     }
     d = desc_of(k, s->scale, s->center);
     if (af_shear_create(store, &d, &s->map) != AF_OK) {
         printf("  %s\n", af_error(context));
         abort();
     }
-    shake();
+    shake(k);
     fill_points(s);
     for (i = 0; i < 2 * n; i++) {
         s->in[i] = af_input(context, i < n ? "q" : "p", 2, shape);
@@ -240,29 +273,55 @@ static const double *find_view(size_t layer, const char *what) {
     return NULL;
 }
 
-/* V(q) of a kick or T(p) of a drift by the formula of the header: of one side's coordinates. */
+/* The features of one side's coordinates by the header, and which pairs they are of (n or more: cos
+ * or sin). Returns how many are not cos or sin. */
+static size_t features(const scene *s, size_t side, const double *x, double *f, size_t *of,
+                       size_t *count) {
+    const kind *k = s->k;
+    size_t i, h, m, n = k->n, plain;
+    *count = 0;
+    for (h = 0; h < (side ? 3 : 1); h++) /* those of angle pairs come behind, then cyclic ones */
+        for (i = 0; i < n; i++) {
+            if ((k->pair[i] == AF_PAIR_ANGLE ? 1 : k->pair[i] == AF_PAIR_CYCLIC ? 2 : 0) != (int)h)
+                continue;
+            of[*count] = i;
+            f[(*count)++] = (x[i] - s->center[side * n + i]) / s->scale[side * n + i];
+        }
+    plain = *count;
+    for (h = 0; h < 2 && !side; h++) /* cosines, sines */
+        for (m = 1; m <= k->harmonics; m++)
+            for (i = 0; i < n; i++) {
+                double turned_by = (double)(k->even[i] ? 2 * m : m) * x[i];
+                if (k->pair[i] != AF_PAIR_ANGLE) continue;
+                of[*count] = n;
+                f[(*count)++] = h ? sin(turned_by) : cos(turned_by);
+            }
+    return plain;
+}
+
+/* V(q) of a kick or T(p) of a drift by the formula of the header: of one side's coordinates. All
+ * choices of signs of all pairs are counted but those that change one that is not even. */
 static double potential(const scene *s, size_t layer, const double *side) {
     const kind *k = s->k;
     const double *l = find_view(layer, "linear"), *a = find_view(layer, "amplitude");
     const double *direction = find_view(layer, "direction"), *b = find_view(layer, "offset");
     double f[40], v = 0.0;
-    size_t i, j, h, m, n = k->n, from = (layer % 2) * n, plain, count = 0;
-    for (h = 0; h < (from ? 2 : 1); h++) /* those of angle pairs come last */
-        for (i = 0; i < n; i++)
-            if ((k->pair[i] == AF_PAIR_ANGLE) == (h == 1))
-                f[count++] = (side[i] - s->center[from + i]) / s->scale[from + i];
-    plain = count;
-    for (h = 0; h < 2 && !from; h++) /* cosines, sines */
-        for (m = 1; m <= k->harmonics; m++)
-            for (i = 0; i < n; i++)
-                if (k->pair[i] == AF_PAIR_ANGLE)
-                    f[count++] = h ? sin((double)m * side[i]) : cos((double)m * side[i]);
+    size_t i, j, h, of[40], count, plain = features(s, layer % 2, side, f, of, &count), sign;
     for (i = 0; i < plain; i++)
-        for (j = i; j < plain; j++) v += (i == j ? 0.5 : 1.0) * *l++ * f[i] * f[j];
-    for (h = 0; h < WIDTH; h++) {
-        double u = b ? b[h] : 0.0;
-        for (i = 0; i < count; i++) u += *direction++ * f[i];
-        v += a[h] * (k->ridge == AF_RIDGE_SIN ? -cos(u) : log(cosh(u)));
+        for (j = i; j < plain; j++, l++)
+            if (i == j || !(turns(k, of[i]) || turns(k, of[j])))
+                v += (i == j ? 0.5 : 1.0) * *l * f[i] * f[j];
+    for (sign = 0; sign < (size_t)1 << k->n; sign++) {
+        int allowed = 1;
+        for (i = 0; i < k->n; i++) allowed = allowed && (!(sign >> i & 1) || turns(k, i));
+        for (h = 0; h < WIDTH && allowed; h++) {
+            double u = b ? b[h] : 0.0;
+            for (i = 0; i < count; i++) {
+                int minus = of[i] < k->n && (sign >> of[i] & 1);
+                u += direction[h * count + i] * (minus ? -f[i] : f[i]);
+            }
+            v += a[h] * (k->ridge == AF_RIDGE_SIN ? -cos(u) : log(cosh(u)));
+        }
     }
     return v;
 }
@@ -294,8 +353,8 @@ static void plain_map(const scene *s, double *z) {
         x[0][i] = poincare ? sqrt(2 * p) * sin(q) : q;
         x[1][i] = poincare ? sqrt(2 * p) * cos(q) : p;
         if (!cartesian) continue;
-        x[0][i] = (q + (shift ? shift[i] : 0.0)) * exp(stretch[i]);
-        x[1][i] = (p + (shift ? shift[n + i] : 0.0)) * exp(-stretch[i]);
+        x[0][i] = (q + (shift && !k->even[i] ? shift[i] : 0.0)) * exp(stretch[i]);
+        x[1][i] = (p + (shift && !k->even[i] ? shift[n + i] : 0.0)) * exp(-stretch[i]);
     }
     for (layer = 0; layer < k->layers; layer++) {
         size_t from = layer % 2;
@@ -413,7 +472,7 @@ TEST(symplectic) {
             scene s;
             af_expr slope[2 * MAX];
             af_slopes slopes = way % 2 ? AF_SLOPES_FROZEN : AF_SLOPES_EXACT;
-            size_t n = k->n;
+            size_t n = k->n, i = k->pair[0] == AF_PAIR_CYCLIC; /* dQ/dq of that is 1 */
             open_scene(&s, k);
             if (way < 2) apply(&s, slopes);
             else
@@ -421,7 +480,7 @@ TEST(symplectic) {
             jacobian(2 * n, s.out, s.in, slope);
             run_scene(&s, 2 * n, slope, m);
             check_symplectic(n, m, 1e-13);
-            CHECK(fabs(m[0] - 1.0) > 1e-3); /* not the identity */
+            CHECK(fabs(m[i * (2 * n + 1) * SAMPLES] - 1.0) > 1e-3); /* not the identity */
             close_scene(&s);
         }
     }
@@ -487,9 +546,8 @@ TEST(frozen_is_exact_to_first_order) {
 }
 
 /* The gradient by parameters against differences of the values, exact slopes. */
-TEST(parameters) {
+static void check_parameters(const kind *k) {
     static double gradient[DOUBLES];
-    const kind *k = &kinds[9];
     size_t i, j, n2 = 2 * k->n, from = 0;
     double step = 1e-6, value;
     scene s;
@@ -515,10 +573,17 @@ TEST(parameters) {
     close_scene(&s);
 }
 
+TEST(parameters) {
+    check_parameters(&kinds[MIXED]);
+    check_parameters(&kinds[MIXED + 7]);
+    check_parameters(&kinds[LAST - 2]);
+    check_parameters(&kinds[LAST]);
+}
+
 /* Second derivatives differ: the slope is held. Of one kick, d2P/dq2 and the derivative of dP/dq by
  * the amplitudes are not 0. */
 TEST(frozen_has_no_second_derivatives) {
-    static const kind one = {1, {AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 0, 1};
+    static const kind one = {1, {AF_PAIR_CARTESIAN}, AF_RIDGE_TANH, 1, 0, 1, {0}};
     double value[2][SAMPLES], by_all[2][DOUBLES];
     size_t way, amplitude;
     scene s;
@@ -589,10 +654,12 @@ TEST(periodic) {
         }
         run_scene(&s, 2 * n, s.out, out[1]);
         for (i = 0; i < 2 * n && turns; i++) {
-            double turn = i < n && k->pair[i] == AF_PAIR_ANGLE ? (i % 2 ? -4 : 2) * AF__PI : 0.0;
-            for (j = 0; j < SAMPLES; j++)
-                CHECK_CLOSE(apart(k, i, out[1][i * SAMPLES + j], out[0][i * SAMPLES + j]), turn,
-                            1e-13);
+            double turn = i < n && k->pair[i] >= AF_PAIR_ANGLE ? (i % 2 ? -4 : 2) * AF__PI : 0.0;
+            for (j = 0; j < SAMPLES; j++) {
+                double before = out[0][i * SAMPLES + j];
+                CHECK_CLOSE(apart(k, i, out[1][i * SAMPLES + j], before), turn,
+                            1e-13 * (1 + fabs(before)));
+            }
         }
         close_scene(&s);
     }
@@ -603,9 +670,10 @@ TEST(odd) {
     const kind *k;
     EACH_KIND(k) {
         double out[2][2 * MAX * SAMPLES], most = 0.0;
-        size_t i, j;
+        size_t i, j, even = 0;
         scene s;
-        if (k->pair[0] != AF_PAIR_CARTESIAN || k->n == 3) continue;
+        for (i = 0; i < k->n; i++) even += k->even[i] != 0;
+        if (k->pair[0] != AF_PAIR_CARTESIAN || k->n == 3 || (even == k->n && !k->odd)) continue;
         open_scene(&s, k);
         apply(&s, AF_SLOPES_EXACT);
         run_scene(&s, 2 * k->n, s.out, out[0]);
@@ -615,6 +683,96 @@ TEST(odd) {
         for (i = 0; i < 2 * k->n * SAMPLES; i++) most = fmax(most, fabs(out[0][i] + out[1][i]));
         CHECK(k->odd ? most == 0.0 : most > 0.1);
         close_scene(&s);
+    }
+}
+
+/* Nothing but Q of a cyclic pair depends on its q, and that by as much as q; its p stays. */
+static void check_cyclic(const kind *k, size_t pair, int way) {
+    double out[2][2 * MAX * SAMPLES], slope[2 * MAX * SAMPLES];
+    af_expr by[2 * MAX], tangent[2 * MAX];
+    size_t i, j, n = k->n, dims[2] = {2, SAMPLES / 2};
+    af_slopes slopes = way % 2 ? AF_SLOPES_FROZEN : AF_SLOPES_EXACT;
+    scene s;
+    open_scene(&s, k);
+    if (way < 2) apply(&s, slopes);
+    else CHECK(af_shear_invert(s.map, slopes, s.in, s.in + n, s.out, s.out + n) == AF_OK);
+    run_scene(&s, 2 * n, s.out, out[0]);
+    CHECK(memcmp(out[0] + (n + pair) * SAMPLES, s.data[n + pair], sizeof s.data[0]) == 0);
+    for (i = 0; i < 2 * n; i++)
+        tangent[i] = af_full(context, 2, dims, i == pair ? 1.0 : 0.0);
+    CHECK(af_jvp(context, 2 * n, s.out, 2 * n, s.in, tangent, by) == AF_OK);
+    run_scene(&s, 2 * n, by, slope);
+    for (j = 0; j < SAMPLES; j++) {
+        CHECK(fabs(out[0][pair * SAMPLES + j] - s.data[pair][j]) > 1e-3); /* it moves */
+        s.data[pair][j] += 0.7 * (double)j + 0.1;
+    }
+    run_scene(&s, 2 * n, s.out, out[1]);
+    for (i = 0; i < 2 * n * SAMPLES; i++) {
+        double more = i / SAMPLES == pair ? 0.7 * (double)(i % SAMPLES) + 0.1 : 0.0;
+        CHECK_CLOSE(out[1][i] - out[0][i], more, more > 0.0 ? 1e-14 : 0.0);
+        CHECK(slope[i] == (i / SAMPLES == pair ? 1.0 : 0.0));
+    }
+    close_scene(&s);
+}
+
+TEST(cyclic) {
+    const kind *k;
+    size_t i, found = 0;
+    EACH_KIND(k) for (i = 0; i < k->n; i++) {
+        int way;
+        if (k->pair[i] != AF_PAIR_CYCLIC) continue;
+        for (way = 0; way < 4; way++) check_cyclic(k, i, way);
+        found++;
+    }
+    CHECK(found == 8);
+}
+
+/* Half a turn of pair i of a coordinate's row. */
+static void half_turn(const kind *k, size_t i, double *q, double *p) {
+    size_t j;
+    for (j = 0; j < SAMPLES; j++) {
+        if (k->pair[i] == AF_PAIR_CARTESIAN) {
+            q[j] = -q[j];
+            p[j] = -p[j];
+        } else q[j] += AF__PI;
+    }
+}
+
+/* By how much half a turn of a pair before the map and after it differ. */
+static double uneven(const kind *k, size_t pair, int way) {
+    double out[2][2 * MAX * SAMPLES], most = 0.0;
+    size_t i, j, n = k->n;
+    af_slopes slopes = way % 2 ? AF_SLOPES_FROZEN : AF_SLOPES_EXACT;
+    scene s;
+    open_scene(&s, k);
+    if (way < 2) apply(&s, slopes);
+    else CHECK(af_shear_invert(s.map, slopes, s.in, s.in + n, s.out, s.out + n) == AF_OK);
+    run_scene(&s, 2 * n, s.out, out[0]);
+    half_turn(k, pair, out[0] + pair * SAMPLES, out[0] + (n + pair) * SAMPLES);
+    half_turn(k, pair, s.data[pair], s.data[n + pair]);
+    run_scene(&s, 2 * n, s.out, out[1]);
+    for (i = 0; i < 2 * n; i++)
+        for (j = 0; j < SAMPLES; j++) {
+            double x = out[0][i * SAMPLES + j];
+            most = fmax(most, fabs(apart(k, i, out[1][i * SAMPLES + j], x)) / (1 + fabs(x)));
+        }
+    close_scene(&s);
+    return most;
+}
+
+/* Even pairs and cyclic ones are even one by one, the others are not; but of an odd map the last
+ * one is when all others are. */
+TEST(even) {
+    const kind *k;
+    size_t i, j;
+    EACH_KIND(k) for (i = 0; i < k->n; i++) {
+        int way, last = k->odd;
+        for (j = 0; j < k->n; j++) last = last && (j == i || k->even[j]);
+        for (way = 0; way < 4; way++) {
+            double most = uneven(k, i, way);
+            if (k->even[i] || last || k->pair[i] == AF_PAIR_CYCLIC) CHECK_CLOSE(most, 0.0, 1e-14);
+            else CHECK(most > 0.02);
+        }
     }
 }
 
@@ -841,28 +999,31 @@ TEST(beginning) {
 }
 
 /* A map in another store is the same once its parameters have been read. */
-TEST(save_and_load) {
+static void check_file(const kind *k) {
     double out[2][2 * MAX * SAMPLES];
-    size_t n2 = 2 * kinds[9].n;
+    size_t n2 = 2 * k->n;
+    char name[40];
+    kind lost = *k;
     af_shear_desc d;
     af_tensors *file;
     af_params *first;
     af_shear *other;
     scene s;
-    open_scene(&s, &kinds[9]);
+    open_scene(&s, k);
     apply(&s, AF_SLOPES_EXACT);
     run_scene(&s, n2, s.out, out[0]);
     CHECK(af_tensors_create(context, &file) == AF_OK);
     CHECK(af_params_save(store, file, "x.") == AF_OK);
-    CHECK(af_tensors_find(file, "x.map.4.direction") != NULL);
+    snprintf(name, sizeof name, "x.map.%lu.direction", (unsigned long)k->layers - 1);
+    CHECK(af_tensors_find(file, name) != NULL);
     first = store;
     CHECK(af_params_create(context, 99, &store) == AF_OK);
-    d = desc_of(s.k, s.scale, s.center);
+    d = desc_of(&lost, s.scale, s.center);
     CHECK(af_shear_create(store, &d, &other) == AF_OK);
     CHECK(af_params_load(store, file, "x.") == AF_OK);
-    CHECK(af_shear_apply(other, AF_SLOPES_EXACT, s.in, s.in + s.k->n, s.out, s.out + s.k->n) ==
-          AF_OK);
     memset(s.scale, 0, sizeof s.scale); /* nothing of the desc is kept */
+    memset(&lost, 0, sizeof lost);
+    CHECK(af_shear_apply(other, AF_SLOPES_EXACT, s.in, s.in + k->n, s.out, s.out + k->n) == AF_OK);
     run_scene(&s, n2, s.out, out[1]);
     CHECK(memcmp(out[0], out[1], n2 * SAMPLES * sizeof(double)) == 0);
     af_shear_destroy(other);
@@ -872,17 +1033,25 @@ TEST(save_and_load) {
     close_scene(&s);
 }
 
+TEST(save_and_load) {
+    const kind *k;
+    EACH_KIND(k) check_file(k);
+}
+
 /* ---- failures and corners ---- */
 
 TEST(refuses) {
     static const af_pair pairs[2] = {AF_PAIR_CARTESIAN, AF_PAIR_ANGLE};
+    static const af_pair cyclic[3] = {AF_PAIR_CYCLIC, AF_PAIR_CYCLIC, AF_PAIR_CARTESIAN};
+    static const af_pair poincare[2] = {AF_PAIR_CARTESIAN, AF_PAIR_POINCARE};
+    static const int even[2] = {0, 1};
     af_pair no_pair[1];
     int beyond = 2;
     double bad[4] = {1.0, 1.0, 0.0, 1.0};
     af_shear_desc good = AF__ZERO, d;
     af_shear *map;
     begin();
-    no_pair[0] = (af_pair)(beyond + 1);
+    no_pair[0] = (af_pair)(beyond + 2);
     good.freedoms = 2;
 #define REFUSED(field, value, words)                                           \
     do {                                                                       \
@@ -913,9 +1082,31 @@ TEST(refuses) {
     REFUSED(center, bad, "center[0] = 1");
     good.odd = 0;
     good.freedoms = 1;
-    REFUSED(pairs, no_pair, "no kind of pair 3");
+    REFUSED(pairs, no_pair, "no kind of pair 4");
+    good.pairs = cyclic;
+    REFUSED(freedoms, 1, "all pairs are cyclic");
+    REFUSED(freedoms, 2, "all pairs are cyclic");
+    REFUSED(odd, 1, "pair 0 has an angle");
+    good.freedoms = 3;
+    REFUSED(odd, 1, "pair 0 has an angle");
+    good.pairs = NULL;
+    good.freedoms = 2;
+    good.center = bad;
+    bad[0] = bad[2] = bad[3] = 0.0;
+    REFUSED(even, even, "even pair 1 has its center at 0, center[1] = 1");
+    bad[1] = 0.0;
+    bad[3] = -2.0;
+    REFUSED(even, even, "even pair 1 has its center at 0, center[3] = -2");
+    good.pairs = poincare;
+    REFUSED(even, even, "even pair 1 has its center at 0, center[3] = -2");
 #undef REFUSED
+    good.pairs = pairs; /* the center of an even angle's momentum is free */
     d = good;
+    d.name = "free";
+    d.even = even;
+    CHECK(af_shear_create(store, &d, &map) == AF_OK);
+    af_shear_destroy(map);
+    memset(&d, 0, sizeof d);
     d.freedoms = AF_FREEDOMS_MAX;
     CHECK(af_shear_create(store, &d, &map) == AF_OK);
     af_shear_destroy(map);
@@ -946,7 +1137,7 @@ TEST(refuses_coordinates) {
     size_t i, n, other = 7;
     scene s;
     af_expr none = AF__ZERO, kept;
-    open_scene(&s, &kinds[9]);
+    open_scene(&s, &kinds[MIXED]);
     n = s.k->n;
 #define REFUSED(call, status, words)                                     \
     do {                                                                 \
@@ -970,7 +1161,7 @@ TEST(refuses_coordinates) {
 /* Five axes, derivatives along a sixth; results over the inputs; the same numbers as two axes. */
 TEST(shapes) {
     static double value[2][2 * MAX * SAMPLES], slope[2][4 * MAX * MAX * SAMPLES];
-    const kind *k = &kinds[9];
+    const kind *k = &kinds[MIXED];
     size_t i, way, n2 = 2 * k->n, dims[AF_RANK_MAX], wide[5] = {1, 3, 1, 2, 1};
     for (way = 0; way < 2; way++) {
         scene s;
@@ -1018,30 +1209,32 @@ TEST(no_action) {
     }
 }
 
-/* Entries of stretch and shift of pairs with an angle do nothing, not even when they are NaN. */
+/* Entries of stretch of pairs with an angle and of shift of these and of even ones do nothing, not
+ * even when they are NaN. */
 TEST(unused_numbers) {
-    const kind *k = &kinds[9];
-    double out[2][2 * MAX * SAMPLES];
-    size_t i, n = k->n;
-    scene s;
-    open_scene(&s, k);
-    apply(&s, AF_SLOPES_EXACT);
-    run_scene(&s, 2 * n, s.out, out[0]);
-    for (i = 0; i < n; i++) {
-        if (k->pair[i] == AF_PAIR_CARTESIAN) continue;
-        af_params_view(store, 0)[i] = NAN;
-        af_params_view(store, 1)[i] = af_params_view(store, 1)[n + i] = NAN;
+    const kind *k;
+    EACH_KIND(k) {
+        double out[2][2 * MAX * SAMPLES];
+        size_t i, n = k->n;
+        scene s;
+        open_scene(&s, k);
+        apply(&s, AF_SLOPES_EXACT);
+        run_scene(&s, 2 * n, s.out, out[0]);
+        for (i = 0; i < n; i++) {
+            if (k->pair[i] != AF_PAIR_CARTESIAN) af_params_view(store, 0)[i] = NAN;
+            if (k->odd || (k->pair[i] == AF_PAIR_CARTESIAN && !k->even[i])) continue;
+            af_params_view(store, 1)[i] = af_params_view(store, 1)[n + i] = NAN;
+        }
+        run_scene(&s, 2 * n, s.out, out[1]);
+        CHECK(memcmp(out[0], out[1], 2 * n * SAMPLES * sizeof(double)) == 0);
+        close_scene(&s);
     }
-    run_scene(&s, 2 * n, s.out, out[1]);
-    CHECK(memcmp(out[0], out[1], 2 * n * SAMPLES * sizeof(double)) == 0);
-    close_scene(&s);
 }
 
 /* ---- memory that ends at the k-th call ---- */
 
 /* Everything once; the first status that is not AF_OK. */
-static af_status whole_life(void) {
-    const kind *k = &kinds[11];
+static af_status whole_life(const kind *k) {
     size_t i, n = k->n, shape = 6000; /* larger than a block */
     af_expr x[2 * MAX], y[2 * MAX], sum, g;
     af_shear_desc d = desc_of(k, NULL, NULL);
@@ -1076,14 +1269,17 @@ static af_status whole_life(void) {
 
 /* Maps with many layers or many harmonics have arrays with blocks of their own. */
 static af_status large_life(int harmonics) {
-    static const af_pair angles[2] = {AF_PAIR_ANGLE, AF_PAIR_ANGLE};
+    static const af_pair pairs[4] = {AF_PAIR_ANGLE, AF_PAIR_ANGLE, AF_PAIR_CARTESIAN,
+                                     AF_PAIR_CYCLIC};
+    static const int even[4] = {1, 0, 1, 0};
     af_shear_desc d = AF__ZERO;
     af_shear *map = NULL;
     af_status status = af_params_create(context, 3, &store);
-    d.freedoms = 2;
+    d.freedoms = harmonics ? 4 : 2;
     d.width = 1;
     d.layers = harmonics ? 1 : 520;
-    if (harmonics) d.pairs = angles;
+    if (harmonics) d.pairs = pairs;
+    if (harmonics) d.even = even;
     d.harmonics = harmonics ? 4500 : 1;
     if (status == AF_OK) status = af_shear_create(store, &d, &map);
     CHECK((status == AF_OK) == (map != NULL));
@@ -1096,7 +1292,8 @@ static void check_memory(int life) {
     for (k = 0; k <= calls; k++) {
         store = NULL;
         if (open_context(k) == AF_OK) {
-            af_status status = life ? large_life(life - 1) : whole_life();
+            af_status status = life > 1 ? large_life(life - 2)
+                                        : whole_life(life ? &kinds[LAST - 1] : &kinds[11]);
             CHECK(status == (k ? AF_ERROR_MEMORY : AF_OK));
             if (k) CHECK_TEXT(af_error(context), "memory");
             af_params_destroy(store);
@@ -1109,8 +1306,9 @@ static void check_memory(int life) {
 }
 
 TEST(memory) { check_memory(0); }
-TEST(memory_of_many_layers) { check_memory(1); }
-TEST(memory_of_many_harmonics) { check_memory(2); }
+TEST(memory_of_even_pairs) { check_memory(1); }
+TEST(memory_of_many_layers) { check_memory(2); }
+TEST(memory_of_many_harmonics) { check_memory(3); }
 
 int main(void) {
     RUN(definition);
@@ -1122,6 +1320,8 @@ int main(void) {
     RUN(equal_coordinates);
     RUN(periodic);
     RUN(odd);
+    RUN(cyclic);
+    RUN(even);
     RUN(ridge_closed_form);
     RUN(ridge_jacobian);
     RUN(ridge_refuses);
@@ -1137,6 +1337,7 @@ int main(void) {
     RUN(no_action);
     RUN(unused_numbers);
     RUN(memory);
+    RUN(memory_of_even_pairs);
     RUN(memory_of_many_layers);
     RUN(memory_of_many_harmonics);
     return test_report();

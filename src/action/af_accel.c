@@ -1,4 +1,4 @@
-/* ---- the acceleration field: the model ---------------------------------------------------------- */
+/* ---- the acceleration field: the model ------------------------------------------------------- */
 
 struct af_accel {
     af_context *context;
@@ -33,9 +33,6 @@ static af_accel *af__accel_new(af_context *c) {
 
 AF_API af_isochrone af_accel_toy(const af_accel *a) { return a->desc.toy; }
 AF_API size_t af_accel_parameters(const af_accel *a) { return af_params_size(a->params); }
-AF_API int af_accel_is_axisymmetric(const af_accel *a) {
-    return a->desc.model == AF_ACCEL_POTENTIAL && a->desc.axisymmetric == AF_SYMMETRY_YES;
-}
 
 /* ---- what is seen from the orbits ---- */
 
@@ -100,14 +97,20 @@ static void af__accel_units(af_accel *a, const af_orbits *o, double *sorted) {
 /* ---- creation ---- */
 
 static int af__accel_axisymmetric(const af_accel_desc *d) {
-    return d->axisymmetric == AF_SYMMETRY_YES;
+    return d->model == AF_ACCEL_POTENTIAL && d->axisymmetric == AF_SYMMETRY_YES;
+}
+
+static int af__accel_mirrored(const af_accel_desc *d) {
+    return d->model == AF_ACCEL_POTENTIAL && d->plane_symmetric == AF_SYMMETRY_YES;
+}
+
+AF_API int af_accel_is_axisymmetric(const af_accel *a) {
+    return af__accel_axisymmetric(&a->desc);
 }
 
 /* Features of the place, af__accel_features. */
 static size_t af__accel_inputs(const af_accel_desc *d) {
-    if (d->model == AF_ACCEL_FREE) return 6;
-    return (size_t)4 + (af__accel_axisymmetric(d) ? 0 : 1) +
-           (d->plane_symmetric == AF_SYMMETRY_YES ? 0 : 1);
+    return (size_t)4 + (af__accel_axisymmetric(d) ? 0 : 1) + (af__accel_mirrored(d) ? 0 : 1);
 }
 
 static af_status af__accel_check(af_context *c, const af_accel_desc *d) {
@@ -194,7 +197,9 @@ typedef struct af__gravity {
     af_expr acceleration, potential; /* potential none for a free field */
 } af__gravity;
 
-static af_expr af__coordinate(af_context *c, af_expr x, size_t i) { return af_slice(c, x, -1, i, 1); }
+static af_expr af__coordinate(af_context *c, af_expr x, size_t i) {
+    return af_slice(c, x, -1, i, 1);
+}
 
 /* log sqrt(x^2 + core^2). */
 static af_expr af__log_length(af_context *c, af_expr square, double core) {
@@ -226,7 +231,10 @@ static af_expr af__accel_features(const af_accel *a, af_expr x) {
         f[n++] = af_div(c, part[0], r);
         f[n++] = af_div(c, part[1], r);
     }
-    if (a->desc.plane_symmetric != AF_SYMMETRY_YES) f[n++] = af_div(c, part[2], r);
+    if (!af__accel_mirrored(&a->desc)) { /* which side of a thin disc */
+        z2 = af_sqrt(c, af_offset(c, z2, AF__CORE_THIN * AF__CORE_THIN));
+        f[n++] = af_div(c, part[2], z2);
+    }
     return af_concat(c, -1, n, f);
 }
 
@@ -264,16 +272,14 @@ static af_expr af__point_gradient(af_context *c, af_expr y, af_expr x) {
 static af__gravity af__accel_field(const af_accel *a, af_expr x) {
     af_context *c = a->context;
     af__gravity f = af__toy_field(a, x);
-    af_expr in[2], out;
-    if (a->desc.model == AF_ACCEL_FREE) {
-        in[0] = af_scale(c, x, 1.0 / a->length);
-        in[1] = f.acceleration;
-        out = af_net_apply(a->net, af_concat(c, -1, 2, in), af__none);
-        f.acceleration = af_add(c, f.acceleration, out);
+    af_expr pull, out;
+    out = af_net_apply(a->net, af__accel_features(a, x), af__none);
+    if (a->desc.model == AF_ACCEL_FREE) { /* relative: the field spans powers of ten */
+        pull = af_sqrt(c, af_sum_axis(c, af_square(c, f.acceleration), -1));
+        f.acceleration = af_add(c, f.acceleration, af_mul(c, pull, out));
         f.potential = af__none;
         return f;
     }
-    out = af_net_apply(a->net, af__accel_features(a, x), af__none);
     f.potential = af_add(c, f.potential, out);
     out = af_scale(c, af__point_gradient(c, out, x), a->length);
     f.acceleration = af_sub(c, f.acceleration, out);
@@ -418,8 +424,9 @@ static af_status af__accel_frequencies_by(af_accel_evaluator *e, const af_orbits
                                           const af_phase_map *map, double *omega,
                                           double *omega_stream, af__arena *scratch) {
     size_t s, i, k, n = o->stars, most = (size_t)AF__FREQUENCY_STREAMS * n;
-    double *dtheta = AF__ARRAY(scratch, double, 18 * most), *a = AF__ARRAY(scratch, double, 3 * most);
-    double *x = AF__ARRAY(scratch, double, 3 * most), *sorted = AF__ARRAY(scratch, double, n);
+    double *dtheta = AF__ARRAY(scratch, double, 18 * most);
+    double *a = AF__ARRAY(scratch, double, 3 * most), *x = AF__ARRAY(scratch, double, 3 * most);
+    double *sorted = AF__ARRAY(scratch, double, n);
     if (!dtheta || !a || !x || !sorted)
         return af__fail_memory(e->field->context, "the frequencies");
     for (s = 0; s < o->streams; s += (size_t)AF__FREQUENCY_STREAMS) {

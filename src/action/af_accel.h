@@ -71,7 +71,7 @@ AF_API af_status af_accel_linear(af_context *c, const af_orbits *orbits, const a
 
 typedef enum af_accel_model {
     AF_ACCEL_POTENTIAL = 0, /* a = -grad Phi, Phi = Phi_toy + net: a field that conserves energy */
-    AF_ACCEL_FREE           /* a = a_toy + net(x, a_toy), eq. 14 */
+    AF_ACCEL_FREE           /* a = a_toy + |a_toy| net(x), eq. 14: any field, no symmetries */
 } af_accel_model;
 
 /* Zero means default for every field. */
@@ -96,24 +96,27 @@ AF_API af_status af_accel_create(af_context *c, const af_orbits *orbits, const a
                                  af_accel **out);
 AF_API void af_accel_destroy(af_accel *a);
 
-/* What is minimised, by L-BFGS over all stars: eq. 17,
+/* What is minimised, by L-BFGS over all stars: eq. 17 and the energy,
  *
- *     L = L_J + symmetry_weight L_symmetry + frequency_weight L_Omega + energy_weight L_E,
+ *     L = action_weight L_J + symmetry_weight L_symmetry + frequency_weight L_Omega
+ *         + energy_weight L_E,
  *
- * each term the mean over the stars of 2 (sqrt(1 + r^2) - 1), where r is what should vanish:
- * dJ/dt; the sine-free part of the angle between a_R and -R, 1 + cos; Omega less its mean over
- * the stream; v^2/2 + Phi less its mean over the stream. Frequencies are in units of the toy's
- * Omega_r, actions in units of the toy's |J_phi| + J_z + J_r, energies in their product, and all
- * over the relative spread of J that the map leaves within streams: dJ/dt over that of its own
- * stream and the median one, the others over the median. */
+ * each term the mean over the stars of log(1 + r^2), so that stars whose map is wrong lose their
+ * weight, where r is what should vanish: dJ/dt (eq. 15); 1 + cos of the angle between a_R and R;
+ * Omega (eq. 16) less its mean over the stream; v^2/2 + Phi less its mean over the stream.
+ * Frequencies are in units of the toy's Omega_r, actions in units of the toy's |J_phi| + J_z + J_r,
+ * energies in their product, and all over the relative spread of J that the map leaves within
+ * streams, the median; dJ/dt over that of its own stream as well, and over the size of the two
+ * terms that cancel in it. */
 typedef struct af_accel_fit_desc {
     uint32_t start_canary;
     double action_weight;    /* of L_J; default 1; negative: none */
     double symmetry_weight;  /* alpha_2 of eq. 17; default 0, as in the paper */
     double frequency_weight; /* alpha_3 of eq. 17; default 0, as in the paper */
-    double energy_weight;    /* default 0. Uses that the stars of a stream have one energy, which
-                                the orbits say without any map: the best there is for data without
-                                errors. Needs AF_ACCEL_POTENTIAL */
+    double energy_weight;    /* default 100 for AF_ACCEL_POTENTIAL, which it needs; negative: none.
+                                That the stars of a stream have one energy is seen without the
+                                map: in data without errors it makes the field several times better
+                                where that changes fast, as in a disc */
     size_t steps;            /* default 1000 */
     double tolerance;        /* as in af_minimise_desc; default 1e-6 */
     int (*progress)(const af_minimise_report *report, void *user); /* non-zero stops: AF_STOPPED */

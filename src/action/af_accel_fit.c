@@ -1,4 +1,4 @@
-/* ---- the acceleration field: training ------------------------------------------------------------
+/* ---- the acceleration field: training -----------------------------------------------------------
  *
  * The map does not change, so its derivatives are computed once. What is left of eqs. 15 and 16 is
  * linear in the acceleration of each star:
@@ -99,8 +99,9 @@ static void af__equations_stream(af__equations *e, size_t s, const double *xv, c
     }
 }
 
-/* The median of the spreads that are known; a map that is exact has rounding errors alone. */
-#define AF__LEAST_SPREAD 1e-6
+/* The median of the spreads that are known. A map may be exact, no network is: the least is about
+ * what one of 1000 parameters leaves. */
+#define AF__LEAST_SPREAD 1e-3
 
 static void af__equations_count(af__equations *e, double *sorted) {
     size_t i, n = 0;
@@ -148,7 +149,7 @@ static af_status af__equations_of(af_context *c, const af_orbits *o, const af_ph
 
 /* ---- the loss ---- */
 
-enum { AF__ACCEL_INPUTS = 9 };
+enum { AF__ACCEL_INPUTS = 10 };
 
 typedef struct af__accel_fitting {
     af_accel *a;
@@ -159,6 +160,8 @@ typedef struct af__accel_fitting {
     size_t streams, pieces; /* filled up to whole pieces */
     af_expr input[AF__ACCEL_INPUTS];
     double *data[AF__ACCEL_INPUTS];
+    double reach;
+    size_t done;            /* steps of the stages before */
     af_minimiser *minimiser;
 } af__accel_fitting;
 
@@ -172,14 +175,16 @@ enum {
     AF__IN_U,       /* 3 */
     AF__IN_W,       /* 9 */
     AF__IN_ENERGY,  /* 1: v^2/2 in units of length strength */
-    AF__IN_SCALE    /* 1: what divides energies, in the same units */
+    AF__IN_SCALE,   /* 1: what divides energies, in the same units */
+    AF__IN_REACH    /* a scalar: what divides r^2, see af__accel_stages */
 };
-static const size_t af__accel_width[AF__ACCEL_INPUTS] = {3, 1, 1, 3, 9, 3, 9, 1, 1};
+static const size_t af__accel_width[AF__ACCEL_INPUTS] = {3, 1, 1, 3, 9, 3, 9, 1, 1, 0};
 
-/* sum over stars of weight log(1 + r^2), r^2 (S,N,1). */
+/* sum over stars of weight log(1 + r^2/reach), r^2 (S,N,1). */
 static af_expr af__softened(const af__accel_fitting *t, af_expr square) {
     af_context *c = t->a->context;
-    return af_sum(c, af_mul(c, t->input[AF__IN_WEIGHT], af_log1p(c, square)));
+    square = af_log1p(c, af_div(c, square, t->input[AF__IN_REACH]));
+    return af_sum(c, af_mul(c, t->input[AF__IN_WEIGHT], square));
 }
 
 /* rest + matrix a: (S,N,3), (S,N,9), (S,N,3). */
@@ -309,15 +314,109 @@ static af_status af__accel_data(af__accel_fitting *t) {
     t->streams = t->pieces * most;
     dims[0] = most;
     dims[1] = t->e.stars;
-    for (i = 0; i < (size_t)AF__ACCEL_INPUTS; i++) {
+    for (i = 0; i < (size_t)AF__IN_REACH; i++) {
         if (!af__accel_wanted(&t->desc, i)) continue;
         dims[2] = af__accel_width[i];
         t->data[i] = AF__ARRAY(&t->arena, double, t->streams * dims[1] * dims[2]);
         if (!t->data[i]) return af__fail_memory(c, "the training data");
         t->input[i] = af_input(c, "data of the acceleration field", 3, dims);
     }
+    t->input[AF__IN_REACH] = af_input(c, "reach", 0, NULL);
+    t->data[AF__IN_REACH] = &t->reach;
     af__accel_fill(t);
     return AF_OK;
+}
+
+/* ---- stages ----
+ *
+ * Far from the truth all stars seem wrong, and log(1 + r^2) would be flat. So r^2 is divided by a
+ * reach at which the median star is not far outside, then by a hundredth of it, and so on to 1. */
+
+/* r^2 of eq. 15 for the star at `at`, a in units of strength. */
+static double af__residual_of(const af__accel_fitting *t, size_t at, const double *a) {
+    double square = 0.0;
+    size_t i, k;
+    for (i = 0; i < 3; i++) {
+        double r = t->data[AF__IN_P][3 * at + i];
+        for (k = 0; k < 3; k++) r += t->data[AF__IN_Q][9 * at + 3 * i + k] * a[k];
+        square += r * r;
+    }
+    return square;
+}
+
+/* r^2 of the energies of a stream, square (N), which may be phi (N). */
+static void af__residuals_of_energy(const af__accel_fitting *t, size_t s, const double *phi,
+                                    double *square) {
+    size_t i, n = t->e.stars;
+    double mean = 0.0;
+    for (i = 0; i < n; i++)
+        mean += t->data[AF__IN_SHARE][s * n + i] * (t->data[AF__IN_ENERGY][s * n + i] + phi[i]);
+    for (i = 0; i < n; i++) {
+        double r = t->data[AF__IN_ENERGY][s * n + i] + phi[i] - mean;
+        r /= t->data[AF__IN_SCALE][s * n + i];
+        square[i] = r * r;
+    }
+}
+
+/* The median r^2 of the field as it is. `phi` is used for r^2 as well. */
+static double af__median_residual(const af__accel_fitting *t, double *a, double *phi) {
+    size_t i, s, used = 0, n = t->e.stars, all = t->e.streams * n;
+    const af_accel *f = t->a;
+    for (i = 0; i < 3 * all; i++) a[i] /= f->strength;
+    for (i = 0; i < all; i++) phi[i] /= f->strength * f->length;
+    if (t->data[AF__IN_P])
+        for (i = 0; i < all; i++) phi[i] = af__residual_of(t, i, a + 3 * i);
+    else if (t->data[AF__IN_ENERGY])
+        for (s = 0; s < t->e.streams; s++)
+            af__residuals_of_energy(t, s, phi + s * n, phi + s * n);
+    else return 1.0;
+    for (i = 0; i < all; i++)
+        if (t->e.good[i] && af__is_finite(phi[i])) phi[used++] = phi[i];
+    if (used == 0) return 1.0;
+    qsort(phi, used, sizeof *phi, af__compare_doubles);
+    return af__quantile(phi, used, 0.5);
+}
+
+static af_status af__first_reach(af__accel_fitting *t) {
+    size_t all = t->e.streams * t->e.stars;
+    double *a = AF__ARRAY(&t->arena, double, 3 * all), *phi = AF__ARRAY(&t->arena, double, all);
+    af_accel_evaluator *e = NULL;
+    af_status s;
+    if (!a || !phi) return af__fail_memory(t->a->context, "the training data");
+    s = af_accel_evaluator_create(t->a, 256, t->a->context->threads, &e);
+    if (s != AF_OK) return s;
+    af_accel_evaluate(e, all, t->data[AF__IN_X], a, phi);
+    af_accel_evaluator_destroy(e);
+    t->reach = af__median_residual(t, a, phi) / 100.0; /* at 10 reaches the log still pulls */
+    if (!(t->reach > 1.0)) t->reach = 1.0;
+    return AF_OK;
+}
+
+static int af__accel_progress(const af_minimise_report *report, void *user) {
+    const af__accel_fitting *t = (const af__accel_fitting *)user;
+    af_minimise_report r = *report;
+    r.step += t->done;
+    return t->desc.progress ? t->desc.progress(&r, t->desc.user) : 0;
+}
+
+static af_status af__accel_stages(af__accel_fitting *t, const void *const *inputs) {
+    af_minimise_desc d = AF__ZERO;
+    af_minimise_report report = AF__ZERO;
+    af_status s = af__first_reach(t);
+    d.inputs = inputs;
+    d.tolerance = t->desc.tolerance;
+    d.progress = af__accel_progress;
+    d.user = t;
+    while (s == AF_OK && t->done < t->desc.steps) {
+        int last = !(t->reach > 1.0);
+        d.steps = last ? t->desc.steps - t->done : t->desc.steps / 10 + 1;
+        af_minimiser_restart(t->minimiser);
+        s = af_minimise(t->minimiser, &d, &report);
+        if (s != AF_OK || last) break;
+        t->done += report.step;
+        t->reach = t->reach > 100.0 ? t->reach / 100.0 : 1.0;
+    }
+    return s;
 }
 
 /* ---- the fit ---- */
@@ -325,9 +424,9 @@ static af_status af__accel_data(af__accel_fitting *t) {
 static af_status af__accel_fit_run(af__accel_fitting *t) {
     af_context *c = t->a->context;
     af_minimiser_desc m = AF__ZERO;
-    af_minimise_desc d = AF__ZERO;
     af_expr input[AF__ACCEL_INPUTS];
     const void *data[AF__ACCEL_INPUTS];
+    int axes[AF__ACCEL_INPUTS];
     size_t i;
     af_status s = af__accel_data(t);
     if (s != AF_OK) return s;
@@ -338,18 +437,14 @@ static af_status af__accel_fit_run(af__accel_fitting *t) {
     for (i = 0; i < (size_t)AF__ACCEL_INPUTS; i++) {
         if (!t->data[i]) continue;
         input[m.input_count] = t->input[i];
+        axes[m.input_count] = i == (size_t)AF__IN_REACH ? -1 : 0;
         data[m.input_count++] = t->data[i];
     }
     m.inputs = input;
+    m.input_axes = axes;
     m.pieces = t->pieces;
     s = af_minimiser_create(c, &m, &t->minimiser);
-    if (s != AF_OK) return s;
-    d.steps = t->desc.steps;
-    d.inputs = data;
-    d.tolerance = t->desc.tolerance;
-    d.progress = t->desc.progress;
-    d.user = t->desc.user;
-    return af_minimise(t->minimiser, &d, NULL);
+    return s == AF_OK ? af__accel_stages(t, data) : s;
 }
 
 static af_status af__accel_fit_check(const af_accel *a, const af_phase_map *map,
@@ -381,6 +476,8 @@ AF_API af_status af_accel_fit(af_accel *a, const af_orbits *orbits, const af_pha
     t.desc = *desc;
     t.arena.allocator = a->context->allocator;
     if (t.desc.action_weight == 0.0 && map) t.desc.action_weight = 1.0;
+    if (t.desc.energy_weight == 0.0 && a->desc.model == AF_ACCEL_POTENTIAL)
+        t.desc.energy_weight = 100.0;
     if (t.desc.steps == 0) t.desc.steps = 1000;
     if (t.desc.tolerance == 0.0) t.desc.tolerance = 1e-6;
     if (af__accel_fit_check(a, map, &t.desc) != AF_OK) return a->context->status;

@@ -1,22 +1,22 @@
-/* ---- the acceleration field without a network ----------------------------------------------------
+/* ---- the acceleration field without a network ---------------------------------------------------
  *
  * Around each point the equations of the nearest stars, p + Q a = 0 each, are solved by least
  * squares (Householder) for what the field is there beyond the toy's. */
 
-enum { AF__LINEAR_MOST = 12 }; /* unknowns: three components and their gradients by x, y, z */
+enum { AF__LOCAL_MOST = 12 }; /* unknowns: three components and their gradients by x, y, z */
 
-typedef struct af__linear {
+typedef struct af__local {
     af_accel_linear_desc desc;
     af__equations e;
     const af_orbits *orbits;
     size_t dims, unknowns;    /* of the place (R, z; or x, y, z), and in all */
-    double *place;            /* (S N,3) of good stars, as af__linear_place gives it */
+    double *place;            /* (S N,3) of good stars, as af__local_place gives it */
     size_t *star, count;      /* their indices (S N) */
     size_t *near;             /* (k) into these lists */
     double *distance, *sorted, *weight; /* (k) */
     double *row, *matrix;     /* (3 k, unknowns + 1): as they are, and weighted */
     double length;            /* distance of the furthest neighbour [kpc] */
-} af__linear;
+} af__local;
 
 /* ---- least squares ---- */
 
@@ -63,23 +63,23 @@ static int af__least_squares(double *m, size_t rows, size_t n, double *x) {
 
 /* ---- neighbours ---- */
 
-static int af__linear_axisymmetric(const af__linear *l) {
+static int af__local_axisymmetric(const af__local *l) {
     return l->desc.axisymmetric == AF_SYMMETRY_YES;
 }
 
 /* The coordinates that count: (R, z, 0) or (x, y, z), z above the plane where that is a mirror. */
-static void af__linear_place(const af__linear *l, const double x[3], double place[3]) {
+static void af__local_place(const af__local *l, const double x[3], double place[3]) {
     double z = l->desc.plane_symmetric == AF_SYMMETRY_YES ? fabs(x[2]) : x[2];
-    place[0] = af__linear_axisymmetric(l) ? sqrt(x[0] * x[0] + x[1] * x[1]) : x[0];
-    place[1] = af__linear_axisymmetric(l) ? z : x[1];
-    place[2] = af__linear_axisymmetric(l) ? 0.0 : z;
+    place[0] = af__local_axisymmetric(l) ? sqrt(x[0] * x[0] + x[1] * x[1]) : x[0];
+    place[1] = af__local_axisymmetric(l) ? z : x[1];
+    place[2] = af__local_axisymmetric(l) ? 0.0 : z;
 }
 
 /* The axes of that frame at x, rows in the coordinates of x: R, phi, z; or x, y, z; z downwards for
  * a mirrored star. */
-static void af__linear_axes(const af__linear *l, const double x[3], double axis[9]) {
+static void af__local_axes(const af__local *l, const double x[3], double axis[9]) {
     double r = sqrt(x[0] * x[0] + x[1] * x[1]), cosine = 1.0, sine = 0.0;
-    if (af__linear_axisymmetric(l) && r > 0.0) {
+    if (af__local_axisymmetric(l) && r > 0.0) {
         cosine = x[0] / r;
         sine = x[1] / r;
     }
@@ -91,7 +91,7 @@ static void af__linear_axes(const af__linear *l, const double x[3], double axis[
 }
 
 /* The nearest stars, in order of their distance. */
-static void af__linear_neighbours(af__linear *l, const double place[3]) {
+static void af__local_neighbours(af__local *l, const double place[3]) {
     size_t i, k, used = 0, most = l->desc.neighbours;
     for (i = 0; i < l->count; i++) {
         const double *x = l->place + 3 * i;
@@ -113,7 +113,7 @@ static void af__linear_neighbours(af__linear *l, const double place[3]) {
 /* ---- one point ---- */
 
 /* Three rows of neighbour n: Q (axes) (1, offset) | -(p + Q a_toy). */
-static void af__linear_rows(af__linear *l, size_t n, const double place[3]) {
+static void af__local_rows(af__local *l, size_t n, const double place[3]) {
     size_t i, k, d, m, width = l->unknowns + 1, at = l->star[l->near[n]];
     const double *x = af_orbits_xv(l->orbits, 0) + 6 * at, *q = l->e.q + 9 * at;
     double axis[9], toy[3], factor[4] = {1.0, 0.0, 0.0, 0.0};
@@ -121,7 +121,7 @@ static void af__linear_rows(af__linear *l, size_t n, const double place[3]) {
     if (!af__is_finite(soft)) soft = l->e.typical;
     for (d = 0; d < l->dims; d++)
         factor[1 + d] = (l->place[3 * l->near[n] + d] - place[d]) / l->length;
-    af__linear_axes(l, x, axis);
+    af__local_axes(l, x, axis);
     af__toy_acceleration(&l->desc.toy, x, toy);
     for (i = 0; i < 3; i++) {
         double *row = l->row + (3 * n + i) * width, rest = l->e.p[3 * at + i];
@@ -138,7 +138,7 @@ static void af__linear_rows(af__linear *l, size_t n, const double place[3]) {
 
 /* What is left of each neighbour's equations (squared) into `sorted`, and Cauchy's weights. Returns
  * the sum of weight * square. */
-static double af__linear_weigh(af__linear *l, const double *solution) {
+static double af__local_weigh(af__local *l, const double *solution) {
     size_t n, i, j, k = l->desc.neighbours, width = l->unknowns + 1;
     double median, sum = 0.0, weights = 0.0;
     for (n = 0; n < k; n++) {
@@ -161,7 +161,7 @@ static double af__linear_weigh(af__linear *l, const double *solution) {
     return sum / weights;
 }
 
-static int af__linear_solve(af__linear *l, double *solution) {
+static int af__local_solve(af__local *l, double *solution) {
     size_t n, i, k = l->desc.neighbours, width = l->unknowns + 1;
     for (n = 0; n < k; n++) {
         double root = sqrt(l->weight[n]);
@@ -170,21 +170,21 @@ static int af__linear_solve(af__linear *l, double *solution) {
     return af__least_squares(l->matrix, 3 * k, l->unknowns, solution);
 }
 
-static void af__linear_point(af__linear *l, const double *x, double *a, double *misfit) {
-    double place[3], axis[9], solution[AF__LINEAR_MOST], left = 0.0;
+static void af__local_point(af__local *l, const double *x, double *a, double *misfit) {
+    double place[3], axis[9], solution[AF__LOCAL_MOST], left = 0.0;
     size_t n, i, k, round, rounds = l->desc.neighbours > 1 ? l->desc.rounds : 1;
     int good = 1;
-    af__linear_place(l, x, place);
-    af__linear_neighbours(l, place);
+    af__local_place(l, x, place);
+    af__local_neighbours(l, place);
     for (n = 0; n < l->desc.neighbours; n++) {
-        af__linear_rows(l, n, place);
+        af__local_rows(l, n, place);
         l->weight[n] = 1.0;
     }
     for (round = 0; round < rounds && good; round++) {
-        good = af__linear_solve(l, solution);
-        if (good) left = af__linear_weigh(l, solution);
+        good = af__local_solve(l, solution);
+        if (good) left = af__local_weigh(l, solution);
     }
-    af__linear_axes(l, x, axis);
+    af__local_axes(l, x, axis);
     af__toy_acceleration(&l->desc.toy, x, a);
     for (i = 0; i < 3; i++)
         for (k = 0; k < 3; k++) a[i] = good ? a[i] + axis[3 * k + i] * solution[k] : NAN;
@@ -193,7 +193,7 @@ static void af__linear_point(af__linear *l, const double *x, double *a, double *
 
 /* ---- all points ---- */
 
-static af_status af__linear_check(af_context *c, const af_accel_linear_desc *d) {
+static af_status af__local_check(af_context *c, const af_accel_linear_desc *d) {
     if (d->start_canary != 0 || d->end_canary != 0)
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "acceleration: af_accel_linear_desc was not initialised to zero");
@@ -206,7 +206,7 @@ static af_status af__linear_check(af_context *c, const af_accel_linear_desc *d) 
     return AF_OK;
 }
 
-static void af__linear_defaults(af__linear *l, double *sorted) {
+static void af__local_defaults(af__local *l, double *sorted) {
     af_accel_linear_desc *d = &l->desc;
     if (d->neighbours == 0) d->neighbours = 1;
     if (d->neighbours == 1) d->gradient = 0;
@@ -216,11 +216,11 @@ static void af__linear_defaults(af__linear *l, double *sorted) {
             af__lz_is_conserved(l->orbits, sorted) ? AF_SYMMETRY_YES : AF_SYMMETRY_NO;
     if (d->plane_symmetric == AF_SYMMETRY_AUTO)
         d->plane_symmetric = d->neighbours > 1 ? AF_SYMMETRY_YES : AF_SYMMETRY_NO;
-    l->dims = af__linear_axisymmetric(l) ? 2 : 3;
+    l->dims = af__local_axisymmetric(l) ? 2 : 3;
     l->unknowns = d->gradient ? 3 + 3 * l->dims : 3;
 }
 
-static af_status af__linear_memory(af_context *c, af__linear *l, af__arena *arena) {
+static af_status af__local_memory(af_context *c, af__local *l, af__arena *arena) {
     size_t i, all = l->e.streams * l->e.stars, k = l->desc.neighbours;
     l->place = AF__ARRAY(arena, double, 3 * l->e.count);
     l->star = AF__ARRAY(arena, size_t, l->e.count);
@@ -235,7 +235,7 @@ static af_status af__linear_memory(af_context *c, af__linear *l, af__arena *aren
         return af__fail_memory(c, "the neighbours");
     for (i = 0; i < all; i++) {
         if (!l->e.good[i]) continue;
-        af__linear_place(l, af_orbits_xv(l->orbits, 0) + 6 * i, l->place + 3 * l->count);
+        af__local_place(l, af_orbits_xv(l->orbits, 0) + 6 * i, l->place + 3 * l->count);
         l->star[l->count++] = i;
     }
     if (k > l->count || 3 * k < l->unknowns)
@@ -249,24 +249,24 @@ static af_status af__linear_memory(af_context *c, af__linear *l, af__arena *aren
 AF_API af_status af_accel_linear(af_context *c, const af_orbits *orbits, const af_phase_map *map,
                                  const af_accel_linear_desc *desc, size_t points, const double *x,
                                  double *a, double *misfit) {
-    af__linear l = AF__ZERO;
+    af__local l = AF__ZERO;
     af__arena arena = AF__ZERO;
     double *sorted;
     size_t i;
     af_status s;
     if (desc) l.desc = *desc;
     l.orbits = orbits;
-    if (af__linear_check(c, &l.desc) != AF_OK) return c->status;
+    if (af__local_check(c, &l.desc) != AF_OK) return c->status;
     arena.allocator = c->allocator;
     sorted = AF__ARRAY(&arena, double, orbits->streams);
     s = sorted ? af__accel_toy_of(c, orbits, &l.desc.toy) : af__fail_memory(c, "the neighbours");
     if (s == AF_OK) {
-        af__linear_defaults(&l, sorted);
+        af__local_defaults(&l, sorted);
         s = af__equations_of(c, orbits, map, &l.desc.toy, 0, &arena, &l.e);
     }
-    if (s == AF_OK) s = af__linear_memory(c, &l, &arena);
+    if (s == AF_OK) s = af__local_memory(c, &l, &arena);
     for (i = 0; i < points && s == AF_OK; i++)
-        af__linear_point(&l, x + 3 * i, a + 3 * i, misfit ? misfit + i : NULL);
+        af__local_point(&l, x + 3 * i, a + 3 * i, misfit ? misfit + i : NULL);
     af__arena_free(&arena);
     return s;
 }

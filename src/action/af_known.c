@@ -1,11 +1,12 @@
-/* ---- ActionFinder: training in a known field -----------------------------------------------------
+/* ---- ActionFinder: training in a known field ----------------------------------------------------
  *
  * As af_fit.c, with dJ''/dt along the true motion as a term more. (theta,J) of the toy come from
- * (x,v) within the graph, with the tangent (v,a) carried along; J' of the stream is held there: in
- * the true map it is constant. */
+ * (x,v) within the graph, with the tangent (v,a) carried along. J' is held there, since it does not
+ * change along an orbit. */
 
 typedef struct af__known {
     af__fit fit; /* first: af_fit.c's functions take it */
+    af_force force;
     double weight;
     double *rate;     /* (6,N,B): v and a of the batch */
     double *unit;     /* (1,N,B): 1/Omega_r of the toy */
@@ -73,7 +74,7 @@ static af_expr af__known_graph(af__known *k, af_expr *inputs, af_expr *lack) {
     loss = af__loss(g, &m, in.weight, jp, inputs[2]);
     at[0] = in.theta;
     at[1] = in.j;
-    m = af__map_of(g, in.theta, in.j, jp, inputs[2]);
+    m = af__map_of(g, in.theta, in.j, in.old, inputs[2]);
     if (af_jvp(c, 1, &m.action, 2, at, drift, drift) != AF_OK) return af__none;
     drift[0] = af__known_loss(g, af_mul(c, drift[0], inputs[5]), in.weight);
     return af_add(c, loss, af_scale(c, drift[0], k->weight));
@@ -101,4 +102,143 @@ static af_status af__known_compile(af__known *k) {
     d.schedule = t->desc.schedule;
     d.average = t->desc.average > 0.0 ? t->desc.average : 0.0;
     return af_trainer_create(c, &d, &t->trainer);
+}
+
+/* ---- training ---- */
+
+/* v, a and 1/Omega_r of the batch in t->member. */
+static void af__known_gather(af__known *k, const af_isochrone *toy) {
+    const af__fit *t = &k->fit;
+    size_t b, i, d, n = t->orbits->stars, block = t->batch;
+    for (b = 0; b < block; b++)
+        for (i = 0; i < n; i++) {
+            const double *xv = af_orbits_xv(t->orbits, t->member[b]) + 6 * i;
+            double a[3], omega[3];
+            k->force.acceleration(xv, a, k->force.user);
+            af_isochrone_actions(toy, xv, NULL, NULL, omega);
+            for (d = 0; d < 3; d++) {
+                k->rate[(d * n + i) * block + b] = xv[3 + d];
+                k->rate[((3 + d) * n + i) * block + b] = a[d];
+            }
+            k->unit[i * block + b] = 1.0 / omega[2];
+        }
+}
+
+static af_status af__known_step(af__known *k, size_t number, double progress, double *loss) {
+    af__fit *t = &k->fit;
+    af_isochrone toy = af_finder_toy(t->f);
+    const void *inputs[AF__KNOWN_INPUTS];
+    size_t b;
+    af_status s;
+    inputs[0] = t->weight;
+    inputs[1] = t->old;
+    inputs[2] = t->seed;
+    inputs[3] = t->xv;
+    inputs[4] = k->rate;
+    inputs[5] = k->unit;
+    af__fit_gather(t, &toy);
+    af__known_gather(k, &toy);
+    for (b = 0; b < t->pieces; b++) t->seed[b] = (double)(number * t->pieces + b);
+    s = af_trainer_step(t->trainer, inputs, progress, loss);
+    if (s != AF_OK) return s;
+    af__fit_keep_warm(t);
+    if (t->f->g.desc.free_toy) af__fit_bind(t);
+    return AF_OK;
+}
+
+static af_status af__known_epoch(af_trainer *trainer, size_t epoch, double first, double last,
+                                 double *loss, void *user) {
+    af__known *k = (af__known *)user;
+    af__fit *t = &k->fit;
+    size_t step, b, steps = t->train / t->batch;
+    double sum = 0.0, one = 0.0;
+    (void)trainer;
+    af_random_permutation(t->f->g.desc.seed, 1 + epoch, t->train, t->order);
+    for (step = 0; step < steps; step++) {
+        double progress = first + (last - first) * (double)step / (double)steps;
+        af_status s;
+        for (b = 0; b < t->batch; b++) t->member[b] = t->order[step * t->batch + b];
+        s = af__known_step(k, epoch * steps + step, progress, &one);
+        if (s != AF_OK) return s;
+        sum += one;
+    }
+    *loss = sum / (double)steps;
+    return AF_OK;
+}
+
+static af_status af__known_check(const af__known *k) {
+    const af_orbits *o = k->fit.orbits;
+    af_context *c = k->fit.f->context;
+    af_isochrone toy = af_finder_toy(k->fit.f);
+    unsigned special = AF_ORBIT_PLANAR | AF_ORBIT_RADIAL | AF_ORBIT_CIRCULAR | AF_ORBIT_AT_REST;
+    size_t s, i;
+    if (!k->force.acceleration || !(k->weight > 0.0) || !af__is_finite(k->weight))
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "fit in a known field: the weight %g must be positive, and the force there",
+                        k->weight);
+    for (s = 0; s < o->streams; s++)
+        for (i = 0; i < o->count[s]; i++)
+            if (af_isochrone_actions(&toy, af_orbits_xv(o, s) + 6 * i, NULL, NULL, NULL) & special)
+                return af__fail(c, AF_ERROR_DATA,
+                                "stream %.15g, star %lu: the orbit is planar, radial or circular "
+                                "in the toy; its actions have no derivatives, leave it out",
+                                o->id[s], (unsigned long)i);
+    return AF_OK;
+}
+
+static af_status af__known_memory(af__known *k) {
+    af__fit *t = &k->fit;
+    size_t n = t->orbits->stars * t->batch;
+    af_status s = af__fit_memory(t);
+    if (s != AF_OK) return s;
+    if (!t->xv) t->xv = AF__ARRAY(&t->arena, double, 6 * n);
+    k->rate = AF__ARRAY(&t->arena, double, 6 * n);
+    k->unit = AF__ARRAY(&t->arena, double, n);
+    return t->xv && k->rate && k->unit ? AF_OK
+                                       : af__fail_memory(t->f->context, "the training data");
+}
+
+static af_status af__known_run(af__known *k) {
+    af__fit *t = &k->fit;
+    af_train_desc d = AF__ZERO;
+    size_t block = af__clamp(t->orbits->streams - t->held, 1, AF__EVALUATE_BLOCK);
+    af_status s = af__known_memory(k);
+    if (s == AF_OK)
+        s = af_evaluator_create(t->f, t->orbits->stars, block, t->f->context->threads, &t->judge);
+    if (s == AF_OK) s = af__known_compile(k);
+    if (s != AF_OK) return s;
+    d.epochs = t->desc.epochs;
+    d.epoch = af__known_epoch;
+    d.validate = af__fit_validate;
+    d.fraction = af__fit_fraction;
+    d.progress = af__fit_progress;
+    d.save = af__fit_save;
+    d.load = af__fit_load;
+    d.user = k; /* whose first member is the fit */
+    d.checkpoint = t->desc.checkpoint;
+    d.checkpoint_every = t->desc.checkpoint_every;
+    d.resume = t->desc.resume;
+    return af_train(t->trainer, &d);
+}
+
+AF_API af_status af_finder_fit_known(af_finder *f, const af_orbits *orbits, af_force force,
+                                     double weight, const af_fit_desc *desc) {
+    af_fit_desc none = AF__ZERO;
+    af__known k = AF__ZERO;
+    af_status s;
+    if (!desc) desc = &none;
+    if (af__finder_fit_check(f, orbits, desc) != AF_OK) return f->context->status;
+    k.fit.f = f;
+    k.fit.orbits = orbits;
+    k.fit.desc = *desc;
+    k.fit.arena.allocator = f->context->allocator;
+    k.force = force;
+    k.weight = weight == 0.0 ? 1.0 : weight;
+    af__fit_defaults(&k.fit);
+    s = af__known_check(&k);
+    if (s == AF_OK) s = af__known_run(&k);
+    af_trainer_destroy(k.fit.trainer);
+    af_evaluator_destroy(k.fit.judge);
+    af__arena_free(&k.fit.arena);
+    return s;
 }

@@ -1,4 +1,4 @@
-/* ---- the Koopman symplectic autoencoder: the model -------------------------------------------------
+/* ---- the Koopman symplectic autoencoder: the model ---------------------------------------------
  *
  * Inside, positions are in units of a length, momenta of action unit / length, times of a unit that
  * makes the fastest pair turn by about one radian; all are of order one. */
@@ -350,8 +350,8 @@ static void af__koopman_frequencies(const af_koopman *k, const af_expr *j, af_ex
     af__split_freedoms(k, af__koopman_omega(k, af__stack_freedoms(k, j)), rank, dims, omega);
 }
 
-/* Where theta is counted from: dF/dJ. The trajectories do not fix it, and counting from elsewhere is
- * canonical; a fit ends with choosing F. */
+/* Where theta is counted from: dF/dJ. The trajectories do not fix it, and counting from elsewhere
+ * is canonical; a fit ends with choosing F. */
 static void af__koopman_zero(const af_koopman *k, const af_expr *j, af_expr *angle) {
     size_t dims[AF_RANK_MAX], rank = af_shape(k->context, j[0], dims);
     af_expr slope = af__ridge_slope(k, k->zero, k->zero_ridge, af__stack_freedoms(k, j));

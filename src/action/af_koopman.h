@@ -1,4 +1,4 @@
-/* ---- the Koopman symplectic autoencoder -----------------------------------------------------------
+/* ---- the Koopman symplectic autoencoder --------------------------------------------------------
  *
  * Learns actions, angles, frequencies and a Hamiltonian from trajectories alone, after "Learning
  * action-angle coordinates with a Koopman-inspired symplectic autoencoder". The encoder Psi is a
@@ -61,7 +61,7 @@ typedef struct af_koopman_weights {
     double action;         /* J less its mean over the orbit */
     double one_step;       /* the decoded state of a sample, predicted from the one before */
     double rollout;        /* the same from the first of the orbit */
-    double reconstruction; /* decoded from its own psi: zero but for rounding, whatever is learned */
+    double reconstruction; /* decoded from its own psi: zero but for rounding in any model */
     double relation;       /* dH/dJ - Omega, with AF_RELATION_LOSS; default then: 1 */
 } af_koopman_weights;
 
@@ -95,8 +95,8 @@ typedef struct af_koopman_fit_desc {
     uint32_t end_canary;
 } af_koopman_fit_desc;
 
-/* Trains, going on from what the model has learned. desc may be NULL. AF_STOPPED when progress asked
- * for it: what was learned stays. AF_ERROR_ARGUMENT, AF_ERROR_NONFINITE, AF_ERROR_MEMORY. */
+/* Trains, going on from what the model has learned. desc may be NULL. AF_STOPPED when progress
+ * asked for it: what was learned stays. AF_ERROR_ARGUMENT, AF_ERROR_NONFINITE, AF_ERROR_MEMORY. */
 AF_API af_status af_koopman_fit(af_koopman *k, const af_trajectories *t,
                                 const af_koopman_fit_desc *desc);
 

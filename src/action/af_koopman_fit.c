@@ -1,4 +1,4 @@
-/* ---- the Koopman symplectic autoencoder: training --------------------------------------------------
+/* ---- the Koopman symplectic autoencoder: training ----------------------------------------------
  *
  * An orbit is cut into eight groups of equal length, and a curriculum joins groups: means over an
  * orbit begin as means over its eighths. Samples lie in arrays (places, groups of all orbits), so
@@ -133,8 +133,8 @@ static af_status af__koopman_memory(af__koopman_fit *f) {
 /* ---- the residuals ---- */
 
 static void af__koopman_inputs(af__koopman_fit *f) {
-    static const char *const label[AF__KOOPMAN_INPUTS] = {"states", "times",  "mask",  "join",
-                                                          "share",  "before", "first", "has before"};
+    static const char *const label[AF__KOOPMAN_INPUTS] = {
+        "states", "times", "mask", "join", "share", "before", "first", "has before"};
     af_context *c = f->k->context;
     size_t dims[3], groups[2], i;
     dims[0] = 2 * f->k->freedoms;

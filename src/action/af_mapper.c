@@ -1,4 +1,4 @@
-/* ---- the derivatives of a finder's map -----------------------------------------------------------
+/* ---- the derivatives of a finder's map ----------------------------------------------------------
  *
  * One compiled function has the toy, the generating function and the point transformation, with six
  * tangents carried through all of them. J' is an input; its derivative is that of one Newton step

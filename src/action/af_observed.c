@@ -1,4 +1,4 @@
-/* ---- stars as observed: in memory, as orbits, draws from their errors -------------------------- */
+/* ---- stars as observed: in memory, as orbits, draws from their errors ------------------------ */
 
 #include <math.h>
 
@@ -86,9 +86,8 @@ static af_status af__observed_desc_check(af_context *c, const af_observed_desc *
 /* ---- checking ---- */
 
 static af_status af__observed_bad(const af_observed *o, const af__observed_words *words, size_t at,
-                                  size_t k, const char *wrong) {
+                                  size_t k, double number, const char *wrong) {
     char where[256];
-    double value = o->value[at * 6 + k];
     if (words->path)
         snprintf(where, sizeof where, "'%s', row %lu", af__shown_path(words->path),
                  (unsigned long)o->row[at] + 1);
@@ -96,7 +95,7 @@ static af_status af__observed_bad(const af_observed *o, const af__observed_words
         snprintf(where, sizeof where, "stream %lu, star %lu", (unsigned long)(at / o->stars),
                  (unsigned long)(at % o->stars));
     return af__fail(o->context, AF_ERROR_DATA, "%s: %s %s (%g)", where, words->value[k], wrong,
-                    value);
+                    number);
 }
 
 /* Values: finite, or missing where they may be. */
@@ -106,12 +105,12 @@ static af_status af__observed_check_values(const af_observed *o, const af__obser
     size_t k;
     for (k = 0; k < 6; k++)
         if (!af__is_finite(value[k]) && !((k == 2 || k == 5) && value[k] != value[k]))
-            return af__observed_bad(o, words, at, k,
+            return af__observed_bad(o, words, at, k, value[k],
                                     "is not a finite number; leave the star out or repair it");
     if (fabs(value[1]) > 90.0)
-        return af__observed_bad(o, words, at, 1, "is beyond 90 degrees");
+        return af__observed_bad(o, words, at, 1, value[1], "is beyond 90 degrees");
     if (value[2] <= 0.0)
-        return af__observed_bad(o, words, at, 2,
+        return af__observed_bad(o, words, at, 2, value[2],
                                 o->parallax
                                     ? "less its zero point is not positive, which gives no "
                                       "distance; leave the star out, or its parallax empty so that "
@@ -129,7 +128,8 @@ static af_status af__observed_check_errors(af_observed *o, const af__observed_wo
     for (k = 0; k < 4; k++) {
         if (error[k] != error[k]) error[k] = 0.0;
         if (!af__is_finite(error[k]) || error[k] < 0.0)
-            return af__observed_bad(o, words, at, 2 + k, "has an error that is negative or infinite");
+            return af__observed_bad(o, words, at, 2 + k, error[k],
+                                    "has a negative or infinite error");
     }
     if (o->unmeasured[at] & AF_MISSING_DISTANCE) error[0] = 0.0;
     if (o->unmeasured[at] & AF_MISSING_VELOCITY) error[3] = 0.0;
@@ -137,7 +137,9 @@ static af_status af__observed_check_errors(af_observed *o, const af__observed_wo
         if (r[k] != r[k]) r[k] = 0.0;
     d = 1.0 + 2.0 * r[0] * r[1] * r[2] - r[0] * r[0] - r[1] * r[1] - r[2] * r[2];
     if (!(fabs(r[0]) <= 1.0 && fabs(r[1]) <= 1.0 && fabs(r[2]) <= 1.0 && d >= -1e-6))
-        return af__observed_bad(o, words, at, 2, "and the motions have correlations that cannot be");
+        return af__observed_bad(o, words, at, 2, d,
+                                "has correlations with the motions that cannot be: outside [-1,1], "
+                                "or of negative determinant");
     return AF_OK;
 }
 

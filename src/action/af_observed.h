@@ -120,11 +120,13 @@ typedef struct af_fill_desc {
     uint32_t end_canary;
 } af_fill_desc;
 
-/* Finds what is missing of a star: the distance, the velocity or both that bring its actions nearest
- * to those of its stream. Nearest: the squared differences from the median of the complete stars,
- * each action in units of their scatter (median absolute deviation, but at least 1/1000 of the
- * median |J_phi| + J_z + J_r), summed. The range is looked through on a grid, in the logarithm of the
- * distance; the best places are then closed in on. A star of a stream without complete stars, or
+/* Finds what was not measured of each star: the distance, the velocity or both that bring its
+ * actions nearest to those of its stream. Nearest: the squared differences from the median of the
+ * complete stars, each action in units of their scatter (median absolute deviation, but at least
+ * 1/1000 of the median |J_phi| + J_z + J_r), summed. The range is looked through on a grid, in the
+ * logarithm of the distance; the best places are then closed in on. What an earlier call filled in
+ * is found anew, so that fitting and filling in may take turns; complete stars are those that were
+ * measured. A star of a stream without complete stars, or
  * without actions anywhere in the range, stays as it is. *filled and *left (either may be NULL) are
  * how many were and were not found. AF_ERROR_ARGUMENT for a desc that is out of range,
  * AF_ERROR_MEMORY; nothing is changed then. */

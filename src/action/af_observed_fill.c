@@ -1,4 +1,4 @@
-/* ---- stars as observed: what was not measured, found from the rest of the stream --------------- */
+/* ---- stars as observed: what was not measured, found from the rest of the stream ------------- */
 
 #include <math.h>
 
@@ -34,7 +34,7 @@ typedef struct af__spot {
 /* ---- the stars of the stream ---- */
 
 /* Median and scatter of the actions of the stars that were measured; 0 when there are none. */
-static int af__fill_stream(af__fill *f, size_t s) {
+static int af__fill_members(af__fill *f, size_t s) {
     const af_observed *o = f->o;
     size_t i, k, n = 0, good = 0;
     double total = 0.0;
@@ -160,7 +160,7 @@ static void af__fill_bracket(af__fill *f, af__spot *p) {
     low = af__fill_clip(f, p->u[0] - 1.0);
     high = af__fill_clip(f, p->u[0] + 1.0);
     for (round = 0; round < AF__FILL_ROUNDS; round++) {
-        double step = (high - low) / (AF__FILL_POINTS - 1);
+        double step = (high - low) / (double)(AF__FILL_POINTS - 1);
         for (i = 0; i < AF__FILL_POINTS; i++) {
             points[i][0] = low + step * (double)i;
             points[i][1] = 0.0;
@@ -224,7 +224,8 @@ static void af__fill_descend(af__fill *f, af__spot *p) {
             if (damping > 1e12) return;
             continue; /* with dampings beyond those tried */
         }
-        damping *= pow(10.0, (double)best - AF__FILL_DAMPINGS - 1.0); /* one below the best */
+        /* begin one below the best */
+        damping *= pow(10.0, (double)best - (double)AF__FILL_DAMPINGS - 1.0);
         if (damping < 1e-15) damping = 1e-15;
         moved = fabs(points[best][0] - p->u[0]) + fabs(points[best][1] - p->u[1]);
         memcpy(p->u, points[best], sizeof p->u);
@@ -353,7 +354,7 @@ AF_API af_status af_observed_fill(af_observed *o, const af_fill_desc *desc, size
         int known = -1; /* not looked at yet */
         for (i = 0; i < o->count[s]; i++) {
             if (!o->unmeasured[s * o->stars + i]) continue;
-            if (known < 0) known = af__fill_stream(&f, s);
+            if (known < 0) known = af__fill_members(&f, s);
             if (known && af__fill_star(&f, points, o, s * o->stars + i)) found++;
             else lost++;
         }

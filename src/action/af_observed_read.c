@@ -1,4 +1,4 @@
-/* ---- stars as observed: tables whose columns have the names people use ------------------------- */
+/* ---- stars as observed: tables whose columns have the names people use ----------------------- */
 
 #include <string.h>
 
@@ -196,7 +196,7 @@ static af_status af__sight_choose(af__sight *r) {
     int galactic = af__sight_has(r, AF__Q_PML) && af__sight_has(r, AF__Q_PMB);
     int distance = af__sight_has(r, AF__Q_DISTANCE), parallax = af__sight_has(r, AF__Q_PARALLAX);
     if (r->desc.sky == AF_SKY_AUTO && icrs && galactic)
-        return af__sight_both(r, "proper motions in ICRS", "proper motions in Galactic coordinates");
+        return af__sight_both(r, "proper motions in ICRS", "Galactic ones");
     if (r->desc.sky == AF_SKY_AUTO) r->desc.sky = galactic ? AF_SKY_GALACTIC : AF_SKY_ICRS;
     if (r->desc.distance == AF_DISTANCE_AUTO && distance && parallax)
         return af__sight_both(r, "a distance", "a parallax");
@@ -207,7 +207,7 @@ static af_status af__sight_choose(af__sight *r) {
     return AF_OK;
 }
 
-/* Finds all columns; quantity (6) gets what the values are. */
+/* Finds all columns. */
 static af_status af__sight_columns(af__sight *r) {
     int icrs = r->desc.sky == AF_SKY_ICRS;
     int has_icrs = af__sight_has(r, AF__Q_RA) && af__sight_has(r, AF__Q_DEC);

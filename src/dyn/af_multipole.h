@@ -1,9 +1,9 @@
-/* ---- dyn: the potential of any axisymmetric density ----------------------------------------------
+/* ---- dyn: the potential of any axisymmetric density --------------------------------------------
  *
  * Solves Poisson's equation by multipoles (Binney & Tremaine 2008, section 2.4):
  *
  *     Phi(r,theta) = sum_l Phi_l(r) P_l(cos theta),                   l = 0, 2, 4 ... degree
- *     Phi_l(r) = -4 pi G/(2l+1) [ r^-(l+1) int_0^r rho_l s^(l+2) ds + r^l int_r^oo rho_l s^(1-l) ds ]
+ *     Phi_l(r) = -4 pi G/(2l+1) [r^-(l+1) int_0^r rho_l s^(l+2) ds + r^l int_r^oo rho_l s^(1-l) ds]
  *
  * Phi_l is tabulated on a grid in ln r with its first and second derivatives, which the integrals
  * give too, and interpolated by polynomials of degree 5 between: the acceleration is the exact
@@ -45,5 +45,6 @@ AF_API double af_multipole_density(const af_multipole *multipole, const double x
 /* The mass inside the sphere of that radius [Msun]: r^2/G dPhi_0/dr. */
 AF_API double af_multipole_mass(const af_multipole *multipole, double radius);
 
-/* For af_orbit_integrate; the multipole must live as long as the force is used. */
+/* For af_orbit_integrate and af_fudge; the multipole must live as long as they are used. */
 AF_API af_force af_force_of_multipole(const af_multipole *multipole);
+AF_API af_field af_field_of_multipole(const af_multipole *multipole);

@@ -14,8 +14,8 @@ enum {
     AF__OA_ORDER = 16,                       /* |n_r| + |n_z| at most */
     AF__OA_TERMS = 136,                      /* so many have |n_r| + |n_z| <= 16 and even n_z */
     AF__OA_SIZE = AF__OA_TERMS + 2,          /* unknowns */
-    AF__OA_ROWS = AF__OA_ORDER + 1,          /* k_z / 2 and k_r of the sums and differences that ... */
-    AF__OA_COLUMNS = 2 * AF__OA_ORDER + 1,   /* ... the normal equations need */
+    AF__OA_ROWS = AF__OA_ORDER + 1,          /* k_z / 2 and k_r of sums and differences, ... */
+    AF__OA_COLUMNS = 2 * AF__OA_ORDER + 1,   /* ... which the normal equations need */
     AF__OA_MOMENTS = 6                       /* weights: J_z, J_r, theta (3), time */
 };
 #define AF__OA_DRIFT 1e-8 /* relative change of the energy of an accurate orbit */
@@ -260,11 +260,11 @@ static int af__oa_toy_coordinates(const af_isochrone *toy, const double *xv, af_
     double least = HUGE_VAL, most = 0.0;
     size_t t, i;
     for (t = 0; t < h->points; t++) {
-        double *theta = h->theta + 3 * t, l;
+        double *theta = h->theta + 3 * t, *last = h->theta + 3 * (t ? t - 1 : 0), l;
         if (af_isochrone_actions(toy, xv + 6 * t, h->j + 3 * t, theta, NULL) & AF_ORBIT_FAILED)
             return 0;
         for (i = 0; i < 3 && t > 0; i++)
-            theta[i] = theta[i - 3] + remainder(theta[i] - theta[i - 3], 2.0 * AF__PI);
+            theta[i] = last[i] + remainder(theta[i] - last[i], 2.0 * AF__PI);
         l = fabs(h->j[3 * t]) + h->j[3 * t + 1];
         least = fmin(least, l);
         most = fmax(most, l + h->j[3 * t + 2]);
@@ -279,14 +279,15 @@ static af_status af__oa_toy(af_context *context, af__oa_work *w, const double st
     af_context quiet = *context; /* a failure here is no error of the caller's */
     af_isochrone toy;
     af_status status;
+    double gap = af_gyr_from_time(period * (int)AF__OA_PROBE_PERIODS / (int)AF__OA_PROBE);
     int tries;
-    if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_field(w->field), start,
-                           af_gyr_from_time(period * AF__OA_PROBE_PERIODS / AF__OA_PROBE), 64,
+    if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_field(w->field), start, gap, 64,
                            AF__OA_PROBE, w->xv) != AF_OK)
         return AF_ERROR_DATA;
     status = af_isochrone_fit(&quiet, w->xv, 1, AF__OA_PROBE, 0.0, &toy, NULL);
     if (status == AF_ERROR_MEMORY) return af__fail_memory(context, "actions of an orbit");
-    if (status != AF_OK || !af__oa_follow(w, start, period / AF__OA_SAMPLES)) return AF_ERROR_DATA;
+    if (status != AF_OK || !af__oa_follow(w, start, period / (int)AF__OA_SAMPLES))
+        return AF_ERROR_DATA;
     for (tries = 0; tries < 20; tries++, toy.mass *= 1.1)
         if (af__oa_toy_coordinates(&toy, w->xv, &w->half[0]) &&
             af__oa_toy_coordinates(&toy, w->xv + 6 * w->half[0].points, &w->half[1]))
@@ -319,7 +320,7 @@ static int af__oa_best_order(af__oa_work *w, int order, af__oa_result *out) {
 static af_status af__oa_find(af_context *context, af__oa_work *w, const double start[6],
                              double period, int order, af__oa_result *out) {
     af_status status = af__oa_toy(context, w, start, period);
-    double span = period / AF__OA_SAMPLES * (double)w->half[0].points, slack;
+    double span = period / (int)AF__OA_SAMPLES * (double)w->half[0].points, slack;
     int i;
     if (status != AF_OK) return status;
     for (i = 0; i < 2; i++) af__oa_sums(&w->half[i]);

@@ -1,15 +1,15 @@
-/* ---- dyn: actions and angles in a known potential, from the orbit itself -------------------------
+/* ---- dyn: actions and angles in a known potential, from the orbit itself ------------------------
  *
  * The orbit through a point is followed for many radial periods, turned into the actions J and
  * angles theta of an isochrone that fits it, and the generating function between this toy and the
  * truth is found by linear least squares (Sanders & Binney 2014, MNRAS 441, 3284):
  *
- *     J_i = J'_i + 2 sum_n n_i S_n cos(n.theta),     theta'_i = theta_i + 2 sum_n dS_n/dJ'_i
- *                                                               sin(n.theta) = theta'_i(0) + Omega_i t
+ *     J_i = J'_i + 2 sum_n n_i S_n cos(n.theta)                                        i = z, r
+ *     theta_i + 2 sum_n dS_n/dJ'_i sin(n.theta) = theta'_i(0) + Omega_i t
  *
- * for i = z, r; L_z = J_phi is conserved. It takes some 20 ms where the fudge (af_fudge.h) takes
- * 20 us, and converges to the truth for regular orbits that are not trapped in a resonance. The
- * potential must be static, axisymmetric, and the same above and below the plane. */
+ * while L_z = J_phi is conserved. It takes 50 to 200 ms where the fudge (af_fudge.h) takes 25 us,
+ * and converges to the truth for regular orbits that are not trapped in a resonance. The potential
+ * must be static, axisymmetric, and the same above and below the plane. */
 
 /* Zero means default for every field. */
 typedef struct af_orbit_actions_desc {
@@ -30,8 +30,8 @@ enum { AF_ORBIT_UNSETTLED = 512 };
  * the error exceeds some 0.1 it is a lower bound. Each output may be NULL. *flags gets AF_ORBIT_
  * flags, of which those of the fudge; where they say unbound, invalid or unsettled all outputs are
  * NaN. Planar orbits: J_z = 0, Omega_z is that of small oscillations, theta_z is theirs and has no
- * meaning. Circular ones: J_r = 0, Omega_r likewise, theta_r = 0. Orbits with L_z = 0 that pass near
- * the centre have no good toy: see the error.
+ * meaning. Circular ones: J_r = 0, Omega_r likewise, theta_r = 0. Orbits with L_z = 0 on which L
+ * goes through 0 have no good toy and are unsettled.
  * AF_ERROR_ARGUMENT: canaries, desc out of range, a field without its functions; AF_ERROR_MEMORY.
  * The outputs are untouched then. desc NULL: all defaults. */
 AF_API af_status af_orbit_actions(af_context *context, const af_field *field, const double start[6],

@@ -36,11 +36,11 @@ typedef struct af_sun_desc {
                       647, A59) */
     double height; /* of the Sun above the plane [kpc], less than radius; default 0.0208 (Bennett &
                       Bovy 2019, MNRAS 482, 1417); for none give 1e-9 */
-    /* The Sun's velocity in the coordinates that result [km/s]. All three zero: that at which Sgr A*
-     * rests in the centre, when its proper motion is -6.411, -0.219 mas/yr along l and b (Reid &
-     * Brunthaler 2020, ApJ 892, 39) and the Sun nears it by 12.9 km/s (Drimmel & Poggio 2018, RNAAS
-     * 2, 210); at the default radius about (12.9, 251.5, 8.6). astropy's defaults are made in this
-     * way from older numbers: radius 8.122, velocity (12.9, 245.6, 7.78). */
+    /* The Sun's velocity in the coordinates that result [km/s]. All three zero: that at which
+     * Sgr A* rests in the centre, when its proper motion is -6.411, -0.219 mas/yr along l and b
+     * (Reid & Brunthaler 2020, ApJ 892, 39) and the Sun nears it by 12.9 km/s (Drimmel & Poggio
+     * 2018, RNAAS 2, 210); at the default radius about (12.9, 251.5, 8.6). astropy's defaults are
+     * made in this way from older numbers: radius 8.122, velocity (12.9, 245.6, 7.78). */
     double velocity[3];
     af_hand hand;
     uint32_t end_canary;

@@ -130,7 +130,8 @@ static af__product af__product_of(const af__cpu *cpu, const af_instr *instr, con
     if (g.n <= AF__UNIT_COLUMNS) g.then = then; /* longer rows are cut instead */
     af__product_cut(cpu->kernels, &g);
     g.packed = cpu->scratch;
-    g.partial = (char *)cpu->scratch + af__packed_size(cpu->kernels, &g) * cpu->kernels->real;
+    if (cpu->scratch) /* there is none while its size is counted */
+        g.partial = (char *)cpu->scratch + af__packed_size(cpu->kernels, &g) * cpu->kernels->real;
     return g;
 }
 

@@ -72,55 +72,24 @@ static af_expr af__jacobian(af_params *p, af_expr r) {
     return jacobian;
 }
 
-/* rho and its derivative for x = |r|^2 / s^2. */
-static void af__robust(af_context *c, af_robust kind, af_expr x, af_expr *rho, af_expr *weight) {
-    af_expr one = af_constant(c, 1.0), root;
-    switch (kind) {
-    case AF_ROBUST_HUBER:
-        root = af_sqrt(c, af_maximum(c, x, one));
-        *rho = af_where(c, af_less(c, x, one), x, af_offset(c, af_scale(c, root, 2.0), -1.0));
-        *weight = af_reciprocal(c, root);
-        break;
-    case AF_ROBUST_ROOT:
-        root = af_sqrt(c, af_offset(c, x, 1.0));
-        *rho = af_div(c, af_scale(c, x, 2.0), af_offset(c, root, 1.0)); /* 2 (root - 1) */
-        *weight = af_reciprocal(c, root);
-        break;
-    case AF_ROBUST_CAUCHY:
-        *rho = af_log1p(c, x);
-        *weight = af_reciprocal(c, af_offset(c, x, 1.0));
-        break;
-    case AF_ROBUST_NONE:
-    default:
-        *rho = x;
-        *weight = one;
+enum {
+    AF__EQUATION_ROWS = 96, /* of J J^T that are computed together, at least: a product's unit */
+    AF__EQUATION_BLOCKS = 8
+};
+
+/* The lower triangle of J J^T, J (P,n), in blocks of rows as long as they are needed; what is above
+ * the blocks on the diagonal is 0. */
+static af_expr af__lower_square(af_context *c, af_expr jacobian) {
+    size_t dims[AF_RANK_MAX], i, count, p;
+    af_expr rows[AF__EQUATION_BLOCKS];
+    af_shape(c, jacobian, dims);
+    p = dims[0];
+    count = af__clamp(p / AF__EQUATION_ROWS, 1, AF__EQUATION_BLOCKS);
+    for (i = 0; i < count && jacobian.id; i++) {
+        size_t begin = p * i / count, end = p * (i + 1) / count;
+        af_expr left = af_slice(c, jacobian, 0, begin, end - begin);
+        af_expr right = af_transpose(c, af_slice(c, jacobian, 0, 0, end));
+        rows[i] = af_pad(c, af_matmul(c, left, right), 1, 0, p);
     }
-}
-
-/* F of residuals r of any shape; r flat (n); the roots of the weights (n), or 1. */
-static af_expr af__sum_of_squares(af_context *c, const af_minimiser_desc *d, af_expr r,
-                                  af_expr *flat, af_expr *root) {
-    size_t n = af_size(c, r), group = d->robust_group ? d->robust_group : 1, dims[2];
-    double s = d->robust_scale > 0.0 ? d->robust_scale : 1.0;
-    af_expr x, rho, weight;
-    *flat = af_reshape(c, r, 1, &n);
-    *root = af_constant(c, 1.0);
-    if (d->robust == AF_ROBUST_NONE) return af_scale(c, af_sum(c, af_square(c, *flat)), 0.5);
-    dims[0] = n / group;
-    dims[1] = group;
-    x = af_sum_axis(c, af_square(c, af_reshape(c, *flat, 2, dims)), 1);
-    af__robust(c, d->robust, af_scale(c, x, 1.0 / (s * s)), &rho, &weight);
-    *root = af_reshape(c, af_broadcast(c, af_sqrt(c, weight), 2, dims), 1, &n);
-    return af_scale(c, af_sum(c, rho), 0.5 * s * s);
-}
-
-/* out[0] = J W J^T (P,P), out[1] = J W r (P,1), from J (P,n), r (n) and the roots of W. */
-static void af__normal_equations(af_context *c, af_expr jacobian, af_expr r, af_expr root,
-                                 af_expr out[2]) {
-    size_t dims[2];
-    dims[0] = af_size(c, r);
-    dims[1] = 1;
-    jacobian = af_mul(c, jacobian, root);
-    out[0] = af_matmul(c, jacobian, af_transpose(c, jacobian));
-    out[1] = af_matmul(c, jacobian, af_reshape(c, af_mul(c, r, root), 2, dims));
+    return jacobian.id ? af_concat(c, 0, count, rows) : jacobian;
 }

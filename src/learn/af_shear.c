@@ -9,28 +9,36 @@ typedef struct af__shear_views {
 
 /* What a shear takes its gradient by: side 0 positions (a kick), side 1 momenta (a drift). Its
  * coordinates are rows, the angles last, and behind them those that are cyclic, which a kick does
- * not see. Their features: x = row - center of those that are not
- * angles, then cos(m q) of the angles, m = 1 .. harmonics, then sin(m q). The scales stand in the
- * parameters' factors, where they cost nothing. */
+ * not see. Their features: x = row - center of those that are not angles, then cos(m q) of the
+ * angles, m = 1 .. harmonics, then sin(m q). The scales stand in the parameters' factors, where
+ * they cost nothing. */
 typedef struct af__side {
     size_t plain, angles, features;
     double center[AF_FREEDOMS_MAX];
     double *inverse; /* (features): 1/scale; 1 for harmonics */
+    int turned[AF_FREEDOMS_MAX]; /* of the rows: 1 where half a turn of an even pair changes sign */
+    size_t turns;                /* how many */
+    double *parity; /* (turns, features): -1 for the feature that one of them changes, else 1 */
 } af__side;
 
 struct af_shear {
     af_params *params;
     af__arena arena;
-    af_shear_desc desc; /* its name lies in the arena, its pairs, scale, center below */
+    af_shear_desc desc; /* its name lies in the arena, its pairs, scale, center, even below */
     size_t stretch, shift;
     af__shear_views *layer; /* stb_ds array */
     size_t row[AF_FREEDOMS_MAX]; /* which degree of freedom is in a row */
     af_pair pairs[AF_FREEDOMS_MAX];
     af__side side[2];
-    double *multiple; /* (harmonics, angles): m */
+    double *multiple; /* (harmonics, angles): m, or 2m of those that are even */
 };
 
 /* ---- declaring ---- */
+
+/* Whether a pair is even and half a turn changes the signs of what the map sees of it. */
+static int af__shear_turns(const af_shear_desc *d, size_t pair) {
+    return d->even && d->even[pair] && (!d->pairs || d->pairs[pair] < AF_PAIR_ANGLE);
+}
 
 static af_status af__shear_check_pairs(af_context *c, const af_shear_desc *d) {
     size_t i;
@@ -47,7 +55,7 @@ static af_status af__shear_check_pairs(af_context *c, const af_shear_desc *d) {
         if (d->pairs[i] != AF_PAIR_CYCLIC) break;
     if (d->pairs && i == d->freedoms)
         return af__fail(c, AF_ERROR_ARGUMENT,
-                        "map '%s': all pairs are cyclic, there is nothing to learn", d->name);
+                        "map '%s': all pairs are cyclic, a kick has nothing to depend on", d->name);
     for (i = 0; i < 2 * d->freedoms; i++) {
         if (d->scale && !(d->scale[i] > 0.0 && af__is_finite(d->scale[i])))
             return af__fail(c, AF_ERROR_ARGUMENT, "map '%s': scale[%lu] = %g must be positive",
@@ -59,6 +67,11 @@ static af_status af__shear_check_pairs(af_context *c, const af_shear_desc *d) {
             return af__fail(c, AF_ERROR_ARGUMENT,
                             "map '%s': odd = 1 has its center at 0, center[%lu] = %g", d->name,
                             (unsigned long)i, d->center[i]);
+        if (d->center && af__shear_turns(d, i % d->freedoms) && d->center[i] != 0.0)
+            return af__fail(c, AF_ERROR_ARGUMENT,
+                            "map '%s': even pair %lu has its center at 0, center[%lu] = %g",
+                            d->name, (unsigned long)(i % d->freedoms), (unsigned long)i,
+                            d->center[i]);
     }
     return AF_OK;
 }
@@ -91,6 +104,24 @@ static void af__shear_defaults(af_shear_desc *d) {
     if (d->start == 0.0) d->start = 0.01;
 }
 
+/* What half a turn of each even pair does to the features; false when memory is out. */
+static int af__shear_parity(af_shear *map, af__side *s) {
+    size_t i, k, turn = 0;
+    for (i = 0; i < s->plain; i++) {
+        s->turned[i] = af__shear_turns(&map->desc, map->row[i]);
+        s->turns += (size_t)s->turned[i];
+    }
+    s->parity = AF__ARRAY(&map->arena, double, s->turns * s->features);
+    if (!s->parity) return 0;
+    for (i = 0; i < s->plain; i++) {
+        double *row = s->parity + turn * s->features;
+        if (!s->turned[i]) continue;
+        for (k = 0; k < s->features; k++) row[k] = k == i ? -1.0 : 1.0;
+        turn++;
+    }
+    return 1;
+}
+
 /* Rows and their factors; false when memory is out. */
 static int af__shear_arrange(af_shear *map) {
     const af_shear_desc *d = &map->desc;
@@ -115,10 +146,14 @@ static int af__shear_arrange(af_shear *map) {
             if (d->scale) s->inverse[i] = 1.0 / d->scale[from];
             if (d->center) s->center[i] = d->center[from];
         }
+        if (!af__shear_parity(map, s)) return 0;
     }
     map->multiple = AF__ARRAY(&map->arena, double, d->harmonics * angles);
     if (!map->multiple) return 0;
-    for (i = 0; i < d->harmonics * angles; i++) map->multiple[i] = (double)(i / angles + 1);
+    for (i = 0; i < d->harmonics * angles; i++) {
+        int even = d->even && d->even[map->row[plain + i % angles]];
+        map->multiple[i] = (even ? 2.0 : 1.0) * (double)(i / angles + 1);
+    }
     return 1;
 }
 
@@ -193,6 +228,7 @@ AF_API af_status af_shear_create(af_params *p, const af_shear_desc *desc, af_she
     }
     map->desc.pairs = NULL; /* the caller's arrays may go */
     map->desc.scale = map->desc.center = NULL;
+    map->desc.even = NULL;
     *out = map;
     return AF_OK;
 }
@@ -247,6 +283,8 @@ static af_expr af__shear_linear(const af_shear *map, const af__side *s, size_t v
         for (k = i; k < n; k++) {
             index[i * n + k] = index[k * n + i] = (double)next++;
             factor[i * n + k] = factor[k * n + i] = s->inverse[i] * s->inverse[k];
+            if (i != k && (s->turned[i] || s->turned[k])) /* x_i x_k is not even */
+                factor[i * n + k] = factor[k * n + i] = 0.0;
         }
     }
     if (n > 1) l = af_gather(c, l, af_constant_array(c, 1, &all, index));
@@ -289,6 +327,26 @@ static af_expr af__shear_by_angles(const af_shear *map, af_expr harmonics, af_ex
     return af_reshape(c, af_sum_axis(c, af_reshape(c, turn, 3, wide), 0), 2, dims);
 }
 
+/* Each ridge function R(k.f + b) is joined by R(k.Pf + b), P being half a turn of an even pair; all
+ * of these by theirs for the next pair, and so on: the sum is even under each alone. */
+static void af__shear_even(const af_shear *map, const af__side *s, af_expr *amplitude,
+                           af_expr *direction, af_expr *offset) {
+    af_context *c = af_params_context(map->params);
+    af_expr both[2];
+    size_t i;
+    for (i = 0; i < s->turns; i++) {
+        const double *parity = s->parity + i * s->features;
+        both[0] = *direction;
+        both[1] = af_mul(c, *direction, af__shear_constant(c, 1, s->features, parity));
+        *direction = af_concat(c, 0, 2, both);
+        both[0] = both[1] = *amplitude;
+        *amplitude = af_concat(c, 0, 2, both);
+        if (!offset->id) continue;
+        both[0] = both[1] = *offset;
+        *offset = af_concat(c, 0, 2, both);
+    }
+}
+
 /* dV/dq of a kick, dT/dp of a drift: rows (n, N) -> (n, N). */
 static af_expr af__shear_gradient(const af_shear *map, size_t layer, af_expr rows) {
     af_context *c = af_params_context(map->params);
@@ -296,6 +354,7 @@ static af_expr af__shear_gradient(const af_shear *map, size_t layer, af_expr row
     const af__shear_views *v = &map->layer[layer];
     size_t plain = s->plain, wide = s->features - plain;
     af_expr part[2], by[2], direction, offset = af__none, linear, g;
+    af_expr amplitude = af_params_expr(map->params, v->amplitude);
     if (plain)
         part[0] = af_sub(c, af_slice(c, rows, 0, 0, plain),
                          af__shear_constant(c, plain, 1, s->center));
@@ -303,9 +362,10 @@ static af_expr af__shear_gradient(const af_shear *map, size_t layer, af_expr row
     direction = af_mul(c, af_params_expr(map->params, v->direction),
                        af__shear_constant(c, 1, s->features, s->inverse));
     if (!map->desc.odd) offset = af_params_expr(map->params, v->offset);
+    af__shear_even(map, s, &amplitude, &direction, &offset);
     g = af_ridge_gradient(c, map->desc.ridge,
                           plain && wide ? af_concat(c, 0, 2, part) : part[plain ? 0 : 1],
-                          af_params_expr(map->params, v->amplitude), direction, offset);
+                          amplitude, direction, offset);
     if (plain) {
         linear = af__shear_linear(map, s, v->linear, part[0]);
         by[0] = af_add(c, af_slice(c, g, 0, 0, plain), linear);
@@ -415,17 +475,18 @@ static af_status af__phase_leave(const af_shear *map, const af__phase *z, af_exp
     return c->status;
 }
 
-/* A view's n numbers in the order of the rows, as a column; `neutral` for pairs with an angle. */
-static af_expr af__shear_column(const af_shear *map, af_expr x, double neutral) {
+/* The n numbers of the stretch or the shift in the order of the rows, as a column; neutral ones for
+ * pairs with an angle, and no shift of even pairs, which it would not leave even. */
+static af_expr af__shear_column(const af_shear *map, af_expr x, int shift) {
     af_context *c = af_params_context(map->params);
     af_expr row[AF_FREEDOMS_MAX];
     size_t i, one[2];
     one[0] = one[1] = 1;
     for (i = 0; i < map->desc.freedoms; i++) {
         size_t from = map->row[i];
-        row[i] = map->pairs[from] == AF_PAIR_CARTESIAN
-                     ? af_reshape(c, af_slice(c, x, 0, from, 1), 2, one)
-                     : af_full(c, 2, one, neutral);
+        if (map->pairs[from] == AF_PAIR_CARTESIAN && !(shift && map->side[0].turned[i]))
+            row[i] = af_reshape(c, af_slice(c, x, 0, from, 1), 2, one);
+        else row[i] = af_full(c, 2, one, shift ? 0.0 : 1.0);
     }
     return af_concat(c, 0, map->desc.freedoms, row);
 }
@@ -439,10 +500,10 @@ static void af__shear_affine(const af_shear *map, int back, af__phase *z) {
     if (!cartesian) return;
     for (k = 0; k < 2; k++) {
         int inverse = (k == 1) != (back != 0);
-        af_expr factor = af__shear_column(map, af_exp(c, inverse ? af_neg(c, s) : s), 1.0);
+        af_expr factor = af__shear_column(map, af_exp(c, inverse ? af_neg(c, s) : s), 0);
         if (!map->desc.odd) {
             shift = af_slice(c, af_params_expr(map->params, map->shift), 0, k, 1);
-            shift = af__shear_column(map, af_reshape(c, shift, 1, &n), 0.0);
+            shift = af__shear_column(map, af_reshape(c, shift, 1, &n), 1);
             if (!back) z->x[k] = af_add(c, z->x[k], shift);
         }
         z->x[k] = af_mul(c, z->x[k], factor);

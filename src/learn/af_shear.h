@@ -7,8 +7,9 @@
  *
  *     V(q) = 1/2 x.L x + sum_h a_h R(k_h . f(q) + b_h)
  *
- * f are features: (q - center)/scale, or cos(m q), sin(m q), m = 1 .. harmonics, where q is an
- * angle; x are those that are not angles; R' is tanh or sin. */
+ * f are features: (q - center)/scale, or cos(m q), sin(m q), m = 1 .. harmonics, of an angle pair;
+ * x are those that are not cos or sin; R' is tanh or sin. T(p) is the same in p, with the momenta
+ * of all pairs among the x. The q of a cyclic pair (below) is not in V. */
 
 enum { AF_FREEDOMS_MAX = 8 };
 
@@ -17,10 +18,10 @@ typedef enum af_pair {
     AF_PAIR_CARTESIAN = 0, /* q and p any numbers */
     AF_PAIR_POINCARE,      /* q an angle, p >= 0 its action, in and out; sheared as sqrt(2p) sin q,
                               sqrt(2p) cos q, so that nothing is special at p = 0 */
-    AF_PAIR_ANGLE,        /* q an angle, p its action of either sign: the map is periodic in q */
-    AF_PAIR_CYCLIC        /* q an angle that nothing depends on, so that p is conserved: P = p, and
-                             Q = q + a function of all else (the azimuth and L_z about an axis of
-                             symmetry) */
+    AF_PAIR_ANGLE,         /* q an angle, p its action of either sign: the map is periodic in q */
+    AF_PAIR_CYCLIC         /* q an angle that nothing depends on, so that p is conserved exactly:
+                              P = p, and Q = q + a function of p and of all other pairs (the azimuth
+                              and L_z about an axis of symmetry). Not all pairs can be cyclic */
 } af_pair;
 
 typedef enum af_ridge { AF_RIDGE_TANH = 0, AF_RIDGE_SIN } af_ridge;
@@ -37,10 +38,16 @@ typedef struct af_shear_desc {
     size_t harmonics;     /* of angles; default 1 */
     int odd;              /* 1: no b and no shift: (-q,-p) -> (-Q,-P). Cartesian pairs alone, and
                              no center */
+    const int *even;      /* (n), or NULL: 1 where the map commutes to rounding with half a turn of
+                             this pair alone: (q,p) -> (-q,-p) of a Cartesian one, q -> q + pi of
+                             others. Angle pairs have 2m in place of m. Cartesian and Poincare pairs
+                             have even V and T, no center and no shift; each doubles the ridge
+                             functions (their time, not their number of parameters). Cyclic pairs
+                             are so anyway */
     double start;         /* the a_h begin as normal numbers of this size; default 0.01 */
     const double *scale;  /* (2n): for the features, of q_1 .. q_n, p_1 .. p_n as the map sees
                              them; NULL: 1 */
-    const double *center; /* (2n): the same; NULL: 0. An angle has neither */
+    const double *center; /* (2n): the same; NULL: 0. The q of angle and cyclic pairs has neither */
     uint32_t end_canary;
 } af_shear_desc;
 
@@ -50,17 +57,21 @@ typedef struct af_shear af_shear;
  *
  *     NAME.stretch (n)      Cartesian pairs begin as q e^s, p e^-s;
  *     NAME.shift (2,n)      added to their q and p before; not there when odd
- *     NAME.0.linear         upper triangle of L, row by row; not there where all x are angles
+ *     NAME.0.linear         upper triangle of L, row by row; not there where there are no x
  *     NAME.0.amplitude      a (width)
  *     NAME.0.direction      k (width, features): of the x, then of cos(m q) and of sin(m q), each
  *                           of all angles for m = 1, then for m = 2 ...
  *     NAME.0.offset         b (width); not there when odd
  *     NAME.1.linear ...
  *
- * The x stand in the order of the pairs, but the momenta of angle pairs come last. A new map is
- * nearly the identity: a is small; L, stretch and shift are 0. desc NULL: all defaults. Nothing of
- * the desc is kept. AF_ERROR_ARGUMENT, AF_ERROR_SHAPE or AF_ERROR_MEMORY, *out NULL; some views may
- * be declared then. */
+ * The x stand in the order of the pairs, but behind these come the momenta of angle pairs and then
+ * those of cyclic ones. With e even Cartesian and Poincare pairs, V and T are sums of their ridge
+ * functions for all 2^e choices of signs of the k of these pairs' x. Nothing depends on the stretch
+ * of pairs with an angle, on the shift of these and of even pairs, nor on L_ij, i != j, where x_i
+ * or x_j is of an even Cartesian or Poincare pair. A new map is nearly the identity: a is small; L,
+ * stretch and shift are 0. desc NULL: all defaults. Nothing of the desc is kept.
+ * AF_ERROR_ARGUMENT, AF_ERROR_SHAPE or AF_ERROR_MEMORY, *out NULL; some views may be declared
+ * then. */
 AF_API af_status af_shear_create(af_params *p, const af_shear_desc *desc, af_shear **out);
 AF_API void af_shear_destroy(af_shear *map);
 
@@ -74,9 +85,10 @@ typedef enum af_slopes {
 
 /* The map and its inverse, built as expressions: q[i], p[i], i < n, all of one shape; out come
  * Q[i], P[i] of that shape, which may overwrite them. The angle of a Poincare pair comes out in
- * [-pi, pi], that of an angle pair keeps its turns. Where the action of a Poincare pair is 0, the
- * values are right and the derivatives by that pair are not finite. In case of failure the results
- * are none: AF_ERROR_SHAPE, AF_ERROR_ARGUMENT for a coordinate that is none, AF_ERROR_MEMORY. */
+ * [-pi, pi], those of angle and cyclic pairs keep their turns. Where the action of a Poincare pair
+ * is 0, the values are right and the derivatives by that pair are not finite. In case of failure
+ * the results are none: AF_ERROR_SHAPE, AF_ERROR_ARGUMENT for a coordinate that is none,
+ * AF_ERROR_MEMORY. */
 AF_API af_status af_shear_apply(const af_shear *map, af_slopes slopes, const af_expr *q,
                                 const af_expr *p, af_expr *q_out, af_expr *p_out);
 AF_API af_status af_shear_invert(const af_shear *map, af_slopes slopes, const af_expr *q,

@@ -147,7 +147,7 @@ static int mock_true_values(const mock_run *r, af_context *c, size_t s, const do
     memset(&t, 0, sizeof t);
     if (r->galaxy.isochrone.mass > 0.0)
         af_isochrone_actions(&r->galaxy.isochrone, start, t.j, t.theta, t.omega);
-    else if (!mock_truth_find(c, af_force_of_potential(&r->galaxy.sum), start, &t))
+    else if (!mock_truth_find(c, &r->galaxy.sum, start, &t))
         return 0;
     for (k = 0; k < 3; k++) {
         r->j[3 * s + k] = t.j[k];
