@@ -1,4 +1,4 @@
-/* ---- the Koopman symplectic autoencoder: evaluation --------------------------------------------
+/* ---- the Koopman symplectic autoencoder: evaluation ------------------------------------------ */
 
 typedef enum af__koopman_way {
     AF__ENCODE,      /* qp -> J, theta, Omega, H */
