@@ -56,6 +56,13 @@ check 'mock repeats to the byte on other threads' same "$x" "$out/again.npy"
 check 'the truth of disc orbits is good to 0.1' \
     grep -q 'of 3 streams; of 3 the two halves' "$out/disc.log"
 
+for galaxy in db98 pjm14; do
+    "$af" mock -o "$out/$galaxy.npy" --streams 2 --kind disc --potential $galaxy \
+        --truth "$out/${galaxy}_J.npy" >"$out/$galaxy.log"
+    check "the truth in $galaxy" grep -q 'of 2 streams; of 2 the two halves' "$out/$galaxy.log"
+done
+check 'the two galaxies differ' differ "$out/db98.npy" "$out/pjm14.npy"
+
 # ---- fit, eval, check ----
 
 # shellcheck disable=SC2086
@@ -127,6 +134,53 @@ check 'eval one star' "$af" eval "$out/t.safetensors" "$out/alone.csv" -o "$out/
 grep '^2,' "$out/t_out.csv" | sed -n 2p >"$out/together"
 grep '^2,' "$out/alone_out.csv" >"$out/alone"
 check 'one star alone is the same as in a batch' same "$out/alone" "$out/together"
+
+# ---- stars as observed ----
+
+# The same stars seen from a Sun at (8, 0, 0) that moves at (-10, 230, 7), in Galactic coordinates.
+observed() {
+    table | awk -F, 'BEGIN { OFS = ","; turn = 180 / atan2(0, -1) }
+        NR == 1 { print "stream,glon,glat,distance_kpc,pml,pmb,hrv"; next }
+        { x = 8 - $5; y = $6; z = $7; u = -($1 + 10); v = $2 - 230; w = $3 - 7
+          flat = sqrt(x * x + y * y); d = sqrt(flat * flat + z * z); l = atan2(y, x)
+          if (flat == 0) l = 0
+          b = atan2(z, flat); out = u * cos(l) + v * sin(l); k = 4.740470463533349 * d
+          printf "%d,%.15g,%.15g,%.15g,%.15g,%.15g,%.15g\n", $8, l * turn, b * turn, d,
+              (v * cos(l) - u * sin(l)) / k, (w * cos(b) - out * sin(b)) / k,
+              out * cos(b) + w * sin(b) }'
+}
+observed >"$out/sky.csv"
+sun='--sun-radius 8 --sun-height 0 --sun-velocity=-10,230,7 --left-handed'
+# nearly A B: numbers that differ by a millionth at most.
+nearly() {
+    grep '^[0-9]' "$1" >"$out/nearly_1"
+    grep '^[0-9]' "$2" | paste -d, "$out/nearly_1" - | awk -F, '
+        { n++; for (k = 1; k <= 7; k++) { d = $k - $(k + 7); s = 1 + $k * $k
+              if (!(d * d <= 1e-12 * s)) { print; bad = 1 } } }
+        END { exit bad || n != 6 }'
+}
+# shellcheck disable=SC2086
+"$af" eval "$out/t.safetensors" "$out/sky.csv" $sun -o "$out/sky_out.csv" >"$out/sky.log"
+check 'eval stars as observed: the same actions' nearly "$out/t_out.csv" "$out/sky_out.csv"
+check 'it says which Sun' grep -qF \
+    'the Sun at (8, 0, 1e-09) kpc moves at (-10.00, 230.00, 7.00) km/s, the disc has J_phi > 0' \
+    "$out/sky.log"
+awk -F, -v OFS=, 'NR == 1 { print $0, "parallax"; next } { print $0, 1 / $4 - 0.03; $4 = 0 }' \
+    OFMT=%.15g CONVFMT=%.15g "$out/sky.csv" >"$out/both.csv"
+# shellcheck disable=SC2086
+check 'eval with parallaxes' "$af" eval "$out/t.safetensors" "$out/both.csv" $sun \
+    --distance parallax --parallax-zero -0.03 -o "$out/both_out.csv"
+check 'the same actions' nearly "$out/t_out.csv" "$out/both_out.csv"
+"$af" fit "$out/sky.csv" -o "$out/sky.safetensors" --epochs 2 --toy-mass 8e11 --toy-scale 7 \
+    >"$out/sky.log"
+check 'fit stars as observed' test -s "$out/sky.safetensors"
+check 'from the usual Sun' grep -q 'the Sun at (-8.27497, 0, 0.0208) kpc' "$out/sky.log"
+check 'check stars as observed' "$af" check "$out/sky.safetensors" "$out/sky.csv"
+check 'plot stars as observed' "$af" plot "$out/sky.safetensors" "$out/sky.csv" -o "$out/sky.svg"
+# shellcheck disable=SC2002 # a pipe, not a file
+cat "$out/sky.csv" | "$af" eval "$out/sky.safetensors" /dev/stdin -o "$out/pipe.csv" >/dev/null
+"$af" eval "$out/sky.safetensors" "$out/sky.csv" -o "$out/file.csv" >/dev/null
+check 'from a pipe' same "$out/pipe.csv" "$out/file.csv"
 
 # ---- killed and resumed ----
 
@@ -328,6 +382,12 @@ check 'harmonics' refuses 2 '12,8,3' "$af" fit "$x" -o "$m" --harmonics 3
 check 'too many streams' refuses 1 '--streams 41' \
     "$af" fit "$x" -o "$out/no.safetensors" --streams 41
 check 'resume without checkpoint' refuses 2 '--checkpoint' "$af" fit "$x" -o "$m" --resume
+check 'a velocity of two numbers' refuses 2 "--sun-velocity|'1,2'" \
+    "$af" fit "$x" -o "$m" --sun-velocity 1,2
+check 'a height that is none' refuses 2 "--sun-height|'up'" "$af" fit "$x" -o "$m" --sun-height up
+check 'no such sky' refuses 2 "icrs or galactic|'blue'" "$af" fit "$x" -o "$m" --sky blue
+check 'no such galaxy' refuses 2 "db98 or pjm14|'db99'" \
+    "$af" mock -o "$out/no.npy" --potential db99
 check 'an output of no known kind' refuses 2 '.npy or .csv' "$af" eval "$m" "$x" -o "$out/no.txt"
 
 # ---- bad input: nothing may be written ----
@@ -362,6 +422,14 @@ check '--skip-unbound' \
     "$af" eval "$out/t.safetensors" "$out/fast.csv" -o "$out/skip.csv" --skip-unbound
 check 'and says NaN' grep -qi '^2,nan,nan,nan,nan,nan,nan' "$out/skip.csv"
 
+bad 'a Sun for positions' 'xv.npy|the Sun' "$af" fit "$x" -o "$no" --left-handed
+bad 'and in a table' 't.csv|the Sun' \
+    "$af" eval "$out/t.safetensors" "$out/t.csv" -o "$out/no.csv" --sun-radius 8
+bad 'two distances' 'both.csv|parallax' \
+    "$af" eval "$out/t.safetensors" "$out/both.csv" -o "$out/no.csv"
+sed '3s/,[^,]*$/,/' "$out/sky.csv" >"$out/hole.csv"
+bad 'a velocity not measured' 'hole.csv|row 2|no velocity' "$af" fit "$out/hole.csv" -o "$no"
+bad 'a Sun that is too high' 'height' "$af" fit "$out/sky.csv" -o "$no" --sun-height 9
 bad 'an NPY given as model' 'xv.npy' "$af" eval "$x" "$x" -o "$out/no.npy"
 bad 'a text given as model' 't.csv' "$af" eval "$out/t.csv" "$x" -o "$out/no.npy"
 head -c 2000 "$m" >"$out/cut.safetensors"

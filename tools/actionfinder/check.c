@@ -9,6 +9,8 @@ typedef struct check_options {
     const char *truth, *truth_error, *angles;
     double max_error;
     size_t skip, threads;
+    cli_sky sky;
+    af_observed_desc observed;
 } check_options;
 
 /* What the commands' maps are compared with, and the streams that count. */
@@ -246,8 +248,8 @@ static int check_run_all(af_context *c, check_run *r, const char *const path[2])
     int code = CLI_OK;
     if (af_finder_load(c, path[0], &f) != AF_OK)
         code = cli_fail_model(c, path[0]);
-    else if (af_orbits_read(c, path[1], &o) != AF_OK)
-        code = cli_fail_library(c);
+    else
+        code = cli_read_orbits(c, path[1], &r->o.observed, 0, &o);
     if (code == CLI_OK && r->o.truth) code = cli_read_truth(c, r->o.truth, o, 0, &truth);
     if (code == CLI_OK && r->o.truth_error)
         code = cli_read_truth(c, r->o.truth_error, o, 0, &error);
@@ -288,10 +290,12 @@ int cli_check(const cli_command *command, int count, char **words) {
              "leaves out streams with a larger one; default 0.1"},
             {"angles", CLI_TEXT, &r.o.angles, "T.npy", "true angles (S,N,3) [rad]"},
             {"skip", CLI_SEED, &r.o.skip, "N", "leaves out the first N streams (those trained on)"},
+            CLI_SKY_OPTIONS(r.o.sky),
             {"threads", CLI_COUNT, &r.o.threads, "N", "default: all cores"},
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 2);
     }
+    if (code < 0) code = cli_sky_desc("check", &r.o.sky, &r.o.observed);
     if (code >= 0) return code;
     if (r.o.max_error > 0.0 && !r.o.truth_error)
         return cli_usage("check", "--max-error needs --truth-error E.npy, to compare with");

@@ -77,6 +77,38 @@ int cli_check_output(const char *path, const char *const *inputs, size_t input_c
 /* Writes a whole text file: a temporary one that is renamed. */
 int cli_write_text(const char *path, const char *text, size_t length);
 
+/* ---- stars as observed ---- */
+
+/* What the options of CLI_SKY_OPTIONS said; all zero: nothing. */
+typedef struct cli_sky {
+    double radius;
+    const char *height, *velocity, *sky, *distance, *parallax_zero;
+    int left;
+} cli_sky;
+
+/* Rows of a command's options; `s` is a cli_sky. */
+#define CLI_SKY_OPTIONS(s)                                                                       \
+    {"sun-radius", CLI_NUMBER, &(s).radius, "KPC",                                               \
+     "of stars as observed: the Sun's distance from the centre; default 8.275"},                 \
+    {"sun-height", CLI_TEXT, &(s).height, "KPC", "the Sun above the plane; default 0.0208"},     \
+    {"sun-velocity", CLI_TEXT, &(s).velocity, "VX,VY,VZ",                                        \
+     "the Sun's [km/s]; default from Sgr A*, about 12.9,251.5,8.6"},                             \
+    {"left-handed", CLI_FLAG, &(s).left, NULL,                                                   \
+     "the Sun at x > 0, so that the disc has J_phi > 0"},                                        \
+    {"sky", CLI_TEXT, &(s).sky, "WORD", "icrs or galactic, where a table has both"},             \
+    {"distance", CLI_TEXT, &(s).distance, "WORD",                                                \
+     "direct or parallax, where a table has both"},                                              \
+    {"parallax-zero", CLI_TEXT, &(s).parallax_zero, "MAS",                                       \
+     "subtracted from parallaxes; default 0"}
+
+/* What they mean. Returns like cli_parse. */
+int cli_sky_desc(const char *command, const cli_sky *sky, af_observed_desc *out);
+
+/* Reads orbits, NPY or a table, or stars as observed: then, unless `quiet`, one line says how they
+ * were taken. Fails where options of the sky were given for others. */
+int cli_read_orbits(af_context *c, const char *path, const af_observed_desc *sky, int quiet,
+                    af_orbits **out);
+
 /* ---- orbits and actions ---- */
 
 /* NPY of shape (S,3) or (S,N,3); rank and leading sizes are checked against the orbits. */

@@ -8,6 +8,8 @@ typedef struct eval_options {
     const char *output;
     size_t threads;
     int per_star, per_stream, skip_unbound;
+    cli_sky sky;
+    af_observed_desc observed;
 } eval_options;
 
 enum { EVAL_COLUMNS = 6 };
@@ -83,8 +85,8 @@ static int eval_run(af_context *c, const eval_options *e, const char *const path
     memset(&m, 0, sizeof m);
     if (af_finder_load(c, path[0], &f) != AF_OK)
         code = cli_fail_model(c, path[0]);
-    else if (af_orbits_read(c, path[1], &o) != AF_OK)
-        code = cli_fail_library(c);
+    else
+        code = cli_read_orbits(c, path[1], &e->observed, 0, &o);
     if (code == CLI_OK)
         code = cli_map_make(c, f, o, e->per_stream ? CLI_SHARED : CLI_ALONE, (int)e->threads, &m);
     if (code == CLI_OK) {
@@ -125,10 +127,12 @@ int cli_eval(const cli_command *command, int count, char **words) {
              "the stars of a stream share one J', as in the paper"},
             {"skip-unbound", CLI_FLAG, &e.skip_unbound, NULL,
              "NaN for stars that are not bound in the toy"},
+            CLI_SKY_OPTIONS(e.sky),
             {"threads", CLI_COUNT, &e.threads, "N", "default: all cores"},
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 2);
     }
+    if (code < 0) code = cli_sky_desc("eval", &e.sky, &e.observed);
     if (code >= 0) return code;
     if (!e.output)
         return cli_usage("eval", "-o OUT.npy or -o OUT.csv is missing: where the actions go");

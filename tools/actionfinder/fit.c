@@ -14,6 +14,8 @@ typedef struct fit_options {
     size_t streams, epochs, seed, batch, width, depth, threads, checkpoint_every;
     double seconds, rate, toy_mass, toy_scale;
     int free_toy, point, resume, quiet;
+    cli_sky sky;
+    af_observed_desc observed;
 } fit_options;
 
 enum { FIT_COLUMNS = 5 }; /* of the history: epoch, loss, validation, rate, seconds */
@@ -259,8 +261,9 @@ static int fit_start(fit_run *r, const af_finder_desc *fd, const char *path) {
     memset(&cd, 0, sizeof cd);
     cd.threads = (int)r->o.threads;
     if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
-    if (af_orbits_read(c, path, &o) != AF_OK) {
-        code = cli_fail_library(c);
+    code = cli_read_orbits(c, path, &r->o.observed, r->o.quiet, &o);
+    if (code != CLI_OK) {
+        /* it was said why */
     } else if (r->o.streams > af_orbits_streams(o)) {
         code = cli_fail("--streams %lu, but '%s' has %lu", (unsigned long)r->o.streams, path,
                         (unsigned long)af_orbits_streams(o));
@@ -313,6 +316,7 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
         {"resume", CLI_FLAG, &o->resume, NULL, "goes on from the checkpoint, if it is there"},
         {"history", CLI_TEXT, &o->history, "FILE.csv",
          "epoch, loss, validation, rate, seconds"},
+        CLI_SKY_OPTIONS(o->sky),
         {"quiet", CLI_FLAG, &o->quiet, NULL, "prints nothing but errors"},
     };
     return cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 1);
@@ -329,6 +333,7 @@ int cli_fit(const cli_command *command, int count, char **words) {
     r.on_terminal = isatty(STDOUT_FILENO);
     code = fit_parse(command, &r.o, count, words, path);
     if (code < 0) code = fit_finder_desc(&r.o, &fd);
+    if (code < 0) code = cli_sky_desc("fit", &r.o.sky, &r.o.observed);
     if (code >= 0) return code;
     code = fit_start(&r, &fd, path[0]);
     free(r.history);

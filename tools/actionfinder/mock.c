@@ -10,29 +10,50 @@
 #  include <omp.h>
 #endif
 
-/* The galaxy: a Milky-Way-like sum with v_c(8 kpc) = 229 km/s. The isochrone, in which actions are
- * exact, is that of the shared test sets. Documented in the command's help. */
+typedef enum mock_kind { MOCK_DISC_HALO = 0, MOCK_ISOCHRONE, MOCK_DB98, MOCK_PJM14 } mock_kind;
+
+/* The galaxy: a Milky-Way-like sum with v_c(8 kpc) = 229 km/s; the isochrone of the shared test
+ * sets, in which actions are exact; or a mass model of discs and spheroids. Documented in the
+ * command's help. */
 typedef struct mock_galaxy {
     af_potential parts[4];
     af_potential_sum sum;
     af_isochrone isochrone; /* mass 0: not one */
+    af_galaxy *model;       /* NULL: the sum instead */
+    af_field field;         /* of the one or the other */
 } mock_galaxy;
 
-static void mock_galaxy_make(mock_galaxy *g, int isochrone) {
+static int mock_galaxy_make(af_context *c, mock_galaxy *g, mock_kind kind) {
+    af_galaxy_desc desc;
     memset(g, 0, sizeof *g);
+    memset(&desc, 0, sizeof desc);
+    if (kind == MOCK_DB98 || kind == MOCK_PJM14) {
+        if (kind == MOCK_DB98) af_galaxy_desc_dehnen_binney_1(&desc);
+        else af_galaxy_desc_piffl_2014(&desc);
+        if (af_galaxy_create(c, &desc, &g->model) != AF_OK) return cli_fail_library(c);
+        g->field = af_field_of_galaxy(g->model);
+        return CLI_OK;
+    }
     g->sum.parts = g->parts;
-    if (isochrone) {
+    g->field = af_field_of_potential(&g->sum);
+    if (kind == MOCK_ISOCHRONE) {
         g->isochrone.mass = 3.334e11;
         g->isochrone.scale = 5.0;
         g->parts[0] = af_isochrone_potential(&g->isochrone);
         g->sum.count = 1;
-        return;
+        return CLI_OK;
     }
     g->parts[0] = af_potential_miyamoto_nagai(4.6e10, 3.0, 0.28);
     g->parts[1] = af_potential_miyamoto_nagai(1.1e10, 2.5, 0.9);
     g->parts[2] = af_potential_plummer(0.9e10, 0.4);
     g->parts[3] = af_potential_nfw(6.6e11, 17.0);
     g->sum.count = 4;
+    return CLI_OK;
+}
+
+static double mock_circular_speed(const mock_galaxy *g, double radius) {
+    if (g->model) return af_galaxy_circular_speed(g->model, radius);
+    return af_potential_circular_speed(g->sum.parts, g->sum.count, radius);
 }
 
 typedef struct mock_options {
@@ -40,6 +61,7 @@ typedef struct mock_options {
     size_t streams, stars, seed, threads;
     double span; /* Gyr */
     int even, disc;
+    mock_kind galaxy;
 } mock_options;
 
 typedef struct mock_run {
@@ -84,7 +106,7 @@ static void mock_disc_start(const mock_galaxy *g, mock_dice *d, double xv[6]) {
     double radius = 5.0 + 8.0 * mock_uniform(d), phi = MOCK_TURN * mock_uniform(d);
     double outward = 35.0 * mock_normal(d), around = 25.0 * mock_normal(d),
            up = 20.0 * mock_normal(d);
-    around += af_potential_circular_speed(g->sum.parts, g->sum.count, radius);
+    around += mock_circular_speed(g, radius);
     xv[0] = radius * cos(phi);
     xv[1] = radius * sin(phi);
     xv[2] = 0.0;
@@ -100,7 +122,7 @@ static void mock_start(const mock_run *r, mock_dice *d, double xv[6]) {
             mock_disc_start(&r->galaxy, d, xv);
         else
             mock_halo_start(d, xv);
-        e = af_potential_value(r->galaxy.sum.parts, r->galaxy.sum.count, xv) +
+        e = r->galaxy.field.value(xv, r->galaxy.field.user) +
             0.5 * (xv[3] * xv[3] + xv[4] * xv[4] + xv[5] * xv[5]);
         if (e < 0.0) return;
     }
@@ -122,9 +144,9 @@ static void mock_times(const mock_run *r, mock_dice *d, double *time) {
 }
 
 /* The points of the orbit at these times, each reached in steps of at most 0.1 Myr: the energy is
- * kept to 1e-9 even where the orbit passes the centre. */
+ * kept to 1e-9 even where the orbit passes the centre, in the models with thin discs to 2e-7. */
 static int mock_orbit(const mock_run *r, const double start[6], const double *time, double *xv) {
-    af_force force = af_force_of_potential(&r->galaxy.sum);
+    af_force force = af_force_of_field(&r->galaxy.field);
     double pair[12], now = 0.0;
     size_t i;
     memcpy(pair, start, 6 * sizeof *pair);
@@ -147,7 +169,7 @@ static int mock_true_values(const mock_run *r, af_context *c, size_t s, const do
     memset(&t, 0, sizeof t);
     if (r->galaxy.isochrone.mass > 0.0)
         af_isochrone_actions(&r->galaxy.isochrone, start, t.j, t.theta, t.omega);
-    else if (!mock_truth_find(c, &r->galaxy.sum, start, &t))
+    else if (!mock_truth_in_field(c, &r->galaxy.field, start, &t))
         return 0;
     for (k = 0; k < 3; k++) {
         r->j[3 * s + k] = t.j[k];
@@ -235,6 +257,10 @@ static int mock_run_all(mock_run *r) {
     size_t s = r->o.streams, n = r->o.stars;
     int code;
     if (af_context_create(NULL, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = mock_galaxy_make(c, &r->galaxy, r->o.galaxy)) != CLI_OK) {
+        af_context_destroy(c);
+        return code;
+    }
     r->xv = (double *)cli_allocate(s * n * 6, sizeof *r->xv);
     if (r->o.truth || r->o.truth_error || r->o.angles) {
         r->j = (double *)cli_allocate(s * 3, sizeof *r->j);
@@ -248,22 +274,24 @@ static int mock_run_all(mock_run *r) {
     free(r->j);
     free(r->error);
     free(r->theta);
+    af_galaxy_destroy(r->galaxy.model);
     af_context_destroy(c);
     return code;
 }
 
 static int mock_check_options(mock_run *r) {
+    static const char *const potential[4] = {"disc-halo", "isochrone", "db98", "pjm14"};
     mock_options *o = &r->o;
     const char *path[4];
     size_t i;
-    int code = CLI_OK, isochrone = o->potential && strcmp(o->potential, "isochrone") == 0;
+    int code, word;
     if (!o->output) return cli_usage("mock", "-o xv.npy is missing: where the orbits go");
-    if (o->potential && !isochrone && strcmp(o->potential, "disc-halo") != 0)
-        return cli_usage("mock", "--potential is disc-halo or isochrone, not '%s'", o->potential);
+    if ((code = cli_word("mock", "potential", o->potential, potential, 4, &word)) >= 0) return code;
+    o->galaxy = (mock_kind)word;
+    code = CLI_OK;
     o->disc = o->kind && strcmp(o->kind, "disc") == 0;
     if (o->kind && !o->disc && strcmp(o->kind, "halo") != 0)
         return cli_usage("mock", "--kind is halo or disc, not '%s'", o->kind);
-    mock_galaxy_make(&r->galaxy, isochrone);
     if (!(o->span > 0.0)) o->span = o->disc ? 3.0 : 0.1;
     path[0] = o->output;
     path[1] = o->truth;
@@ -286,7 +314,8 @@ int cli_mock(const cli_command *command, int count, char **words) {
             {"streams", CLI_COUNT, &r.o.streams, "N", "default 1024"},
             {"stars", CLI_COUNT, &r.o.stars, "N", "of a stream; default 8"},
             {"seed", CLI_SEED, &r.o.seed, "K", "default 0"},
-            {"potential", CLI_TEXT, &r.o.potential, "WORD", "disc-halo (default) or isochrone"},
+            {"potential", CLI_TEXT, &r.o.potential, "WORD", 
+             "disc-halo (default), isochrone, db98 or pjm14"},
             {"kind", CLI_TEXT, &r.o.kind, "WORD", "halo (default) or disc: which orbits"},
             {"span", CLI_NUMBER, &r.o.span, "GYR",
              "times of the stars are in 0 to this; default 0.1, disc 3"},

@@ -12,6 +12,10 @@ typedef struct mock_truth {
 } mock_truth;
 
 /* Returns 0 for lack of memory. */
+int mock_truth_in_field(af_context *c, const af_field *field, const double start[6],
+                        mock_truth *out);
+
+/* The same in a sum of analytic potentials. */
 int mock_truth_find(af_context *c, const af_potential_sum *galaxy, const double start[6],
                     mock_truth *out);
 

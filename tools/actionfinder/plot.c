@@ -10,6 +10,8 @@ typedef struct plot_options {
     const char *output, *truth, *history, *test, *test_truth;
     double span;
     size_t streams, threads;
+    cli_sky sky;
+    af_observed_desc observed;
 } plot_options;
 
 static const svg_style TOY = {"#8a8a8a", 1.2, 1.0, NULL};
@@ -214,7 +216,8 @@ static int plot_test(plot_run *r) {
     int code = CLI_OK, threads = (int)r->o.threads;
     memset(&toy, 0, sizeof toy);
     memset(&found, 0, sizeof found);
-    if (af_orbits_read(r->c, r->o.test, &o) != AF_OK) return cli_fail_library(r->c);
+    code = cli_read_orbits(r->c, r->o.test, &r->o.observed, 0, &o);
+    if (code != CLI_OK) return code;
     code = cli_read_truth(r->c, r->o.test_truth, o, 0, &truth);
     if (code == CLI_OK) code = cli_map_make(r->c, r->f, o, CLI_TOY, threads, &toy);
     if (code == CLI_OK) code = cli_map_make(r->c, r->f, o, CLI_ALONE, threads, &found);
@@ -233,8 +236,8 @@ static int plot_run_all(plot_run *r, const char *const path[2]) {
     int code = CLI_OK, rows = r->o.history || r->o.test ? 2 : 1;
     if (af_finder_load(r->c, path[0], &r->f) != AF_OK)
         code = cli_fail_model(r->c, path[0]);
-    else if (af_orbits_read(r->c, path[1], &o) != AF_OK)
-        code = cli_fail_library(r->c);
+    else
+        code = cli_read_orbits(r->c, path[1], &r->o.observed, 0, &o);
     svg_begin(&r->figure, PLOT_WIDTH, rows * ROW_HEIGHT + 5);
     if (code == CLI_OK) code = plot_orbits(r, o);
     if (code == CLI_OK && r->o.history) code = plot_history(r);
@@ -264,10 +267,12 @@ int cli_plot(const cli_command *command, int count, char **words) {
             {"test", CLI_TEXT, &r.o.test, "ORBITS",
              "other orbits, with --test-truth: adds their errors"},
             {"test-truth", CLI_TEXT, &r.o.test_truth, "J.npy", "and their true actions"},
+            CLI_SKY_OPTIONS(r.o.sky),
             {"threads", CLI_COUNT, &r.o.threads, "N", "default: all cores"},
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 2);
     }
+    if (code < 0) code = cli_sky_desc("plot", &r.o.sky, &r.o.observed);
     if (code >= 0) return code;
     if (!r.o.output) return cli_usage("plot", "-o FILE.svg is missing: where the picture goes");
     if (!r.o.test != !r.o.test_truth)
