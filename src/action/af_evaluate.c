@@ -25,7 +25,7 @@ struct af_evaluator {
     af_isochrone toy;
     af__arena arena;
     size_t stars, block;
-    af_func *step, *map; /* J' -> next J', residual;  J' -> J'', theta'' */
+    af_func *step, *map; /* J' -> next J', residual (NULL for shears);  J' -> J'', theta'' */
     af_workspace *step_work, *map_work;
     af__block_of solving, solved;
     size_t solved_count;
@@ -93,11 +93,7 @@ static af_status af__evaluator_compile(af_evaluator *e, int threads) {
     af__inputs in = af__finder_inputs(c, e->stars, e->block);
     af_expr inputs[5], outputs[2];
     af_func_desc d = AF__ZERO;
-    af__lack l;
     af__map m;
-    l = af__lack_of(g, in.theta, af__stream_mean(c, in.weight, in.j), in.weight, in.old, af__none);
-    outputs[0] = af__newton(g, &l, in.old);
-    outputs[1] = l.lack;
     m = af__map_of(g, in.theta, in.j, in.old, af__none);
     inputs[0] = af_params_input(g->params);
     inputs[1] = in.theta;
@@ -108,13 +104,19 @@ static af_status af__evaluator_compile(af_evaluator *e, int threads) {
     d.input_count = 5;
     d.outputs = outputs;
     d.output_count = 2;
-    d.label = "J' step";
-    if (af_compile(c, &d, &e->step) != AF_OK) return c->status;
+    if (!g->shears) { /* which need no J' */
+        af__lack l = af__lack_of(g, in.theta, af__stream_mean(c, in.weight, in.j), in.weight,
+                                 in.old, af__none);
+        outputs[0] = af__newton(g, &l, in.old);
+        outputs[1] = l.lack;
+        d.label = "J' step";
+        if (af_compile(c, &d, &e->step) != AF_OK) return c->status;
+    }
     outputs[0] = m.action;
     outputs[1] = m.angle;
     d.label = "actions and angles";
     if (af_compile(c, &d, &e->map) != AF_OK) return c->status;
-    if (af_workspace_create(e->step, threads, &e->step_work) != AF_OK ||
+    if ((e->step && af_workspace_create(e->step, threads, &e->step_work) != AF_OK) ||
         af_workspace_create(e->map, threads, &e->map_work) != AF_OK)
         return af__fail_memory(c, "an evaluator");
     return AF_OK;
@@ -371,6 +373,10 @@ static int af__lane_move(af_evaluator *e, size_t b, double residual) {
 static int af__lane_done(af_evaluator *e, const af__request *r, size_t b) {
     double residual = 0.0;
     size_t k, n = e->block;
+    if (!e->step) {
+        e->solving.residual[b] = 0.0;
+        return 1;
+    }
     for (k = 0; k < 3; k++) residual += fabs(e->lack[k * n + b]);
     if (residual < e->solving.residual[b]) {
         e->solving.residual[b] = residual;
@@ -392,7 +398,7 @@ static void af__evaluate_request(af_evaluator *e, af__request *r) {
             busy += e->solving.stream[b] != SIZE_MAX;
         }
         if (busy == 0) break;
-        af__run_block(e, e->step, e->step_work, &e->solving, e->next, e->lack);
+        if (e->step) af__run_block(e, e->step, e->step_work, &e->solving, e->next, e->lack);
         for (b = 0; b < e->block; b++) {
             if (e->solving.stream[b] == SIZE_MAX || !af__lane_done(e, r, b)) continue;
             af__lane_hand_on(e, b);

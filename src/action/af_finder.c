@@ -25,6 +25,7 @@ AF_API void af_finder_destroy(af_finder *f) {
     af_allocator allocator;
     if (!f) return;
     allocator = f->arena.allocator;
+    af_shear_destroy(f->g.shears);
     af_net_destroy(f->g.net);
     af_net_destroy(f->g.point);
     af_params_destroy(f->g.params);
@@ -171,6 +172,35 @@ static void af__whiten_actions(af__generator *g, const af__toy_facts *facts) {
     }
 }
 
+/* Centers and scales of the chart's momenta; those of a Poincare pair, both of them, are the root of
+ * its mean action, as for a circle of that radius. The unit makes these actions about 1, whatever
+ * L_z is: measured, the fit then ends a fifth lower on disc orbits. */
+static void af__chart_scales(af__generator *g, const af__toy_facts *facts) {
+    size_t s, k;
+    int halo = g->desc.chart == AF_CHART_HALO;
+    double n = (double)facts->streams;
+    af__whiten_actions(g, facts);
+    g->chart[12] = halo ? g->center[2] : 0.5 * (g->center[1] + g->center[2]);
+    if (!(g->chart[12] > 1e-6)) g->chart[12] = 1e-6;
+    for (k = 0; k < 3; k++) {
+        double mean = 0.0, square = 0.0;
+        for (s = 0; s < facts->streams; s++) {
+            const double *j = facts->mean + 3 * s;
+            double p = (j[k] + (halo && k == 1 ? fabs(j[0]) : 0.0)) / g->action_scale;
+            p /= g->chart[12];
+            mean += p / n;
+            square += p * p / n;
+        }
+        if (k == 2 || (k == 1 && !halo)) {
+            g->chart[6 + k] = g->chart[9 + k] = mean > 1e-12 ? sqrt(mean) : 1.0;
+        } else {
+            g->chart[3 + k] = mean;
+            g->chart[9 + k] = square - mean * mean > 1e-12 ? sqrt(square - mean * mean) : 1.0;
+            g->chart[6 + k] = 1.0;
+        }
+    }
+}
+
 /* Above this median of L/(L + J_r) the streams are disc orbits: their vertical motion is far from
  * harmonic in the toy, so they want more harmonics of theta_z. */
 #define AF__NEARLY_CIRCULAR 0.9
@@ -196,6 +226,12 @@ static void af__scales(af__generator *g, const af__toy_facts *facts, double *sor
     if (d->harmonics_r == 0) d->harmonics_r = circular ? 10 : 12;
     if (d->harmonics_z == 0) d->harmonics_z = circular ? 16 : 8;
     g->features = af__feature_count(d->axisymmetric);
+    if (d->generator == AF_GENERATOR_SHEARS) {
+        if (d->chart == AF_CHART_AUTO) d->chart = circular ? AF_CHART_DISC : AF_CHART_HALO;
+        if (d->anchor == 0.0) d->anchor = d->chart == AF_CHART_DISC ? 0.003 : 0.03;
+        af__chart_scales(g, facts);
+        return;
+    }
     if (d->generator == AF_GENERATOR_NETWORK) {
         af__whiten_actions(g, facts);
         return;
@@ -224,7 +260,17 @@ static af_status af__finder_check(af_context *c, const af_finder_desc *d) {
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "finder: toy mass %g and scale %g must be positive and finite", d->toy.mass,
                         d->toy.scale);
-    if (!af__within((int)d->generator, AF_GENERATOR_NETWORK) ||
+    if (d->layers > 256 || d->width > 4096 || d->angle_harmonics > AF__HIGHEST_HARMONIC ||
+        !af__within((int)d->chart, AF_CHART_HALO) || !af__is_finite(d->anchor))
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "finder: %lu layers, width %lu, %lu harmonics, chart %d or anchor %g is not "
+                        "possible for shears",
+                        (unsigned long)d->layers, (unsigned long)d->width,
+                        (unsigned long)d->angle_harmonics, (int)d->chart, d->anchor);
+    if (d->generator == AF_GENERATOR_SHEARS && (d->free_toy || d->point_transformation))
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "finder: shears go with neither a free toy nor a point transformation");
+    if (!af__within((int)d->generator, AF_GENERATOR_SHEARS) ||
         !af__within((int)d->spread, AF_SPREAD_ABSOLUTE))
         return af__fail(c, AF_ERROR_ARGUMENT, "finder: there is no generator %d or no spread %d",
                         (int)d->generator, (int)d->spread);
@@ -251,6 +297,9 @@ static af_status af__finder_check(af_context *c, const af_finder_desc *d) {
 
 static void af__finder_defaults(af_finder_desc *d) {
     int fourier = d->generator == AF_GENERATOR_FOURIER;
+    if (d->layers == 0) d->layers = 12;
+    if (d->width == 0) d->width = 8;
+    if (d->angle_harmonics == 0) d->angle_harmonics = 2;
     if (d->harmonics_phi == 0) d->harmonics_phi = 3;
     if (d->harmonics_budget == 0.0) d->harmonics_budget = 1.5;
     if (d->coefficient_penalty == 0.0) d->coefficient_penalty = 1.0;
@@ -329,6 +378,7 @@ static af_status af__finder_networks(af_finder *f) {
     af_status s = af_params_create(f->context, g->desc.seed, &g->params);
     int fourier = g->desc.generator == AF_GENERATOR_FOURIER;
     if (s != AF_OK) return s;
+    if (g->desc.generator == AF_GENERATOR_SHEARS) return af__shears_create(g);
     net.name = "generator";
     net.inputs = fourier ? g->features : 9;
     net.outputs = fourier ? g->harmonics : 1;
@@ -436,6 +486,6 @@ AF_API size_t af_finder_parameters(const af_finder *f) { return af_params_size(f
 AF_API size_t af_finder_harmonics(const af_finder *f) { return f->g.harmonics; }
 AF_API int af_finder_is_axisymmetric(const af_finder *f) {
     const af_finder_desc *d = &f->g.desc;
-    return d->axisymmetric == AF_SYMMETRY_YES && d->generator == AF_GENERATOR_FOURIER &&
+    return d->axisymmetric == AF_SYMMETRY_YES && d->generator != AF_GENERATOR_NETWORK &&
            !d->point_transformation;
 }

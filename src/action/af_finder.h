@@ -18,7 +18,8 @@ typedef struct af_fit_desc {
     uint32_t start_canary;
     size_t train;      /* the first `train` streams are trained on, the others validate; default
                           7/8 of them */
-    size_t epochs;     /* passes over the training streams; default 1000, or 4000 steps if more */
+    size_t epochs;     /* passes over the training streams; default 1000, or 4000 steps if more;
+                          shears: steps of Levenberg-Marquardt, default 60, all streams in each */
     size_t batch;      /* streams a step; default 256 */
     size_t piece;      /* streams computed at a time, at most (af_trainer_desc, pieces); default
                           32, all of them for a large network */

@@ -190,6 +190,132 @@ static af_status af__fit_validate(af_trainer *trainer, size_t epoch, double *val
     return AF_OK;
 }
 
+/* ---- shears: all training streams at once ---- */
+
+/* What the steps of a fit by Levenberg-Marquardt are judged by. */
+typedef struct af__shears_fit {
+    af__fit *t;
+    af_progress progress;
+    double *best; /* parameters of the best validation */
+    int over;     /* the caller's clock has run out */
+} af__shears_fit;
+
+static int af__shears_step(const af_minimise_report *r, void *user) {
+    af__shears_fit *f = (af__shears_fit *)user;
+    af__fit *t = f->t;
+    af_params *params = t->f->g.params;
+    f->progress.epoch = r->step;
+    f->progress.loss = r->loss;
+    f->progress.rate = r->damping;
+    if (af__fit_validate(NULL, 0, &f->progress.validation, t) != AF_OK) return 1;
+    if (af__train_is_better(&f->progress)) {
+        f->progress.best_validation = f->progress.validation;
+        f->progress.best_epoch = f->progress.epoch;
+        memcpy(f->best, af_params_data(params), af_params_size(params) * sizeof *f->best);
+    }
+    if (t->desc.progress && t->desc.progress(&f->progress, t->desc.user)) return 1;
+    f->over = t->desc.fraction && t->desc.fraction(r->step, t->desc.user) >= 1.0;
+    return f->over;
+}
+
+static af_status af__shears_compile(const af__fit *t, af_minimiser **out) {
+    const af__generator *g = &t->f->g;
+    static const int axes[] = {2, 2, 2}; /* streams come last */
+    af__inputs in = af__finder_inputs(g->c, t->orbits->stars, t->batch / t->pieces);
+    af_minimiser_desc d = AF__ZERO;
+    af_expr inputs[3];
+    inputs[0] = in.theta;
+    inputs[1] = in.j;
+    inputs[2] = in.weight;
+    d.params = g->params;
+    d.residuals = af__shears_residuals(g, in.theta, in.j, in.weight);
+    d.inputs = inputs;
+    d.input_count = 3;
+    d.input_axes = axes;
+    d.pieces = t->pieces;
+    d.robust = AF_ROBUST_ROOT;
+    d.robust_group = 3 * t->orbits->stars + 3;
+    d.robust_scale = g->desc.softening / g->action_scale;
+    return af_minimiser_create(g->c, &d, out);
+}
+
+enum { AF__ZERO_STREAMS = 128, AF__ZERO_FIT_STEPS = 30 };
+
+/* Chooses F on some of the streams; the other parameters have no part in it. */
+static af_status af__shears_set_zero(af__fit *t) {
+    const af__generator *g = &t->f->g;
+    size_t k, i, stars = t->orbits->stars, some = af__clamp(t->batch, 1, AF__ZERO_STREAMS);
+    af__inputs in = af__finder_inputs(g->c, stars, some);
+    af_minimiser_desc m = AF__ZERO;
+    af_minimise_desc d = AF__ZERO;
+    af_minimiser *minimiser = NULL;
+    af_expr inputs[2];
+    const void *data[2];
+    double *theta = AF__ARRAY(&t->arena, double, 3 * stars * some);
+    double *j = AF__ARRAY(&t->arena, double, 3 * stars * some);
+    af_status s;
+    if (!theta || !j) return af__fail_memory(g->c, "the zero of the angles");
+    for (k = 0; k < 3 * stars; k++)
+        for (i = 0; i < some; i++) {
+            theta[k * some + i] = t->theta[k * t->batch + i];
+            j[k * some + i] = t->j[k * t->batch + i];
+        }
+    inputs[0] = in.theta;
+    inputs[1] = in.j;
+    m.params = g->params;
+    m.residuals = af__shears_reversal(g, in.theta, in.j);
+    m.inputs = inputs;
+    m.input_count = 2;
+    m.robust = AF_ROBUST_ROOT;
+    m.robust_scale = 0.05; /* rad: single stars may be far off */
+    m.jacobian = AF_JACOBIAN_FORWARD;
+    data[0] = theta;
+    data[1] = j;
+    d.inputs = data;
+    d.steps = AF__ZERO_FIT_STEPS;
+    d.tolerance = 1e-3;
+    s = af_minimiser_create(g->c, &m, &minimiser);
+    if (s == AF_OK) s = af_minimise(minimiser, &d, NULL);
+    af_minimiser_destroy(minimiser);
+    return s;
+}
+
+static af_status af__shears_run(af__fit *t) {
+    af_params *params = t->f->g.params;
+    af_isochrone toy = af_finder_toy(t->f);
+    af__shears_fit f = AF__ZERO;
+    af_minimise_desc d = AF__ZERO;
+    af_minimiser *m = NULL;
+    const void *inputs[3];
+    size_t b, n = af_params_size(params);
+    af_status s;
+    f.t = t;
+    f.progress.epochs = t->desc.epochs;
+    f.progress.best_validation = NAN;
+    f.best = AF__ARRAY(&t->arena, double, n);
+    if (!f.best) return af__fail_memory(t->f->context, "the best parameters");
+    s = af__shears_compile(t, &m);
+    for (b = 0; b < t->batch; b++) t->member[b] = b;
+    af__fit_gather(t, &toy);
+    inputs[0] = t->theta;
+    inputs[1] = t->j;
+    inputs[2] = t->weight;
+    d.steps = t->desc.epochs;
+    d.inputs = inputs;
+    d.tolerance = 1e-4; /* ten steps that together bring a thousandth */
+    d.progress = af__shears_step;
+    d.user = &f;
+    if (s == AF_OK) s = af_minimise(m, &d, NULL);
+    af_minimiser_destroy(m);
+    if (f.progress.best_epoch > 0) memcpy(af_params_data(params), f.best, n * sizeof *f.best);
+    if (s == AF_STOPPED && f.over) s = AF_OK;
+    if ((s == AF_OK || s == AF_STOPPED) && t->f->g.desc.time_symmetric == AF_SYMMETRY_YES) {
+        af_status zero = af__shears_set_zero(t);
+        if (zero != AF_OK) return zero;
+    }
+    return s;
+}
+
 /* ---- af_finder_fit ---- */
 
 /* Measured on halo and disc orbits: with more of both the spread of the training streams still
@@ -241,6 +367,9 @@ static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o,
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "fit: %lu training streams were asked for, there are %lu",
                         (unsigned long)d->train, (unsigned long)o->streams);
+    if (f->g.shears && d->checkpoint)
+        return af__fail(c, AF_ERROR_ARGUMENT,
+                        "fit: shears keep no checkpoint; save the model and fit it further");
     for (s = 0; s < o->streams; s++) {
         if (o->count[s] < 2)
             return af__fail(
@@ -256,13 +385,14 @@ static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o,
 }
 
 enum { AF__FIT_PIECE = 32 }; /* measured: fastest from 16 to 64 */
+enum { AF__SHEARS_STEPS = 60 }; /* measured: more still help a little */
 
 static void af__fit_defaults(af__fit *t) {
     af_fit_desc *d = &t->desc;
     size_t n = t->orbits->streams;
     t->train = d->train ? d->train : n - n / 8;
     t->batch = d->batch ? d->batch : 256;
-    if (t->batch > t->train) t->batch = t->train;
+    if (t->batch > t->train || t->f->g.shears) t->batch = t->train;
     if (d->piece == 0) {
         d->piece = AF__FIT_PIECE;
         if (af_params_size(t->f->g.params) > AF__SUM_ELEMENTS / 2)
@@ -271,6 +401,7 @@ static void af__fit_defaults(af__fit *t) {
     t->pieces = (t->batch + d->piece - 1) / d->piece;
     while (t->batch % t->pieces != 0) t->pieces++;
     t->held = n > t->train ? t->train : 0; /* nothing held out: the training streams judge */
+    if (d->epochs == 0 && t->f->g.shears) d->epochs = AF__SHEARS_STEPS;
     if (d->epochs == 0)
         d->epochs = af__clamp(AF__USEFUL_STEPS * t->batch / t->train, AF__USEFUL_EPOCHS,
                               AF__USEFUL_STEPS);
@@ -318,6 +449,7 @@ static af_status af__fit_run(af__fit *t) {
     af_status s = af__fit_memory(t);
     if (s == AF_OK)
         s = af_evaluator_create(t->f, t->orbits->stars, block, t->f->context->threads, &t->judge);
+    if (s == AF_OK && t->f->g.shears) return af__shears_run(t);
     if (s == AF_OK) s = af__fit_compile(t);
     if (s != AF_OK) return s;
     d.epochs = t->desc.epochs;

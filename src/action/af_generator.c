@@ -16,6 +16,10 @@ typedef struct af__generator {
     double center[4], width[4]; /* feature -> (feature - center)/width; for a network G: of J' */
     af_net *net, *point;
     size_t toy_view;          /* log(M/M0), log(b/b0) when free */
+    af_shear *shears;         /* AF_GENERATOR_SHEARS ... */
+    double chart[13];         /* ... centers of its three q and three p, their scales, and the unit
+                                 of its actions over action_scale */
+    size_t zero[4];           /* views: theta'' is counted from dF/dJ''; af__shears_zero */
 } af__generator;
 
 static af_expr af__constants(af_context *c, size_t n, const double *value, size_t stride) {
@@ -371,9 +375,149 @@ static void af__point_transformation(const af__generator *g, af__map *m, af_expr
     m->angle = af_add(c, m->angle, turn);
 }
 
+/* ---- the symplectic model ---- */
+
+/* -1 where J_phi < 0, else 1. */
+static af_expr af__sense(af_context *c, af_expr j_phi) {
+    af_expr back = af_less(c, j_phi, af_constant(c, 0.0));
+    return af_offset(c, af_scale(c, back, -2.0), 1.0);
+}
+
+/* The toy's coordinates in the chart: J_phi dtheta_phi + J_z dtheta_z = L_z dnode + L dtheta_z with
+ * node = theta_phi - sense theta_z, L = J_z + |L_z|. */
+static void af__chart_enter(const af__generator *g, af_expr theta, af_expr j, af_expr *q,
+                            af_expr *p) {
+    af_context *c = g->c;
+    size_t k;
+    for (k = 0; k < 3; k++) {
+        q[k] = af__component(c, theta, k);
+        p[k] = af_scale(c, af__component(c, j, k), 1.0 / g->chart[12]);
+    }
+    if (g->desc.chart != AF_CHART_HALO) return;
+    q[0] = af_sub(c, q[0], af_mul(c, af__sense(c, p[0]), q[1]));
+    p[1] = af_add(c, p[1], af_abs(c, p[0]));
+}
+
+static void af__chart_leave(const af__generator *g, af_expr *q, af_expr *p) {
+    af_context *c = g->c;
+    size_t k;
+    for (k = 0; k < 3; k++) p[k] = af_scale(c, p[k], g->chart[12]);
+    if (g->desc.chart != AF_CHART_HALO) return;
+    q[0] = af_add(c, q[0], af_mul(c, af__sense(c, p[0]), q[1]));
+    p[1] = af_sub(c, p[1], af_abs(c, p[0]));
+}
+
+/* dF/dJ'': what the spread leaves free, and time reversal fixes. (3,N,B) */
+static af_expr af__shears_zero(const af__generator *g, af_expr action) {
+    af_context *c = g->c;
+    size_t d[AF_RANK_MAX], flat[2], k;
+    double inverse[3];
+    af_expr x, slope, view[4];
+    af_shape(c, action, d);
+    flat[0] = 3;
+    flat[1] = d[1] * d[2];
+    for (k = 0; k < 4; k++) view[k] = af_params_expr(g->params, g->zero[k]);
+    for (k = 0; k < 3; k++) inverse[k] = 1.0 / g->width[k];
+    x = af_mul(c, af_sub(c, action, af__constants(c, 3, g->center, 1)),
+               af__constants(c, 3, inverse, 1));
+    slope = af_ridge_gradient(c, AF_RIDGE_TANH, af_reshape(c, x, 2, flat), view[1], view[2],
+                              view[3]);
+    flat[1] = 1;
+    slope = af_add(c, slope, af_reshape(c, view[0], 2, flat));
+    return af_mul(c, af_reshape(c, slope, 3, d), af__constants(c, 3, inverse, 1));
+}
+
+static af__map af__shears_map(const af__generator *g, af_slopes slopes, af_expr theta, af_expr j) {
+    af_expr q[3], p[3];
+    af__map m;
+    m.action = m.angle = af__none;
+    af__chart_enter(g, theta, j, q, p);
+    if (af_shear_apply(g->shears, slopes, q, p, q, p) != AF_OK) return m;
+    af__chart_leave(g, q, p);
+    m.action = af_concat(g->c, 0, 3, p);
+    m.angle = af_sub(g->c, af_concat(g->c, 0, 3, q), af__shears_zero(g, m.action));
+    return m;
+}
+
+/* In a static potential an orbit run backwards, mirrored so that it turns the same way, has -theta
+ * and the same J. So half of theta''(theta,J) + theta''(-theta,J) is where theta'' should be counted
+ * from; what is left of it, as residuals that F can take away. */
+static af_expr af__shears_reversal(const af__generator *g, af_expr theta, af_expr j) {
+    af_context *c = g->c;
+    af__map m = af__shears_map(g, AF_SLOPES_EXACT, theta, j);
+    af__map back = af__shears_map(g, AF_SLOPES_EXACT, af_neg(c, theta), j);
+    af_expr action = af_stop(c, m.action), zero = af__shears_zero(g, action), free;
+    free = af_wrap(c, af_add(c, m.angle, back.angle)); /* of maps that have a dF/dJ'' already */
+    free = af_add(c, af_scale(c, free, 0.5), zero);
+    return af_sub(c, af_stop(c, free), zero);
+}
+
+/* Ridge functions of F. */
+enum { AF__ZERO_RIDGES = 12 };
+
+static af_status af__shears_zero_create(af__generator *g) {
+    size_t dims[2], three = 3;
+    af_status s;
+    dims[0] = AF__ZERO_RIDGES;
+    dims[1] = 3;
+    s = af_params_add(g->params, "zero.base", 1, &three, AF_INIT_CONSTANT, 0.0, &g->zero[0]);
+    if (s == AF_OK)
+        s = af_params_add(g->params, "zero.amplitude", 1, dims, AF_INIT_CONSTANT, 0.0, &g->zero[1]);
+    if (s == AF_OK)
+        s = af_params_add(g->params, "zero.direction", 2, dims, AF_INIT_NORMAL, 1.0, &g->zero[2]);
+    if (s == AF_OK)
+        s = af_params_add(g->params, "zero.offset", 1, dims, AF_INIT_NORMAL, 1.0, &g->zero[3]);
+    return s;
+}
+
+/* Declares the shears. A disc's map commutes with z -> -z where the potential does. */
+static af_status af__shears_create(af__generator *g) {
+    af_shear_desc d = AF__ZERO;
+    af_pair pairs[3];
+    int even[3] = {0, 0, 0}, halo = g->desc.chart == AF_CHART_HALO;
+    af_status s;
+    pairs[0] = g->desc.axisymmetric == AF_SYMMETRY_YES ? AF_PAIR_CYCLIC : AF_PAIR_ANGLE;
+    pairs[1] = halo ? AF_PAIR_ANGLE : AF_PAIR_POINCARE;
+    pairs[2] = AF_PAIR_POINCARE;
+    even[1] = g->desc.plane_symmetric == AF_SYMMETRY_YES;
+    d.name = "shears";
+    d.freedoms = 3;
+    d.pairs = pairs;
+    d.even = even;
+    d.layers = g->desc.layers;
+    d.width = g->desc.width;
+    d.harmonics = g->desc.angle_harmonics;
+    d.start = 0.003; /* measured: the toy is hardly moved, and the fit finds its way */
+    d.center = g->chart;
+    d.scale = g->chart + 6;
+    s = af_shear_create(g->params, &d, &g->shears);
+    return s == AF_OK ? af__shears_zero_create(g) : s;
+}
+
+/* The residuals of streams (weight: shares of their stars): (streams, 3 N + 3), each star's J''
+ * less the stream's mean, times the root of its share, and the anchor. */
+static af_expr af__shears_residuals(const af__generator *g, af_expr theta, af_expr j,
+                                    af_expr weight) {
+    af_context *c = g->c;
+    af__map m = af__shears_map(g, AF_SLOPES_FROZEN, theta, j);
+    af_expr mean = af_sum_axis(c, af_mul(c, weight, m.action), 1), part[2];
+    af_expr toy = af_sum_axis(c, af_mul(c, weight, j), 1);
+    size_t d[AF_RANK_MAX], flat[2];
+    af_shape(c, j, d);
+    part[0] = af_mul(c, af_sqrt(c, weight), af_sub(c, m.action, mean));
+    part[1] = af_scale(c, af_sub(c, mean, toy), g->desc.anchor > 0.0 ? g->desc.anchor : 0.0);
+    flat[0] = 3 * d[1];
+    flat[1] = d[2];
+    part[0] = af_reshape(c, part[0], 2, flat);
+    flat[0] = 3;
+    part[1] = af_reshape(c, part[1], 2, flat);
+    return af_transpose(c, af_concat(c, 0, 2, part));
+}
+
 static af__map af__map_of(const af__generator *g, af_expr theta, af_expr j, af_expr jp,
                           af_expr dropout) {
     af__map m;
+    if (g->shears) return af__shears_map(g, AF_SLOPES_EXACT, theta, j);
     m.action = af_sub(g->c, j, af__gradient(g, theta, jp, dropout));             /* eq. 5 */
     m.angle = af_add(g->c, theta, af__shift(g, theta, jp, dropout));             /* eq. 6 */
     if (g->point) af__point_transformation(g, &m, dropout);

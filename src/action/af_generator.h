@@ -7,8 +7,18 @@ typedef enum af_generator_kind {
     AF_GENERATOR_FOURIER = 0, /* G = sum_k a_k(J') sin(k.theta) [+ b_k(J') (cos(k.theta) - 1)], the
                                  coefficients from a network: G is periodic, theta = 0 stays, the
                                  network runs once a stream */
-    AF_GENERATOR_NETWORK      /* G = net(cos theta, sin theta, J'), eq. 9 */
+    AF_GENERATOR_NETWORK,     /* G = net(cos theta, sin theta, J'), eq. 9 */
+    AF_GENERATOR_SHEARS       /* no G: a symplectic map of shears (af_shear.h) takes the toy's
+                                 coordinates to (theta'',J''), with no J' to be solved for. Trained
+                                 by Levenberg-Marquardt; for disc orbits */
 } af_generator_kind;
+
+/* The coordinates that are sheared: regular where the orbits are. */
+typedef enum af_chart {
+    AF_CHART_AUTO = 0, /* disc for nearly circular streams, else halo */
+    AF_CHART_DISC,     /* (theta_phi, J_phi); Poincare pairs of (theta_z, J_z), (theta_r, J_r) */
+    AF_CHART_HALO      /* (longitude of the node, L_z); (theta_z, L); Poincare pair of (theta_r, J_r) */
+} af_chart;
 
 /* A symmetry of the potential. It removes harmonics from a Fourier G. */
 typedef enum af_symmetry {
@@ -33,6 +43,13 @@ typedef struct af_finder_desc {
     size_t harmonics_r, harmonics_z, harmonics_phi; /* highest |k|; default 12, 8, 3 (10, 16, 3 for
                                                        streams on nearly circular orbits) */
     double harmonics_budget; /* sum of |k_i|/highest at most this; default 1.5 */
+    af_chart chart;    /* shears */
+    size_t layers;     /* shears; default 12 */
+    size_t width;      /* shears: ridge functions of each; default 8 */
+    size_t angle_harmonics; /* shears: of an angle that they depend on; default 2 */
+    double anchor;     /* shears: weight of the streams' mean J'' staying at the toy's, which binds
+                          what the spread leaves free; default 0.003 (disc), 0.03 (halo); negative:
+                          none */
     af_symmetry axisymmetric; /* no theta_phi in G, so J_phi = L_z. AUTO: when L_z is conserved in
                                  the data to a hundredth of what the other toy actions are */
     af_symmetry plane_symmetric; /* only even k_z (+ k_phi): z -> -z. AUTO: yes */

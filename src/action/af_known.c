@@ -227,6 +227,9 @@ AF_API af_status af_finder_fit_known(af_finder *f, const af_orbits *orbits, af_f
     af__known k = AF__ZERO;
     af_status s;
     if (!desc) desc = &none;
+    if (f->g.shears)
+        return af__fail(f->context, AF_ERROR_ARGUMENT,
+                        "fit: a known potential trains generating functions, not shears");
     if (af__finder_fit_check(f, orbits, desc) != AF_OK) return f->context->status;
     k.fit.f = f;
     k.fit.orbits = orbits;

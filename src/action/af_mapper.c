@@ -76,7 +76,8 @@ static af_status af__mapper_compile(af_mapper *m, int threads) {
     in[4] = af_input(c, "J'", 3, dims);
     if (af_isochrone_expr(c, in[1], in[2], in[3], &j, &theta) != AF_OK) return c->status;
     j = af_scale(c, j, 1.0 / g->action_scale);
-    map = af__map_of(g, theta, j, af__mapper_actions(g, theta, j, in[4]), af__none);
+    map = af__map_of(g, theta, j, g->shears ? in[4] : af__mapper_actions(g, theta, j, in[4]),
+                     af__none);
     out[0] = map.action;
     out[1] = map.angle;
     if (af_jvp(c, 2, out, 1, &in[3], &units, out + 2) != AF_OK) return c->status;

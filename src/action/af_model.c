@@ -43,12 +43,13 @@ static void af__add_choice(af__model_table *t, const char *key, int *choice) {
 
 /* Enumerations as integers, for the table of fields. */
 typedef struct af__choices {
-    int generator, axisymmetric, plane_symmetric, time_symmetric, spread;
+    int generator, chart, axisymmetric, plane_symmetric, time_symmetric, spread;
     int architecture[2], activation[2];
 } af__choices;
 
 static void af__choices_take(af__choices *k, const af_finder_desc *d) {
     k->generator = (int)d->generator;
+    k->chart = (int)d->chart;
     k->axisymmetric = (int)d->axisymmetric;
     k->plane_symmetric = (int)d->plane_symmetric;
     k->time_symmetric = (int)d->time_symmetric;
@@ -61,6 +62,7 @@ static void af__choices_take(af__choices *k, const af_finder_desc *d) {
 
 static void af__choices_give(const af__choices *k, af_finder_desc *d) {
     d->generator = (af_generator_kind)k->generator;
+    d->chart = (af_chart)k->chart;
     d->axisymmetric = (af_symmetry)k->axisymmetric;
     d->plane_symmetric = (af_symmetry)k->plane_symmetric;
     d->time_symmetric = (af_symmetry)k->time_symmetric;
@@ -104,6 +106,13 @@ static void af__model_fields(af__model_table *t, af_finder *f, af__choices *k) {
     af__add_number(t, "coefficient_penalty", &d->coefficient_penalty);
     af__add_number(t, "negative_weight", &d->negative_weight);
     af__add_number(t, "angle_weight", &d->angle_weight);
+    if (k->generator == AF_GENERATOR_SHEARS) {
+        af__add_choice(t, "chart", &k->chart);
+        af__add_whole(t, "layers", &d->layers);
+        af__add_whole(t, "width", &d->width);
+        af__add_whole(t, "angle_harmonics", &d->angle_harmonics);
+        af__add_number(t, "anchor", &d->anchor);
+    }
     af__net_fields(t, net, &d->net, &k->architecture[0], &k->activation[0]);
     af__net_fields(t, point, &d->point_net, &k->architecture[1], &k->activation[1]);
 }
@@ -146,6 +155,8 @@ static af_status af__write_arrays(af_tensors *to, const af__generator *g) {
     dims[0] = 2;
     dims[1] = 4;
     s = af_tensors_add(to, "whitening", AF_DTYPE_F64, 2, dims, whitening);
+    dims[0] = 13;
+    if (s == AF_OK && g->shears) s = af_tensors_add(to, "chart", AF_DTYPE_F64, 1, dims, g->chart);
     if (s != AF_OK || g->harmonics == 0) return s;
     dims[0] = g->harmonics;
     dims[1] = 3;
@@ -182,7 +193,7 @@ static int af__choices_sane(const af__choices *k) {
     for (i = 0; i < 2; i++)
         if (!af__within(k->architecture[i], AF_RESDENSE) || !af__within(k->activation[i], AF_RELU))
             return 0;
-    return af__within(k->generator, AF_GENERATOR_NETWORK) &&
+    return af__within(k->generator, AF_GENERATOR_SHEARS) && af__within(k->chart, AF_CHART_HALO) &&
            af__within(k->spread, AF_SPREAD_ABSOLUTE) &&
            af__within(k->axisymmetric, AF_SYMMETRY_NO) &&
            af__within(k->plane_symmetric, AF_SYMMETRY_NO) &&
@@ -194,8 +205,13 @@ static int af__positive(double x) { return af__is_finite(x) && x > 0.0; }
 static int af__model_sane(const af_finder *f, const af__choices *k) {
     const af_finder_desc *d = &f->g.desc;
     size_t features = af__feature_count((af_symmetry)k->axisymmetric);
+    int shears = k->generator == AF_GENERATOR_SHEARS;
     int fourier = k->generator == AF_GENERATOR_FOURIER;
     if (!af__choices_sane(k) || !af__net_sane(&d->net) || !af__net_sane(&d->point_net)) return 0;
+    if (shears && (d->layers - 1 >= 256 || d->width - 1 >= 4096 ||
+                   d->angle_harmonics - 1 >= AF__HIGHEST_HARMONIC || d->free_toy ||
+                   d->point_transformation || !af__is_finite(d->anchor)))
+        return 0;
     if (f->g.features != features || fourier != (f->g.harmonics > 0) ||
         f->g.harmonics > AF__MOST_HARMONICS)
         return 0;
@@ -226,6 +242,7 @@ static int af__model_fits(const af_finder *f, const af_tensors *from) {
     const af_finder_desc *d = &f->g.desc;
     uint64_t numbers = 0, least = af__net_least(&d->net, f->g.harmonics ? f->g.harmonics : 1);
     size_t i;
+    if (d->generator == AF_GENERATOR_SHEARS) least = (uint64_t)d->layers * d->width;
     if (d->point_transformation) least += af__net_least(&d->point_net, 3);
     for (i = 0; i < af_tensors_count(from); i++) numbers += af_tensors_at(from, i)->count;
     return least <= numbers;
@@ -237,6 +254,9 @@ static int af__arrays_sane(const af_finder *f) {
     size_t i, whitened = g->harmonics ? g->features : 3;
     for (i = 0; i < whitened; i++)
         if (!af__is_finite(g->center[i]) || !af__positive(g->width[i])) return 0;
+    for (i = 0; i < 6 && g->shears; i++)
+        if (!af__is_finite(g->chart[i]) || !af__positive(g->chart[6 + i])) return 0;
+    if (g->shears && !af__positive(g->chart[12])) return 0;
     for (i = 0; i < 3 * g->harmonics; i++)
         if (!(fabs(g->harmonic[i]) <= (double)AF__HIGHEST_HARMONIC) ||
             floor(g->harmonic[i]) != g->harmonic[i])
@@ -256,6 +276,9 @@ static af_status af__read_arrays(const af_tensors *from, af_finder *f) {
     if (s != AF_OK) return s;
     memcpy(g->center, whitening, sizeof g->center);
     memcpy(g->width, whitening + 4, sizeof g->width);
+    dims[0] = 13;
+    if (g->desc.generator == AF_GENERATOR_SHEARS)
+        return af_tensors_get(from, "chart", 1, dims, g->chart);
     if (g->desc.generator != AF_GENERATOR_FOURIER) return AF_OK;
     g->harmonic = AF__ARRAY(&f->arena, double, 3 * g->harmonics);
     g->amplitude = AF__ARRAY(&f->arena, double, g->harmonics);
@@ -270,13 +293,16 @@ static af_status af__model_take(af_finder *f, const af_tensors *from, const char
     af__model_table fields = AF__ZERO;
     af__choices choices = AF__ZERO;
     const char *format = af_tensors_text(from, "format");
+    uint64_t generator = 0;
     af_status s;
     if (!format || strcmp(format, AF__MODEL_FORMAT) != 0)
         return af__fail(f->context, AF_ERROR_FORMAT,
                         "'%s' is not a model of this library (format '%.40s', expected '%s')", path,
                         format ? format : "none", AF__MODEL_FORMAT);
+    s = af_tensors_whole(from, "generator", &generator); /* it tells which fields there are */
+    choices.generator = generator == (uint64_t)AF_GENERATOR_SHEARS ? AF_GENERATOR_SHEARS : 0;
     af__model_fields(&fields, f, &choices);
-    s = af__read_fields(from, &fields);
+    if (s == AF_OK) s = af__read_fields(from, &fields);
     if (s != AF_OK) return s;
     af__choices_give(&choices, &f->g.desc);
     if (!af__model_sane(f, &choices) || !af__model_fits(f, from))
