@@ -36,7 +36,7 @@ override CPPFLAGS += $(addprefix -I,$(wildcard /opt/homebrew/include /usr/local/
 endif
 ifneq ($(MAKECMDGOALS),clean)
 OPENMP := $(call probe,$(CC),-fopenmp,$(HASH)include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; })
-SANITIZE     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -g -fno-omit-frame-pointer
+SANITIZE     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -g1 -fno-omit-frame-pointer
 SANITIZE_CC  := $(firstword $(foreach cc,$(CC) clang gcc,$(if $(call probe,$(cc),$(SANITIZE),$(main)),$(cc))))
 SANITIZE_OMP := $(if $(SANITIZE_CC),$(call probe,$(SANITIZE_CC),-fopenmp,$(HASH)include <omp.h>\n$(main)))
 endif

@@ -283,6 +283,11 @@
  *     not. Streams held back validate, and the best validation is kept. The potential is never
  *     told, nor are the true actions.
  *
+ *     Without G. AF_GENERATOR_SHEARS takes the toy's coordinates through an af_shear instead: no J'
+ *     to solve for, less than a microsecond a star. Levenberg-Marquardt trains it on all streams at
+ *     once, in some ten steps. It is at its best on disc orbits; on halo orbits the Fourier series
+ *     is several times more exact.
+ *
  *     Toy. Chosen from the orbits so that all stars are bound in it, or given (af_finder_desc.toy),
  *     and then fixed or learned too (free_toy). An untrained finder is its toy.
  *

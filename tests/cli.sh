@@ -77,6 +77,8 @@ fit -o "$out/seed.safetensors" --seed 1
 check 'another seed, another model' differ "$m" "$out/seed.safetensors"
 check 'fit with a free toy, no symmetry' fit -o "$out/free.safetensors" --free-toy \
     --axisymmetric no
+check 'fit with shears' fit -o "$out/shears.safetensors" --generator shears --depth 4
+check 'eval by shears' "$af" eval "$out/shears.safetensors" "$x" -o "$out/shears.csv"
 check 'fit with a network as G' fit -o "$out/net.safetensors" --generator network --depth 2 \
     --loss absolute --point-transformation --rate 1e-3
 check 'such a model evaluates' "$af" eval "$out/net.safetensors" "$x" -o "$out/net.npy"

@@ -9,7 +9,7 @@ static const double af__galactic_axes[3][3] = {
     {-0.86766614901900470118, -0.19807637343120152818, +0.45598377617506692273}};
 
 /* out = m in; transposed: out = m^T in, the inverse of a turn. */
-static void af__turn3(const double m[3][3], int transposed, const double in[3], double out[3]) {
+static void af__turn3(const double (*m)[3], int transposed, const double *in, double *out) {
     double v[3];
     size_t i;
     memcpy(v, in, sizeof v);

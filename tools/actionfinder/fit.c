@@ -50,14 +50,14 @@ static int fit_harmonics(const char *text, af_finder_desc *d) {
 
 static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
     static const char *const symmetry[3] = {"auto", "yes", "no"};
-    static const char *const generator[2] = {"fourier", "network"};
+    static const char *const generator[3] = {"fourier", "network", "shears"};
     static const char *const loss[2] = {"robust", "absolute"};
     int word, code;
     memset(d, 0, sizeof *d);
     code = cli_word("fit", "axisymmetric", o->axisymmetric, symmetry, 3, &word);
     if (code >= 0) return code;
     d->axisymmetric = (af_symmetry)word;
-    if ((code = cli_word("fit", "generator", o->generator, generator, 2, &word)) >= 0) return code;
+    if ((code = cli_word("fit", "generator", o->generator, generator, 3, &word)) >= 0) return code;
     d->generator = (af_generator_kind)word;
     if ((code = cli_word("fit", "loss", o->loss, loss, 2, &word)) >= 0) return code;
     d->spread = (af_spread_kind)word;
@@ -71,8 +71,8 @@ static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
     d->toy.scale = o->toy_scale;
     d->free_toy = o->free_toy;
     d->point_transformation = o->point;
-    d->net.width = o->width;
-    d->net.depth = o->depth;
+    *(d->generator == AF_GENERATOR_SHEARS ? &d->width : &d->net.width) = o->width;
+    *(d->generator == AF_GENERATOR_SHEARS ? &d->layers : &d->net.depth) = o->depth;
     d->seed = o->seed;
     return -1;
 }
@@ -301,9 +301,10 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
         {"harmonics", CLI_TEXT, &o->harmonics, "R,Z,PHI",
          "highest |k| of G in each angle; default 12,8,3, discs 10,16,3"},
         {"generator", CLI_TEXT, &o->generator, "WORD",
-         "fourier (default) or network: how G is made"},
-        {"width", CLI_COUNT, &o->width, "N", "of the network's hidden layers; default 64"},
-        {"depth", CLI_COUNT, &o->depth, "N", "hidden layers; default 3"},
+         "fourier (default), network: how G is made; or shears, a symplectic map (disc orbits)"},
+        {"width", CLI_COUNT, &o->width, "N",
+         "of the network's hidden layers, default 64; ridge functions of a shear, default 8"},
+        {"depth", CLI_COUNT, &o->depth, "N", "hidden layers, default 3; shears, default 12"},
         {"loss", CLI_TEXT, &o->loss, "WORD", "robust (default) or absolute, the paper's"},
         {"point-transformation", CLI_FLAG, &o->point, NULL,
          "adds P(theta'), the paper's eqs. 7 and 8"},
