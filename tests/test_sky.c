@@ -750,7 +750,7 @@ TEST(create_errors) {
 
 /* One star with correlated errors, or a copy of it in `streams` streams. */
 static af_observed *uncertain(size_t streams, int parallax, double relative) {
-    double value[4 * 6], error[4 * 4];
+    double value[4 * 6] = AF__ZERO, error[4 * 4] = AF__ZERO;
     af_observed_desc d = AF__ZERO;
     af_observed *o = NULL;
     size_t s;
