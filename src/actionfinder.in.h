@@ -263,7 +263,9 @@
  *
  *     Data. Streams: sets of stars known to be on one and the same orbit (streams proper, or pieces
  *     of orbits), two stars or more each, in Galactocentric coordinates [kpc, km/s]. Files: NPY of
- *     shape (S,N,6), or CSV with the columns stream, x, y, z, vx, vy, vz.
+ *     shape (S,N,6), or CSV with the columns stream, x, y, z, vx, vy, vz. Stars as they are observed
+ *     (sky position, distance or parallax, proper motions, velocity, with their errors) are read by
+ *     af_observed_read; it draws from the errors, and can fill in what is missing.
  *
  *     The map. A toy isochrone gives (theta,J) of each star in closed form. A generating function
  *     of type 2 changes them to (theta',J'):
@@ -318,6 +320,9 @@
  *     af_evaluator_destroy(one);
  *     af_finder_destroy(finder);
  *     ```
+ *
+ *     Forces. From a trained finder follow frequencies and the acceleration field (af_accel.h):
+ *     actions are conserved, so that dJ/dx.v + dJ/dv.a = 0 for every star.
  *
  *     Accuracy. On mock halo orbits in a disc and a halo (`make demo`): the median error of a
  *     stream's actions is 1.3 km/s kpc, 43 for the untrained toy; the mean 4.9, 60 for the toy,
@@ -378,6 +383,11 @@
  *     af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_potential(&galaxy), start,
  *                        0.01, 10, 101, orbit[0]); // 1 Gyr, a row every 10 Myr, steps of 1 Myr
  *     ```
+ *
+ *     af_galaxy_create makes the Galaxies of Dehnen & Binney (1998, model 1) and Piffl et al. (2014),
+ *     or another one of discs and spheroids, by multipoles: a quarter of a microsecond a force. Take
+ *     short steps (0.1 Myr) across their thin gas discs. af_sky.h turns observed stars into
+ *     Galactocentric ones and back.
  *
  *     Where an axisymmetric potential is known, actions, angles and frequencies come from it: by
  *     the Staeckel fudge (af_fudge_actions) to a percent or two in some 25 microseconds, or from
@@ -451,7 +461,7 @@
  * LIMITS
  *
  *     - Stars of a stream must be on one orbit: a mistake in membership, or errors of distance and
- *       velocity, are taken for physics. There is no error model.
+ *       velocity, are taken for physics: the fit has no error model.
  *     - Every star must be bound in the toy. One star near escape makes the toy heavy for all:
  *       leave it out.
  *     - Resonantly trapped and chaotic orbits have no actions that this map could find. Their
@@ -461,7 +471,7 @@
  *       bars.
  *     - Actions far from those of the training streams are extrapolated, without warning.
  *     - Not there yet: the way back (theta,J) -> (x,v) of a finder's map; a GPU. The command line
- *       does not offer the acceleration field, observed input and the Galactic potentials yet.
+ *       does not offer the acceleration field (af_accel) yet.
  *     - Levenberg-Marquardt holds a matrix of parameters x parameters, and solves it at each step:
  *       some thousand parameters are its limit.
  *     - A Koopman model covers one family of orbits around one centre, such as libration in a well:
