@@ -263,9 +263,9 @@
  *
  *     Data. Streams: sets of stars known to be on one and the same orbit (streams proper, or pieces
  *     of orbits), two stars or more each, in Galactocentric coordinates [kpc, km/s]. Files: NPY of
- *     shape (S,N,6), or CSV with the columns stream, x, y, z, vx, vy, vz. Stars as they are observed
- *     (sky position, distance or parallax, proper motions, velocity, with their errors) are read by
- *     af_observed_read; it draws from the errors, and can fill in what is missing.
+ *     shape (S,N,6), or CSV with the columns stream, x, y, z, vx, vy, vz. Stars as they are
+ *     observed (sky position, distance or parallax, proper motions, velocity, with their errors)
+ *     are read by af_observed_read; it draws from the errors, and can fill in what is missing.
  *
  *     The map. A toy isochrone gives (theta,J) of each star in closed form. A generating function
  *     of type 2 changes them to (theta',J'):
@@ -384,10 +384,10 @@
  *                        0.01, 10, 101, orbit[0]); // 1 Gyr, a row every 10 Myr, steps of 1 Myr
  *     ```
  *
- *     af_galaxy_create makes the Galaxies of Dehnen & Binney (1998, model 1) and Piffl et al. (2014),
- *     or another one of discs and spheroids, by multipoles: a quarter of a microsecond a force. Take
- *     short steps (0.1 Myr) across their thin gas discs. af_sky.h turns observed stars into
- *     Galactocentric ones and back.
+ *     af_galaxy_create makes the Galaxies of Dehnen & Binney (1998, model 1) and Piffl et al.
+ *     (2014), or another one of discs and spheroids, by multipoles: a quarter of a microsecond a
+ *     force. Take short steps (0.1 Myr) across their thin gas discs. af_sky.h turns observed stars
+ *     into Galactocentric ones and back.
  *
  *     Where an axisymmetric potential is known, actions, angles and frequencies come from it: by
  *     the Staeckel fudge (af_fudge_actions) to a percent or two in some 25 microseconds, or from
