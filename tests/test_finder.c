@@ -809,8 +809,8 @@ TEST(create_errors) {
     d.harmonics_budget = NAN;
     check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "budget");
     d = none;
-    d.generator = (af_generator_kind)2;
-    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "generator 2");
+    d.generator = (af_generator_kind)3;
+    check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "generator 3");
     d = none;
     d.spread = (af_spread_kind)-1;
     check_create_fails(c, o, &d, AF_ERROR_ARGUMENT, "spread -1");
