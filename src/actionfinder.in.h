@@ -286,9 +286,9 @@
  *     told, nor are the true actions.
  *
  *     Without G. AF_GENERATOR_SHEARS takes the toy's coordinates through an af_shear instead: no J'
- *     to solve for, less than a microsecond a star. Levenberg-Marquardt trains it on all streams at
- *     once, in some ten steps. It is at its best on disc orbits; on halo orbits the Fourier series
- *     is several times more exact.
+ *     to solve for, so that a star costs less. Levenberg-Marquardt trains it on all streams at
+ *     once, in some ten steps. It is for disc orbits (README.md has figures); for halo orbits take
+ *     the Fourier series.
  *
  *     Toy. Chosen from the orbits so that all stars are bound in it, or given (af_finder_desc.toy),
  *     and then fixed or learned too (free_toy). An untrained finder is its toy.
@@ -385,14 +385,12 @@
  *     ```
  *
  *     af_galaxy_create makes the Galaxies of Dehnen & Binney (1998, model 1) and Piffl et al.
- *     (2014), or another one of discs and spheroids, by multipoles: a quarter of a microsecond a
- *     force. Take short steps (0.1 Myr) across their thin gas discs. af_sky.h turns observed stars
- *     into Galactocentric ones and back.
+ *     (2014), or another one of discs and spheroids, by multipoles. Take short steps (0.1 Myr)
+ *     across their thin gas discs. af_sky.h turns observed stars into Galactocentric ones and back.
  *
  *     Where an axisymmetric potential is known, actions, angles and frequencies come from it: by
- *     the Staeckel fudge (af_fudge_actions) to a percent or two in some 25 microseconds, or from
- *     the orbit itself (af_orbit_actions), accurately, with an error estimate, in some 100
- *     milliseconds.
+ *     the Staeckel fudge (af_fudge_actions), approximately and fast, or from the orbit itself
+ *     (af_orbit_actions), accurately, with an error estimate, which takes very much longer.
  *
  *     ```c
  *     const double xv[6] = {8.0, 0.0, 0.1, 10.0, 230.0, 5.0};

@@ -172,9 +172,9 @@ static void af__whiten_actions(af__generator *g, const af__toy_facts *facts) {
     }
 }
 
-/* Centers and scales of the chart's momenta; those of a Poincare pair, both of them, are the root of
- * its mean action, as for a circle of that radius. The unit makes these actions about 1, whatever
- * L_z is: measured, the fit then ends a fifth lower on disc orbits. */
+/* Centers and scales of the chart's momenta; those of a Poincare pair, both of them, are the root
+ * of its mean action, as for a circle of that radius. The unit makes these actions about 1,
+ * whatever L_z is: the fit then ends lower. */
 static void af__chart_scales(af__generator *g, const af__toy_facts *facts) {
     size_t s, k;
     int halo = g->desc.chart == AF_CHART_HALO;
@@ -263,8 +263,8 @@ static af_status af__finder_check(af_context *c, const af_finder_desc *d) {
     if (d->layers > 256 || d->width > 4096 || d->angle_harmonics > AF__HIGHEST_HARMONIC ||
         !af__within((int)d->chart, AF_CHART_HALO) || !af__is_finite(d->anchor))
         return af__fail(c, AF_ERROR_ARGUMENT,
-                        "finder: %lu layers, width %lu, %lu harmonics, chart %d or anchor %g is not "
-                        "possible for shears",
+                        "finder: %lu layers, width %lu, %lu harmonics, chart %d or anchor %g is "
+                        "not possible for shears",
                         (unsigned long)d->layers, (unsigned long)d->width,
                         (unsigned long)d->angle_harmonics, (int)d->chart, d->anchor);
     if (d->generator == AF_GENERATOR_SHEARS && (d->free_toy || d->point_transformation))

@@ -31,7 +31,7 @@ typedef struct af_fit_desc {
                                                      larger of it and epoch/epochs counts */
     int (*progress)(const af_progress *progress, void *user);
     void *user;
-    const char *checkpoint; /* file, or NULL */
+    const char *checkpoint; /* file, or NULL; not for shears (AF_ERROR_ARGUMENT) */
     size_t checkpoint_every;
     int resume;
     uint32_t end_canary;

@@ -385,7 +385,7 @@ static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o,
 }
 
 enum { AF__FIT_PIECE = 32 }; /* measured: fastest from 16 to 64 */
-enum { AF__SHEARS_STEPS = 60 }; /* measured: more still help a little */
+enum { AF__SHEARS_STEPS = 60 }; /* more still help a little */
 
 static void af__fit_defaults(af__fit *t) {
     af_fit_desc *d = &t->desc;

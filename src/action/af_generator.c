@@ -440,8 +440,8 @@ static af__map af__shears_map(const af__generator *g, af_slopes slopes, af_expr 
 }
 
 /* In a static potential an orbit run backwards, mirrored so that it turns the same way, has -theta
- * and the same J. So half of theta''(theta,J) + theta''(-theta,J) is where theta'' should be counted
- * from; what is left of it, as residuals that F can take away. */
+ * and the same J. So half of theta''(theta,J) + theta''(-theta,J) is where theta'' should be
+ * counted from; what is left of it, as residuals that F can take away. */
 static af_expr af__shears_reversal(const af__generator *g, af_expr theta, af_expr j) {
     af_context *c = g->c;
     af__map m = af__shears_map(g, AF_SLOPES_EXACT, theta, j);
@@ -487,7 +487,7 @@ static af_status af__shears_create(af__generator *g) {
     d.layers = g->desc.layers;
     d.width = g->desc.width;
     d.harmonics = g->desc.angle_harmonics;
-    d.start = 0.003; /* measured: the toy is hardly moved, and the fit finds its way */
+    d.start = 0.003; /* the toy is hardly moved, and the fit finds its way */
     d.center = g->chart;
     d.scale = g->chart + 6;
     s = af_shear_create(g->params, &d, &g->shears);

@@ -17,7 +17,7 @@ typedef enum af_generator_kind {
 typedef enum af_chart {
     AF_CHART_AUTO = 0, /* disc for nearly circular streams, else halo */
     AF_CHART_DISC,     /* (theta_phi, J_phi); Poincare pairs of (theta_z, J_z), (theta_r, J_r) */
-    AF_CHART_HALO      /* (longitude of the node, L_z); (theta_z, L); Poincare pair of (theta_r, J_r) */
+    AF_CHART_HALO      /* (node, L_z); (theta_z, L); Poincare pair of (theta_r, J_r) */
 } af_chart;
 
 /* A symmetry of the potential. It removes harmonics from a Fourier G. */

@@ -156,11 +156,6 @@ static af_status af__koopman_units(af_koopman *k, const af_trajectories *t, doub
     return AF_OK;
 }
 
-static int af__koopman_order(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Median over neighbouring samples of the angle turned, in the ellipse's own plane, by time. */
 static double af__koopman_turning(const af_koopman *k, const af_trajectories *t, size_t i,
                                   const double center[], double *rate) {
@@ -177,7 +172,7 @@ static double af__koopman_turning(const af_koopman *k, const af_trajectories *t,
             before = angle;
         }
     }
-    qsort(rate, count, sizeof *rate, af__koopman_order);
+    qsort(rate, count, sizeof *rate, af__compare_doubles);
     return rate[count / 2];
 }
 

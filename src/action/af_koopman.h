@@ -68,7 +68,7 @@ typedef struct af_koopman_weights {
 typedef enum af_koopman_method {
     AF_KOOPMAN_LM = 0, /* Levenberg-Marquardt */
     AF_KOOPMAN_LBFGS,
-    AF_KOOPMAN_ADAM    /* thousand times less exact here; to compare */
+    AF_KOOPMAN_ADAM    /* far less exact here; to compare */
 } af_koopman_method;
 
 typedef struct af_koopman_progress {

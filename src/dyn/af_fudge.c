@@ -336,8 +336,8 @@ static double af__fudge_focus_point(const af__fudge_star *o) {
 }
 
 /* Delta^2 from two times two points between the turning points, weighted by h^2, h = s^2 + Delta^2
- * sin^2 v. Of the powers of h the second gives the best actions of mock halo orbits: their mean
- * error goes 9.0, 6.2, 7.3 km/s kpc for h^0, h^2, h^3; more points change little. */
+ * sin^2 v. Of the powers of h the second gives the best actions of mock halo orbits; more points
+ * change little. */
 static double af__fudge_focus_orbit(const af__fudge_star *o) {
     double sum[2] = {0.0, 0.0}, half = 0.5 * (o->high - o->low);
     int i, k;

@@ -72,8 +72,8 @@ typedef struct af_galaxy af_galaxy;
 AF_API af_status af_galaxy_create(af_context *context, const af_galaxy_desc *desc, af_galaxy **out);
 AF_API void af_galaxy_destroy(af_galaxy *galaxy);
 
-/* Phi(x), 0 at infinity; -grad Phi (may not overlap x); rho(x). Thread-safe, they allocate nothing,
- * and take some 0.2 to 0.5 microseconds. In the centre the acceleration is given as 0. */
+/* Phi(x), 0 at infinity; -grad Phi (may not overlap x); rho(x). Thread-safe; they allocate nothing.
+ * In the centre the acceleration is given as 0. */
 AF_API double af_galaxy_value(const af_galaxy *galaxy, const double x[3]);
 AF_API void af_galaxy_acceleration(const af_galaxy *galaxy, const double x[3],
                                    double acceleration[3]);

@@ -35,8 +35,8 @@ AF_API af_status af_multipole_create(af_context *context, const af_multipole_des
 AF_API void af_multipole_destroy(af_multipole *multipole);
 
 /* Phi(x), 0 at infinity; -grad Phi (may not overlap x); and the Laplacian / (4 pi G): the density
- * as the expansion has it. Thread-safe, they allocate nothing, and take some 0.1 to 0.3
- * microseconds at degree 32. In the centre the acceleration is given as 0. */
+ * as the expansion has it. Thread-safe; they allocate nothing. In the centre the acceleration is
+ * given as 0. */
 AF_API double af_multipole_value(const af_multipole *multipole, const double x[3]);
 AF_API void af_multipole_acceleration(const af_multipole *multipole, const double x[3],
                                       double acceleration[3]);

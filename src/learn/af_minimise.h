@@ -34,8 +34,8 @@ typedef enum af_jacobian {
 
 /* What damping holds back: all parameters alike, by the largest element of the diagonal of J^T J
  * (Levenberg), or each by its own (Marquardt), for parameters of very different units. Where a few
- * parameters hardly matter the latter lets them run away: measured on symplectic maps, it ended a
- * hundred times higher. */
+ * parameters hardly matter the latter lets them run away, as in symplectic maps, where it ends far
+ * higher. */
 typedef enum af_damping { AF_DAMPING_EVEN = 0, AF_DAMPING_DIAGONAL } af_damping;
 
 /* Zero means default for every field. */
