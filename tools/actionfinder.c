@@ -42,6 +42,12 @@ static const char FIT_MANUAL[] =
     "it the model depends on the speed of the machine. Where other programs use the cores,\n"
     "OMP_WAIT_POLICY=passive in the environment is much faster.\n"
     "\n"
+    "--ensemble N trains N models that differ by their seeds alone, one after the other\n"
+    "(--seconds is the time of all), into model-1.safetensors, model-2.safetensors ...\n"
+    "`actionfinder eval model-*.safetensors` takes their mean, and their scatter as errors.\n"
+    "Checkpoints and histories are numbered in the same way. They tend to agree more than\n"
+    "they are right; with --bootstrap less so, and the mean is a little worse.\n"
+    "\n"
     "Examples:\n"
     "  actionfinder fit stars.csv -o model.safetensors\n"
     "  actionfinder fit gaia.csv -o model.safetensors --sun-radius 8.122 \\\n"
@@ -67,9 +73,38 @@ static const char EVAL_MANUAL[] =
     "it, and nothing is written, unless --skip-unbound. Stars unlike any that the model\n"
     "was trained on get an answer too, but do not believe it.\n"
     "\n"
+    "Several models, as `fit --ensemble` makes them, give the mean of their answers, and six\n"
+    "more columns: J_phi_error ... theta_r_error, the standard deviation of one answer; so\n"
+    "does --dropout. --draws N of a table of stars as observed, with columns such as\n"
+    "pmra_error, adds the standard deviation over N draws of each star from its errors, in\n"
+    "quadrature. OUT.npy is (S,N,12) then. Models that make the same mistake agree about\n"
+    "it: true errors are larger.\n"
+    "\n"
     "Examples:\n"
     "  actionfinder eval model.safetensors stars.csv -o actions.csv\n"
+    "  actionfinder eval model-*.safetensors gaia.csv -o actions.csv --draws 30\n"
     "  actionfinder eval model.safetensors xv.npy -o actions.npy --per-stream\n";
+
+static const char INVERT_MANUAL[] =
+    "ACTIONS is what `actionfinder eval` writes: an NPY file whose last length is 6 (J_phi,\n"
+    "J_z, J_r [km/s kpc], theta_phi, theta_z, theta_r [rad]), or a table with columns of\n"
+    "these names and, if there is one, stream. Angles may have any number of turns.\n"
+    "\n"
+    "XV.npy has the same shape with x, y, z [kpc], vx, vy, vz [km/s], Galactocentric;\n"
+    "XV.csv the columns stream, x, ..., vz: both are ORBITS for the other commands.\n"
+    "\n"
+    "The model's map is undone exactly, not by a second network: what eval made of stars\n"
+    "one by one comes back to rounding, and what its --per-stream made does not, since\n"
+    "there the actions within a stream differ from the one J' that the angles go with.\n"
+    "Where the map is folded, as it may be on orbits unlike those it was trained on, two\n"
+    "stars have the same actions and angles, and either may come back.\n"
+    "\n"
+    "Stars without an answer are NaN and counted: no actions (NaN), actions of no orbit\n"
+    "(J_z or J_r below 0), no convergence.\n"
+    "\n"
+    "Examples:\n"
+    "  actionfinder invert model.safetensors actions.npy -o xv.npy\n"
+    "  actionfinder invert model.safetensors actions.csv -o stars.csv\n";
 
 static const char CHECK_MANUAL[] =
     "ORBITS: as in `actionfinder fit --help`, stars as observed too, with the Sun (--sun-...,\n"
@@ -91,11 +126,47 @@ static const char CHECK_MANUAL[] =
     "  test_shared_..., test_shared_spread_... in the same way, and for angles [degrees]\n"
     "  {toy,test}_angle_{mean,median,trimmed}[_theta_phi|_theta_z|_theta_r]\n"
     "\n"
+    "--by-energy and --by-action print errors (mean of the three actions) for each fifth of\n"
+    "the streams, sorted by energy in the toy [(km/s)^2] or by the model's actions: FIGURE\n"
+    "lines {energy,action}_{1..5}_{toy_stream_mean,test_stream_mean,test_spread}_... then.\n"
+    "\n"
     "Streams whose truth is NaN never count.\n"
     "\n"
     "Examples:\n"
     "  actionfinder check model.safetensors xv.npy --truth J.npy --skip 1024\n"
     "  actionfinder check m.safetensors xv.npy --truth J.npy --truth-error E.npy --max-error 1\n";
+
+static const char JUDGE_MANUAL[] =
+    "ORBITS and those of --train: as in `actionfinder fit --help`. Each star is solved on its\n"
+    "own. For each stream:\n"
+    "\n"
+    "  spread           mean |J - median J| of its stars; relative: over |J_phi| + J_z + J_r\n"
+    "  typical          the median relative spread of the streams of --train with the most\n"
+    "                   similar actions; ratio: relative / typical\n"
+    "  rank             the fraction of streams with so large a ratio, among those of --train\n"
+    "                   that were held back from training (validation)\n"
+    "  distance         in action space, from the four nearest streams of --train, over what\n"
+    "                   is usual there; distance_rank: the fraction with so large a one\n"
+    "  toy_typical      the median spread of the neighbours in the toy\n"
+    "\n"
+    "A stream whose rank is --false-alarm or less is a misfit: chaotic, resonant, of another\n"
+    "family than those around it, or not one orbit. One whose distance_rank is that small is\n"
+    "outside: unlike anything trained on. The same for stars: apart from their stream (not a\n"
+    "member, or the model fails there), or outside. Of a sample like that of --train each\n"
+    "flag hits about the fraction --false-alarm, of the streams trained on fewer.\n"
+    "\n"
+    "--labels tells what is known of the streams, to see which of the scores knows it too.\n"
+    "The area under the ROC curve is 0.5 for a score that knows nothing, 1 for one that is\n"
+    "always right. Scores of the untrained toy stand beside.\n"
+    "\n"
+    "The columns of -o are stream, J_phi, J_z, J_r, spread, relative, typical, ratio, rank,\n"
+    "distance, distance_rank, toy_spread, toy_typical, stars, unbound, unconverged, misfit,\n"
+    "outside (1 or 0). Last come lines `FIGURE name value` for programs.\n"
+    "\n"
+    "Examples:\n"
+    "  actionfinder judge model.safetensors xv.npy -o quality.csv\n"
+    "  actionfinder judge model.safetensors new.npy --train xv.npy --stars stars.csv\n"
+    "  actionfinder judge m.safetensors new.npy --train xv.npy --labels chaos.npy\n";
 
 static const char MOCK_MANUAL[] =
     "disc-halo: Miyamoto-Nagai discs (4.6e10 Msun, a = 3 kpc, b = 0.28) and (1.1e10, 2.5,\n"
@@ -104,23 +175,28 @@ static const char MOCK_MANUAL[] =
     "isochrone: 3.334e11 Msun, b = 5 kpc, where the truth is exact.\n"
     "db98: model 1 of Dehnen & Binney (1998), pjm14: Piffl et al. (2014): thin, thick and\n"
     "gas discs, bulge and halo of the Milky Way.\n"
+    "plummer: 5e5 Msun, b = 0.02 kpc, a globular cluster, where the truth is exact.\n"
+    "triaxial: v0^2/2 ln(rc^2 + x^2 + (y/0.9)^2 + (z/0.8)^2), v0 = 220 km/s, rc = 1 kpc,\n"
+    "where there is no truth.\n"
     "\n"
     "halo: radius uniform in 6 to 16 kpc in a random direction, speed |N(0, 150 km/s)| in\n"
     "a random direction, bound (section 6.1 of the paper).\n"
     "disc: R uniform in 5 to 13 kpc in the plane, the circular speed and normal\n"
     "velocities of 35, 25, 20 km/s in R, phi, z on top.\n"
+    "cold-disc: J_r and J_z uniform in 0 to 50, J_phi in 0 to 3000 km/s kpc, pericentre\n"
+    "beyond 5 kpc, stars anywhere on the orbit (section 6.3).\n"
+    "snapshot: particles of the Plummer sphere's own distribution, one star each 0.01 Gyr\n"
+    "(section 6.5; the sphere is held fixed). It goes with --potential plummer.\n"
     "\n"
-    "The truth but in the isochrone is the generating function from the orbit itself\n"
+    "The truth in disc-halo, db98 and pjm14 is the generating function from the orbit itself\n"
     "(Sanders & Binney 2014), over 40 radial periods; --truth-error is the difference from\n"
     "the next 40. About half of the halo orbits are good to 0.1 km/s kpc; resonant and\n"
-    "chaotic ones have no smooth action at that precision, some get NaN. It takes about a\n"
-    "quarter of a second a stream and core, in db98 and pjm14 up to one. There most halo\n"
-    "orbits get NaN: crossing the thin discs changes their computed energy by more than\n"
-    "1e-8, which is not accepted. Disc orbits do well.\n"
+    "chaotic ones have no smooth action at that precision, a few get NaN.\n"
     "\n"
     "Examples:\n"
     "  actionfinder mock -o xv.npy --streams 256 --truth J.npy --truth-error E.npy\n"
-    "  actionfinder mock -o disc.npy --potential db98 --kind disc --streams 64 --truth J.npy\n";
+    "  actionfinder mock -o disc.npy --potential db98 --kind disc --streams 64 --truth J.npy\n"
+    "  actionfinder mock -o cluster.npy --potential plummer --truth J.npy --angles T.npy\n";
 
 static const char PLOT_MANUAL[] =
     "Draws J_r and J_z of the stars of each stream, in the order of the file: of the toy,\n"
@@ -134,10 +210,14 @@ static const char PLOT_MANUAL[] =
 static const cli_command COMMANDS[] = {
     {"fit", "ORBITS -o MODEL.safetensors [options]", "Trains a model on orbits.", FIT_MANUAL,
      cli_fit},
-    {"eval", "MODEL ORBITS -o OUT.npy|OUT.csv [options]", "Computes actions and angles of stars.",
-     EVAL_MANUAL, cli_eval},
+    {"eval", "MODEL... ORBITS -o OUT.npy|OUT.csv [options]",
+     "Computes actions and angles of stars.", EVAL_MANUAL, cli_eval},
+    {"invert", "MODEL ACTIONS -o XV.npy|XV.csv", "Computes stars from actions and angles.",
+     INVERT_MANUAL, cli_invert},
     {"check", "MODEL ORBITS --truth J.npy [options]", "Compares a model with true actions.",
      CHECK_MANUAL, cli_check},
+    {"judge", "MODEL ORBITS [options]", "Finds what a model does not fit, without the truth.",
+     JUDGE_MANUAL, cli_judge},
     {"mock", "-o XV.npy [options]", "Makes orbits in a known potential, and their true actions.",
      MOCK_MANUAL, cli_mock},
     {"plot", "MODEL ORBITS -o FILE.svg [options]", "Draws actions along orbits.", PLOT_MANUAL,

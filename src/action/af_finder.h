@@ -31,7 +31,7 @@ typedef struct af_fit_desc {
                                                      larger of it and epoch/epochs counts */
     int (*progress)(const af_progress *progress, void *user);
     void *user;
-    const char *checkpoint; /* file, or NULL; not for shears (AF_ERROR_ARGUMENT) */
+    const char *checkpoint; /* file, or NULL: none */
     size_t checkpoint_every;
     int resume;
     uint32_t end_canary;
@@ -57,8 +57,8 @@ AF_API af_status af_finder_fit(af_finder *f, const af_orbits *orbits, const af_f
 /* One safetensors file: the parameters, and everything else in its metadata. Saving fails as
  * af_tensors_write does; what was there before stays then. Loading fails as af_tensors_read does,
  * with AF_ERROR_FORMAT for a file that is no model; *out is NULL then. A loaded finder gives the
- * same bits as the one that was saved; what only training asks for (hold_actions, seed, dropout) is
- * not in the file, and has its default when it is trained further. */
+ * same bits as the one that was saved; what only training asks for (hold_actions, seed) is not in
+ * the file, and has its default when it is trained further. */
 AF_API af_status af_finder_save(const af_finder *f, const char *path);
 AF_API af_status af_finder_load(af_context *c, const char *path, af_finder **out);
 

@@ -83,7 +83,22 @@ static void af__net_fields(af__model_table *t, const char *const key[6], af_net_
     af__add_choice(t, key[5], &d->weight_norm);
 }
 
-/* Everything that a loaded finder must know; dropout only matters in training. */
+static const char *const af__dropout_keys[2][2] = {{"net.dropout", "net.dropout_above"},
+                                                   {"point.dropout", "point.dropout_above"}};
+
+static void af__dropout_fields(af__model_table *t, const char *const key[2], af_net_desc *d) {
+    if (d->dropout == 0.0) return;
+    af__add_number(t, key[0], &d->dropout);
+    af__add_whole(t, key[1], &d->dropout_above);
+}
+
+/* Whether a file has fields of dropout: any number but 0, to be replaced by the file's. */
+static double af__has_dropout(const af_tensors *from, const char *const key[2]) {
+    return af_tensors_text(from, key[0]) || af_tensors_text(from, key[1]) ? 0.5 : 0.0;
+}
+
+/* Everything that a loaded finder must know; of the dropout only where there is some, as older
+ * files have nothing of it. */
 static void af__model_fields(af__model_table *t, af_finder *f, af__choices *k) {
     static const char *const net[6] = {"net.architecture", "net.activation", "net.width",
                                        "net.depth", "net.max_width", "net.weight_norm"};
@@ -115,6 +130,8 @@ static void af__model_fields(af__model_table *t, af_finder *f, af__choices *k) {
     }
     af__net_fields(t, net, &d->net, &k->architecture[0], &k->activation[0]);
     af__net_fields(t, point, &d->point_net, &k->architecture[1], &k->activation[1]);
+    af__dropout_fields(t, af__dropout_keys[0], &d->net);
+    af__dropout_fields(t, af__dropout_keys[1], &d->point_net);
 }
 
 static af_status af__write_fields(af_tensors *to, const af__model_table *t) {
@@ -208,6 +225,9 @@ static int af__model_sane(const af_finder *f, const af__choices *k) {
     int shears = k->generator == AF_GENERATOR_SHEARS;
     int fourier = k->generator == AF_GENERATOR_FOURIER;
     if (!af__choices_sane(k) || !af__net_sane(&d->net) || !af__net_sane(&d->point_net)) return 0;
+    if (!(d->net.dropout >= 0.0 && d->net.dropout < 1.0) ||
+        !(d->point_net.dropout >= 0.0 && d->point_net.dropout < 1.0))
+        return 0;
     if (shears && (d->layers - 1 >= 256 || d->width - 1 >= 4096 ||
                    d->angle_harmonics - 1 >= AF__HIGHEST_HARMONIC || d->free_toy ||
                    d->point_transformation || !af__is_finite(d->anchor)))
@@ -301,6 +321,8 @@ static af_status af__model_take(af_finder *f, const af_tensors *from, const char
                         format ? format : "none", AF__MODEL_FORMAT);
     s = af_tensors_whole(from, "generator", &generator); /* it tells which fields there are */
     choices.generator = generator == (uint64_t)AF_GENERATOR_SHEARS ? AF_GENERATOR_SHEARS : 0;
+    f->g.desc.net.dropout = af__has_dropout(from, af__dropout_keys[0]);
+    f->g.desc.point_net.dropout = af__has_dropout(from, af__dropout_keys[1]);
     af__model_fields(&fields, f, &choices);
     if (s == AF_OK) s = af__read_fields(from, &fields);
     if (s != AF_OK) return s;

@@ -9,8 +9,8 @@ enum {
     AF__OA_PERIODS = 40,
     AF__OA_SAMPLES = 64,                     /* a radial period */
     AF__OA_PROBE = 64,                       /* points of the orbit that the toy is fitted to ... */
-    AF__OA_PROBE_PERIODS = 6,                /* ... in so many radial periods */
-    AF__OA_MOST_STEPS = 64,                  /* integration steps between two samples */
+    AF__OA_PROBE_EVERY = 6,                  /* ... one of so many samples: six periods */
+    AF__OA_MOST_STEPS = 200,                 /* integration steps between two samples, on average */
     AF__OA_ORDER = 16,                       /* |n_r| + |n_z| at most */
     AF__OA_TERMS = 136,                      /* so many have |n_r| + |n_z| <= 16 and even n_z */
     AF__OA_SIZE = AF__OA_TERMS + 2,          /* unknowns */
@@ -18,7 +18,8 @@ enum {
     AF__OA_COLUMNS = 2 * AF__OA_ORDER + 1,   /* ... which the normal equations need */
     AF__OA_MOMENTS = 6                       /* weights: J_z, J_r, theta (3), time */
 };
-#define AF__OA_DRIFT 1e-8 /* relative change of the energy of an accurate orbit */
+#define AF__OA_TOLERANCE 1e-10 /* of an integration step */
+#define AF__OA_DRIFT 1e-6      /* relative change of the energy of an accurate orbit */
 #define AF__OA_KICK 1e-4  /* of the speed, out of a planar or circular orbit: J changes by 1e-8 */
 #define AF__OA_RIDGE 1e-12 /* keeps a harmonic that the orbit hardly has solvable */
 
@@ -228,30 +229,16 @@ static double af__oa_energy(const af_field *field, const double *xv) {
     return field->value(xv, field->user) + 0.5 * af__dot3(xv + 3, xv + 3);
 }
 
-/* Integrates `points` samples; the largest relative change of the energy, infinite when the orbit
- * leaves the finite numbers. */
-static double af__oa_drift(const af__oa_work *w, const double start[6], double interval,
-                           size_t steps, size_t points) {
-    double worst = 0.0, first = af__oa_energy(w->field, start);
-    size_t t;
-    if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_field(w->field), start,
-                           af_gyr_from_time(interval), steps, points, w->xv) != AF_OK)
-        return INFINITY;
-    for (t = 0; t < points; t++)
-        worst = fmax(worst, fabs(af__oa_energy(w->field, w->xv + 6 * t) - first));
-    /* relative to the kinetic energy where the zero of the potential is arbitrary */
-    return worst / fmax(fabs(first), 0.5 * af__dot3(start + 3, start + 3));
-}
-
-/* Both halves, with steps halved until the energy stays; a glance at the first periods tells most
- * of the time that the steps are too long. */
+/* Both halves; 0 where the orbit cannot be followed, or its energy does not stay. */
 static int af__oa_follow(const af__oa_work *w, const double start[6], double interval) {
-    size_t steps, glance = 2 * AF__OA_SAMPLES;
-    for (steps = 4; steps <= AF__OA_MOST_STEPS; steps *= 2)
-        if (af__oa_drift(w, start, interval, steps, glance) <= AF__OA_DRIFT &&
-            af__oa_drift(w, start, interval, steps, 2 * w->half[0].points) <= AF__OA_DRIFT)
-            return 1;
-    return 0;
+    size_t points = 2 * w->half[0].points;
+    double first = af__oa_energy(w->field, start), change;
+    af__follow f;
+    af__follow_begin(&f, af_force_of_field(w->field), start, interval, AF__OA_TOLERANCE);
+    if (!af__follow_points(&f, interval, points, AF__OA_MOST_STEPS * points, w->xv)) return 0;
+    change = fabs(af__oa_energy(w->field, f.xv) - first);
+    /* relative to the kinetic energy where the zero of the potential is arbitrary */
+    return change <= AF__OA_DRIFT * fmax(fabs(first), 0.5 * af__dot3(start + 3, start + 3));
 }
 
 /* Toy coordinates of one half, angles unwrapped; 0 when a point is unbound in the toy, or when L
@@ -272,27 +259,30 @@ static int af__oa_toy_coordinates(const af_isochrone *toy, const double *xv, af_
     return least > 1e-3 * most || h->j[0] != 0.0;
 }
 
-/* The isochrone that fits the orbit's first few periods, made heavier until all points are bound.
- * AF_ERROR_DATA: there is none. */
-static af_status af__oa_toy(af_context *context, af__oa_work *w, const double start[6],
-                            double period) {
+/* The isochrone that fits the orbit's first few periods, made heavier until all points are bound;
+ * 0: there is none. Nothing is allocated, as threads do this at the same time. */
+static int af__oa_toy(const af_context *context, af__oa_work *w) {
     af_context quiet = *context; /* a failure here is no error of the caller's */
+    double some[6 * AF__OA_PROBE], numbers[AF__OA_PROBE], j_r[AF__OA_PROBE], row[3];
+    af__isochrone_fit fit = AF__ZERO;
     af_isochrone toy;
-    af_status status;
-    double gap = af_gyr_from_time(period * (int)AF__OA_PROBE_PERIODS / (int)AF__OA_PROBE);
+    size_t t, points = w->half[0].points;
     int tries;
-    if (af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_field(w->field), start, gap, 64,
-                           AF__OA_PROBE, w->xv) != AF_OK)
-        return AF_ERROR_DATA;
-    status = af_isochrone_fit(&quiet, w->xv, 1, AF__OA_PROBE, 0.0, &toy, NULL);
-    if (status == AF_ERROR_MEMORY) return af__fail_memory(context, "actions of an orbit");
-    if (status != AF_OK || !af__oa_follow(w, start, period / (int)AF__OA_SAMPLES))
-        return AF_ERROR_DATA;
+    for (t = 0; t < AF__OA_PROBE; t++)
+        memcpy(some + 6 * t, w->xv + 6 * (t * AF__OA_PROBE_EVERY), 6 * sizeof *some);
+    fit.xv = some;
+    fit.streams = fit.used = 1;
+    fit.stars = AF__OA_PROBE;
+    fit.numbers = numbers;
+    fit.j_r = j_r;
+    if (af__fit_check(&quiet, &fit) != AF_OK) return 0;
+    af__fit_search(&fit, row);
+    toy = af__fit_toy(&fit, row);
     for (tries = 0; tries < 20; tries++, toy.mass *= 1.1)
         if (af__oa_toy_coordinates(&toy, w->xv, &w->half[0]) &&
-            af__oa_toy_coordinates(&toy, w->xv + 6 * w->half[0].points, &w->half[1]))
-            return AF_OK;
-    return AF_ERROR_DATA;
+            af__oa_toy_coordinates(&toy, w->xv + 6 * points, &w->half[1]))
+            return 1;
+    return 0;
 }
 
 /* ---- the whole ---- */
@@ -317,26 +307,26 @@ static int af__oa_best_order(af__oa_work *w, int order, af__oa_result *out) {
     return best;
 }
 
-static af_status af__oa_find(af_context *context, af__oa_work *w, const double start[6],
-                             double period, int order, af__oa_result *out) {
-    af_status status = af__oa_toy(context, w, start, period);
-    double span = period / (int)AF__OA_SAMPLES * (double)w->half[0].points, slack;
+/* 0: no answer. */
+static int af__oa_find(const af_context *context, af__oa_work *w, const double start[6],
+                       double period, int order, af__oa_result *out) {
+    double interval = period / (int)AF__OA_SAMPLES, slack;
     int i;
-    if (status != AF_OK) return status;
+    if (!af__oa_follow(w, start, interval) || !af__oa_toy(context, w)) return 0;
     for (i = 0; i < 2; i++) af__oa_sums(&w->half[i]);
     order = af__oa_best_order(w, order, out);
     out->j[0] = w->half[0].j[0];
     out->error[0] = 0.0;
     slack = 1e-6 * (fabs(out->j[0]) + fabs(out->j[1]) + fabs(out->j[2])); /* rounding of zero */
-    if (!order || !(out->j[1] > -slack && out->j[2] > -slack)) return AF_ERROR_DATA;
+    if (!order || !(out->j[1] > -slack && out->j[2] > -slack)) return 0;
     for (i = 1; i < 3; i++) out->j[i] = fmax(out->j[i], 0.0);
     af__oa_terms(&w->system, order);
-    if (!af__oa_angles(&w->system, &w->half[0], out->theta, out->omega)) return AF_ERROR_DATA;
+    if (!af__oa_angles(&w->system, &w->half[0], out->theta, out->omega)) return 0;
     for (i = 0; i < 3; i++) {
         out->theta[i] = af__wrap(out->theta[i]);
-        out->omega[i] /= span;
+        out->omega[i] /= interval * (double)w->half[0].points;
     }
-    return AF_OK;
+    return 1;
 }
 
 /* A planar or circular orbit is left by a little: its angles and frequencies are those of the small
@@ -380,54 +370,97 @@ static af_status af__oa_check(af_context *context, const af_field *field,
     return AF_OK;
 }
 
-/* The fudge gives the radial period and the flags. */
-static af_status af__oa_run(af_context *context, const af_field *field, const double start[6],
-                            const af_orbit_actions_desc *d, af__oa_result *out, unsigned *flags) {
+/* One orbit; the fudge gives the radial period and flags. Returns the flags. */
+static unsigned af__oa_run(const af_context *context, af__oa_work *w, const double start[6],
+                           int order, af__oa_result *out) {
     af_fudge fudge = AF__ZERO;
-    af__arena arena = AF__ZERO;
-    af__oa_work *w;
     double from[6], omega[3];
-    af_status status;
-    int i;
-    fudge.field = *field;
-    *flags = af_fudge_actions(&fudge, start, NULL, NULL, omega);
-    if (*flags & AF_ORBIT_FAILED) return AF_ERROR_DATA;
-    for (i = 0; i < 6; i++) from[i] = start[i];
-    af__oa_kick(*flags, from);
-    arena.allocator = context->allocator;
-    w = af__oa_room(&arena, (d->periods ? d->periods : (size_t)AF__OA_PERIODS) * AF__OA_SAMPLES);
-    if (!w) {
-        status = af__fail_memory(context, "actions of an orbit");
-    } else {
-        w->field = field;
-        status = af__oa_find(context, w, from, 2.0 * AF__PI / omega[2], d->order, out);
+    unsigned flags;
+    int i, good;
+    fudge.field = *w->field;
+    flags = af_fudge_actions(&fudge, start, NULL, NULL, omega);
+    good = !(flags & AF_ORBIT_FAILED);
+    if (good) {
+        for (i = 0; i < 6; i++) from[i] = start[i];
+        af__oa_kick(flags, from);
+        good = af__oa_find(context, w, from, 2.0 * AF__PI / omega[2], order, out);
+        if (!good) flags |= AF_ORBIT_UNSETTLED;
     }
+    if (flags & AF_ORBIT_PLANAR) out->j[1] = 0.0;
+    if (flags & AF_ORBIT_CIRCULAR) out->j[2] = out->theta[2] = 0.0;
+    for (i = 0; i < 3 && !good; i++)
+        out->j[i] = out->theta[i] = out->omega[i] = out->error[i] = NAN;
+    return flags;
+}
+
+/* What the threads share: thread k of `teams` does orbits k, k + teams, k + 2 teams ... */
+typedef struct af__oa_job {
+    const af_context *context;
+    af__oa_work **work; /* (teams) */
+    size_t teams, n;
+    int order;
+    const double *xv;
+    double *j, *theta, *omega, *error;
+    unsigned *flags;
+} af__oa_job;
+
+static void af__oa_some(size_t team, void *user) {
+    const af__oa_job *job = (const af__oa_job *)user;
+    size_t s, i;
+    for (s = team; s < job->n; s += job->teams) {
+        af__oa_result out = AF__ZERO;
+        unsigned met = af__oa_run(job->context, job->work[team], job->xv + 6 * s, job->order, &out);
+        for (i = 0; i < 3 && job->j; i++) job->j[3 * s + i] = out.j[i];
+        for (i = 0; i < 3 && job->theta; i++) job->theta[3 * s + i] = out.theta[i];
+        for (i = 0; i < 3 && job->omega; i++) job->omega[3 * s + i] = out.omega[i];
+        for (i = 0; i < 3 && job->error; i++) job->error[3 * s + i] = out.error[i];
+        if (job->flags) job->flags[s] = met;
+    }
+}
+
+static int af__oa_rooms(af__arena *arena, af__oa_job *job, const af_field *field, size_t periods) {
+    size_t k, points = AF__OA_SAMPLES * (periods ? periods : (size_t)AF__OA_PERIODS);
+    job->work = AF__ARRAY(arena, af__oa_work *, job->teams);
+    for (k = 0; k < job->teams && job->work; k++) {
+        job->work[k] = af__oa_room(arena, points);
+        if (!job->work[k]) return 0;
+        job->work[k]->field = field;
+    }
+    return job->work != NULL;
+}
+
+AF_API af_status af_orbit_actions_of(af_context *context, const af_field *field, size_t n,
+                                     const double *xv, const af_orbit_actions_desc *desc, double *j,
+                                     double *theta, double *omega, double *error,
+                                     unsigned *flags) {
+    af_orbit_actions_desc d = AF__ZERO;
+    af__oa_job job = AF__ZERO;
+    af__arena arena = AF__ZERO;
+    af_status status;
+    if (desc) d = *desc;
+    status = af__oa_check(context, field, &d);
+    if (status != AF_OK) return status;
+    job.context = context;
+    job.teams = af__clamp((size_t)af__threads(context->threads), 1, n ? n : 1);
+    job.n = n;
+    job.order = d.order;
+    job.xv = xv;
+    job.j = j;
+    job.theta = theta;
+    job.omega = omega;
+    job.error = error;
+    job.flags = flags;
+    arena.allocator = context->allocator;
+    if (af__oa_rooms(&arena, &job, field, d.periods))
+        af__parallel(context->threads, job.teams, af__oa_some, &job);
+    else
+        status = af__fail_memory(context, "actions of orbits");
     af__arena_free(&arena);
-    if (status == AF_ERROR_DATA) *flags |= AF_ORBIT_UNSETTLED;
-    if (*flags & AF_ORBIT_PLANAR) out->j[1] = 0.0;
-    if (*flags & AF_ORBIT_CIRCULAR) out->j[2] = out->theta[2] = 0.0;
     return status;
 }
 
 AF_API af_status af_orbit_actions(af_context *context, const af_field *field, const double start[6],
                                   const af_orbit_actions_desc *desc, double j[3], double theta[3],
                                   double omega[3], double error[3], unsigned *flags) {
-    af_orbit_actions_desc d = AF__ZERO;
-    af__oa_result out = AF__ZERO;
-    unsigned met = 0;
-    af_status status;
-    int i;
-    if (desc) d = *desc;
-    status = af__oa_check(context, field, &d);
-    if (status != AF_OK) return status;
-    status = af__oa_run(context, field, start, &d, &out, &met);
-    if (status != AF_OK && status != AF_ERROR_DATA) return status;
-    if (status == AF_ERROR_DATA)
-        for (i = 0; i < 3; i++) out.j[i] = out.theta[i] = out.omega[i] = out.error[i] = NAN;
-    for (i = 0; i < 3 && j; i++) j[i] = out.j[i];
-    for (i = 0; i < 3 && theta; i++) theta[i] = out.theta[i];
-    for (i = 0; i < 3 && omega; i++) omega[i] = out.omega[i];
-    for (i = 0; i < 3 && error; i++) error[i] = out.error[i];
-    if (flags) *flags = met;
-    return AF_OK;
+    return af_orbit_actions_of(context, field, 1, start, desc, j, theta, omega, error, flags);
 }

@@ -7,9 +7,10 @@
  *     J_i = J'_i + 2 sum_n n_i S_n cos(n.theta)                                        i = z, r
  *     theta_i + 2 sum_n dS_n/dJ'_i sin(n.theta) = theta'_i(0) + Omega_i t
  *
- * while L_z = J_phi is conserved. It takes 50 to 200 ms where the fudge (af_fudge.h) takes 25 us,
- * and converges to the truth for regular orbits that are not trapped in a resonance. The potential
- * must be static, axisymmetric, and the same above and below the plane. */
+ * while L_z = J_phi is conserved. It takes a thousand times as long as the fudge (af_fudge.h), and
+ * converges to the truth for regular orbits that are not trapped in a resonance. The potential must
+ * be static, axisymmetric, and the same above and below the plane. The orbit is followed in steps
+ * of its own choice, so that thin discs cost little. */
 
 /* Zero means default for every field. */
 typedef struct af_orbit_actions_desc {
@@ -20,7 +21,7 @@ typedef struct af_orbit_actions_desc {
     uint32_t end_canary;
 } af_orbit_actions_desc;
 
-/* Besides the flags of af_isochrone.h. All NaN: the orbit could not be followed to 1e-8 of its
+/* Besides the flags of af_isochrone.h. All NaN: the orbit could not be followed to 1e-6 of its
  * energy, or the fit makes no sense: chaotic, resonant or nearly radial orbits. */
 enum { AF_ORBIT_UNSETTLED = 512 };
 
@@ -37,3 +38,10 @@ enum { AF_ORBIT_UNSETTLED = 512 };
 AF_API af_status af_orbit_actions(af_context *context, const af_field *field, const double start[6],
                                   const af_orbit_actions_desc *desc, double j[3], double theta[3],
                                   double omega[3], double error[3], unsigned *flags);
+
+/* The same for n orbits, row after row: xv (n,6), j, theta, omega, error (n,3), flags (n), on all
+ * threads of the context, which share the field. Outputs may be NULL; they do not depend on the
+ * number of threads. The status says nothing of single orbits: look at their flags. */
+AF_API af_status af_orbit_actions_of(af_context *context, const af_field *field, size_t n,
+                                     const double *xv, const af_orbit_actions_desc *desc, double *j,
+                                     double *theta, double *omega, double *error, unsigned *flags);

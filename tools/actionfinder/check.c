@@ -9,6 +9,7 @@ typedef struct check_options {
     const char *truth, *truth_error, *angles;
     double max_error;
     size_t skip, threads;
+    int by_energy, by_action;
     cli_sky sky;
     af_observed_desc observed;
 } check_options;
@@ -20,6 +21,7 @@ typedef struct check_run {
     const af_array *truth, *angles;
     char *counts; /* (S) */
     size_t streams, stars, used;
+    af_isochrone toy;
 } check_run;
 
 enum { CHECK_COLUMNS = 4 }; /* J_phi, J_z, J_r, and the mean of the three */
@@ -161,13 +163,109 @@ static check_errors check_angle_errors(const check_run *r, const cli_map *m) {
 
 /* ---- the tables ---- */
 
+/* ---- by energy, by action ---- */
+
+/* What streams are sorted by: the median over the stars, NaN for a stream that has none. */
+typedef double (*check_key)(const af_isochrone *toy, const double *xv, const double j[3]);
+
+static double check_energy(const af_isochrone *toy, const double *xv, const double j[3]) {
+    af_potential p = af_isochrone_potential(toy);
+    (void)j;
+    return 0.5 * (xv[3] * xv[3] + xv[4] * xv[4] + xv[5] * xv[5]) + af_potential_value(&p, 1, xv);
+}
+
+static double check_action_sum(const af_isochrone *toy, const double *xv, const double j[3]) {
+    (void)toy;
+    (void)xv;
+    return fabs(j[0]) + j[1] + j[2];
+}
+
+/* The keys (S) of the streams; sorted gets those of the streams that count. Returns how many. */
+static size_t check_keys(const check_run *r, const cli_map *m, check_key of, double *key,
+                         double *sorted) {
+    double *scratch = (double *)cli_allocate(m->stars, sizeof *scratch);
+    size_t s, i, n = 0;
+    for (s = 0; s < r->streams; s++) {
+        const double *xv = af_orbits_xv(r->orbits, s);
+        for (i = 0; i < m->stars; i++)
+            scratch[i] = cli_map_good(m, s, i)
+                             ? of(&r->toy, xv + 6 * i, m->j + 3 * (s * m->stars + i))
+                             : NAN;
+        key[s] = cli_summarise(scratch, m->stars).median;
+        if (r->counts[s] && isfinite(key[s])) sorted[n++] = key[s];
+    }
+    free(scratch);
+    if (n) cli_summarise(sorted, n);
+    return n;
+}
+
+/* Mean, median and trimmed mean over the streams of the mean of the three components. */
+static void check_cell(check_table *t, const char *name, const char *what, check_errors e) {
+    cli_summary s = cli_summarise(e.value + 3 * e.room, e.n);
+    char figure[64];
+    printf(" |");
+    check_number(s.mean);
+    check_number(s.median);
+    check_number(s.trimmed);
+    snprintf(figure, sizeof figure, "%s_%s", name, what);
+    check_figure(t, figure, "mean", "", s.mean);
+    check_figure(t, figure, "median", "", s.median);
+    check_figure(t, figure, "trimmed", "", s.trimmed);
+    free(e.value);
+}
+
+static void check_bins_header(const char *title, const char *const *column) {
+    size_t k;
+    printf("\n%-28s", title);
+    for (k = 0; column[k]; k++) printf(" |%24s", column[k]);
+    printf("\n%10s %10s%7s", "from", "to", "number");
+    for (k = 0; column[k]; k++) printf(" |%8s%8s%8s", "mean", "median", "98 %");
+    printf("\n");
+}
+
+enum { CHECK_BINS = 5 };
+
+/* A table with a row for each fifth of the streams. map[0] is the toy's. */
+static void check_bins(const check_run *r, check_table *t, const char *title, const char *name,
+                       check_key of, const cli_map *const map[2]) {
+    static const char *const truth[] = {"toy: |J - truth|", "model: |J - truth|", "model: spread",
+                                        NULL};
+    static const char *const spread[] = {"toy: spread", "model: spread", NULL};
+    check_run part = *r;
+    double *key = (double *)cli_allocate(r->streams, sizeof *key);
+    double *sorted = (double *)cli_allocate(r->streams, sizeof *sorted);
+    size_t b, s, n = check_keys(r, map[1], of, key, sorted);
+    part.counts = (char *)cli_allocate(r->streams, 1);
+    check_bins_header(title, r->truth ? truth : spread);
+    for (b = 0; b < CHECK_BINS && n >= CHECK_BINS; b++) {
+        size_t first = b * n / CHECK_BINS, last = (b + 1) * n / CHECK_BINS - 1;
+        char bin[32];
+        for (s = 0; s < r->streams; s++)
+            part.counts[s] = (char)(r->counts[s] && key[s] >= sorted[first] &&
+                                    key[s] <= sorted[last]);
+        snprintf(bin, sizeof bin, "%s_%lu", name, (unsigned long)b + 1);
+        printf("%10.4g %10.4g%7lu", sorted[first], sorted[last], (unsigned long)(last - first + 1));
+        check_cell(t, bin, r->truth ? "toy_stream_mean" : "toy_spread",
+                   r->truth ? check_streams(&part, map[0], 0) : check_spreads(&part, map[0]));
+        if (r->truth) check_cell(t, bin, "test_stream_mean", check_streams(&part, map[1], 0));
+        check_cell(t, bin, "test_spread", check_spreads(&part, map[1]));
+        printf("\n");
+    }
+    free(part.counts);
+    free(sorted);
+    free(key);
+}
+
 static void check_print(const check_run *r, const cli_map *toy, const cli_map *alone,
                         const cli_map *shared) {
     static const char *const action[CHECK_COLUMNS] = {"J_phi", "J_z", "J_r", "mean of 3"};
     static const char *const angle[CHECK_COLUMNS] = {"theta_phi", "theta_z", "theta_r",
                                                      "mean of 3"};
+    const cli_map *map[2];
     check_table t;
     check_errors e;
+    map[0] = toy;
+    map[1] = alone;
     t.column = check_action;
     t.length = 0;
     t.text[0] = 0;
@@ -196,6 +294,10 @@ static void check_print(const check_run *r, const cli_map *toy, const cli_map *a
         e = check_angle_errors(r, toy), check_row(&t, "toy", "toy_angle", &e);
         e = check_angle_errors(r, alone), check_row(&t, "model: each star alone", "test_angle", &e);
     }
+    if (r->o.by_energy)
+        check_bins(r, &t, "by energy in the toy", "energy", check_energy, map);
+    if (r->o.by_action)
+        check_bins(r, &t, "by |J_phi| + J_z + J_r", "action", check_action_sum, map);
     printf("\nFIGURE streams %lu\n%s", (unsigned long)r->used, t.text);
 }
 
@@ -259,6 +361,7 @@ static int check_run_all(af_context *c, check_run *r, const char *const path[2])
         r->truth = truth;
         r->angles = angles;
         r->streams = af_orbits_streams(o);
+        r->toy = af_finder_toy(f);
         r->counts = (char *)cli_allocate(r->streams, 1);
         check_select(r, error);
         code = r->used ? check_compare(c, r, f)
@@ -290,6 +393,9 @@ int cli_check(const cli_command *command, int count, char **words) {
              "leaves out streams with a larger one; default 0.1"},
             {"angles", CLI_TEXT, &r.o.angles, "T.npy", "true angles (S,N,3) [rad]"},
             {"skip", CLI_SEED, &r.o.skip, "N", "leaves out the first N streams (those trained on)"},
+            {"by-energy", CLI_FLAG, &r.o.by_energy, NULL,
+             "errors by energy in the toy too, a fifth of the streams each"},
+            {"by-action", CLI_FLAG, &r.o.by_action, NULL, "errors by |J_phi| + J_z + J_r too"},
             CLI_SKY_OPTIONS(r.o.sky),
             {"threads", CLI_COUNT, &r.o.threads, "N", "default: all cores"},
         };

@@ -220,7 +220,8 @@ static int cli_take_option(const cli_command *command, const cli_option *options
 
 int cli_parse(const cli_command *command, const cli_option *options, size_t option_count, int count,
               char **words, const char **arguments, int wanted) {
-    int i, found = 0, only_arguments = 0;
+    int i, found = 0, only_arguments = 0, most = wanted < 0 ? count : wanted;
+    if (wanted < 0) wanted = -wanted;
     for (i = 0; i < count; i++)
         if (strcmp(words[i], "--help") == 0 || strcmp(words[i], "-h") == 0) {
             cli_help(command, options, option_count);
@@ -232,13 +233,13 @@ int cli_parse(const cli_command *command, const cli_option *options, size_t opti
         } else if (!only_arguments && words[i][0] == '-' && words[i][1]) {
             int code = cli_take_option(command, options, option_count, count, words, &i);
             if (code >= 0) return code;
-        } else if (found == wanted) {
+        } else if (found == most) {
             return cli_usage(command->name, "'%s' is one argument too many", words[i]);
         } else {
             arguments[found++] = words[i];
         }
     }
-    if (found == wanted) return -1;
+    if (found >= wanted) return -1;
     return cli_usage(command->name, "%d argument%s missing, it takes %s", wanted - found,
                      wanted - found == 1 ? " is" : "s are", command->arguments);
 }

@@ -35,7 +35,8 @@ typedef struct cli_command {
     int (*run)(const struct cli_command *command, int count, char **words);
 } cli_command;
 
-/* Takes the words apart: options to where they point, the others to arguments (exactly `wanted`).
+/* Takes the words apart: options to where they point, the others to arguments (exactly `wanted`;
+ * negative: that many or more, and `count` at most; what is beyond the last is left as it was).
  * Returns -1 to go on, otherwise the exit code (--help was printed, or a usage error). */
 int cli_parse(const cli_command *command, const cli_option *options, size_t option_count, int count,
               char **words, const char **arguments, int wanted);
@@ -170,7 +171,9 @@ double cli_line_interval(int on_terminal);
 
 int cli_fit(const cli_command *command, int count, char **words);
 int cli_eval(const cli_command *command, int count, char **words);
+int cli_invert(const cli_command *command, int count, char **words);
 int cli_check(const cli_command *command, int count, char **words);
+int cli_judge(const cli_command *command, int count, char **words);
 int cli_mock(const cli_command *command, int count, char **words);
 int cli_plot(const cli_command *command, int count, char **words);
 int cli_koopman(const cli_command *command, int count, char **words);

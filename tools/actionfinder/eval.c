@@ -6,54 +6,72 @@
 
 typedef struct eval_options {
     const char *output;
-    size_t threads;
-    int per_star, per_stream, skip_unbound;
+    size_t threads, dropout, draws, seed;
+    int per_star, per_stream, skip_unbound, median;
     cli_sky sky;
     af_observed_desc observed;
+    const char **model, *orbits;
+    size_t models;
 } eval_options;
 
-enum { EVAL_COLUMNS = 6 };
+/* The names of the columns; the errors come where there are some. */
+enum { EVAL_COLUMNS = 6, EVAL_ERRORS = 6 };
+static const char *const EVAL_NAME[EVAL_COLUMNS + EVAL_ERRORS] = {
+    "J_phi",       "J_z",       "J_r",       "theta_phi",       "theta_z",       "theta_r",
+    "J_phi_error", "J_z_error", "J_r_error", "theta_phi_error", "theta_z_error", "theta_r_error"};
 
-/* (S,N,6): J_phi, J_z, J_r, theta_phi, theta_z, theta_r. */
-static af_status eval_npy(af_context *c, const cli_map *m, const char *path) {
-    size_t n = m->streams * m->stars, i, dims[3];
-    double *rows = (double *)cli_allocate(n * EVAL_COLUMNS, sizeof *rows);
+/* What was found, (S,N,3) each. */
+typedef struct eval_answer {
+    cli_map map;
+    double *j_error, *theta_error; /* NULL: not known */
+    size_t answers, lost;          /* lost: draws that do not count */
+} eval_answer;
+
+static size_t eval_width(const eval_answer *a) {
+    return a->j_error ? EVAL_COLUMNS + EVAL_ERRORS : EVAL_COLUMNS;
+}
+
+static void eval_row(const eval_answer *a, size_t at, double *row) {
+    memcpy(row, a->map.j + 3 * at, 3 * sizeof *row);
+    memcpy(row + 3, a->map.theta + 3 * at, 3 * sizeof *row);
+    if (!a->j_error) return;
+    memcpy(row + 6, a->j_error + 3 * at, 3 * sizeof *row);
+    memcpy(row + 9, a->theta_error + 3 * at, 3 * sizeof *row);
+}
+
+/* (S,N,6) or (S,N,12), in the order of EVAL_NAME. */
+static af_status eval_npy(af_context *c, const eval_answer *a, const char *path) {
+    size_t n = a->map.streams * a->map.stars, width = eval_width(a), i, dims[3];
+    double *rows = (double *)cli_allocate(n * width, sizeof *rows);
     af_status s;
-    for (i = 0; i < n; i++) {
-        memcpy(rows + 6 * i, m->j + 3 * i, 3 * sizeof *rows);
-        memcpy(rows + 6 * i + 3, m->theta + 3 * i, 3 * sizeof *rows);
-    }
-    dims[0] = m->streams;
-    dims[1] = m->stars;
-    dims[2] = EVAL_COLUMNS;
+    for (i = 0; i < n; i++) eval_row(a, i, rows + width * i);
+    dims[0] = a->map.streams;
+    dims[1] = a->map.stars;
+    dims[2] = width;
     s = af_npy_write(c, path, 3, dims, rows);
     free(rows);
     return s;
 }
 
 /* One row a star, in the order of the input. */
-static af_status eval_csv(af_context *c, const af_orbits *o, const cli_map *m, const char *path) {
-    static const char *const name[EVAL_COLUMNS] = {"J_phi",     "J_z",     "J_r",
-                                                   "theta_phi", "theta_z", "theta_r"};
-    enum { WIDTH = EVAL_COLUMNS + 1 };
-    size_t s, i, k, rows = 0;
-    double *data = (double *)cli_allocate(m->streams * m->stars * WIDTH, sizeof *data);
+static af_status eval_csv(af_context *c, const af_orbits *o, const eval_answer *a,
+                          const char *path) {
+    size_t s, i, k, rows = 0, columns = eval_width(a), width = columns + 1;
+    double *data = (double *)cli_allocate(a->map.streams * a->map.stars * width, sizeof *data);
     af_table *t;
     af_status status;
-    for (s = 0; s < m->streams; s++)
+    for (s = 0; s < a->map.streams; s++)
         for (i = 0; i < af_orbits_count(o, s); i++) {
-            double *row = data + WIDTH * af_orbits_row(o, s, i);
-            size_t at = s * m->stars + i;
+            double *row = data + width * af_orbits_row(o, s, i);
             rows++;
             row[0] = af_orbits_id(o, s);
-            memcpy(row + 1, m->j + 3 * at, 3 * sizeof *row);
-            memcpy(row + 4, m->theta + 3 * at, 3 * sizeof *row);
+            eval_row(a, s * a->map.stars + i, row + 1);
         }
     status = af_table_create(c, &t);
     if (status == AF_OK) status = af_table_comment(t, "J [km/s kpc], theta [rad] in [0, 2 pi)");
-    if (status == AF_OK) status = af_table_add(t, "stream", rows, data, WIDTH);
-    for (k = 0; k < EVAL_COLUMNS && status == AF_OK; k++)
-        status = af_table_add(t, name[k], rows, data + 1 + k, WIDTH);
+    if (status == AF_OK) status = af_table_add(t, "stream", rows, data, width);
+    for (k = 0; k < columns && status == AF_OK; k++)
+        status = af_table_add(t, EVAL_NAME[k], rows, data + 1 + k, width);
     if (status == AF_OK) status = af_table_write(t, path);
     af_table_destroy(t);
     free(data);
@@ -75,78 +93,180 @@ static void eval_count(const cli_map *m, const af_orbits *o, size_t *stars, size
         }
 }
 
-static int eval_run(af_context *c, const eval_options *e, const char *const path[2]) {
-    af_finder *f = NULL;
-    af_orbits *o = NULL;
-    cli_map m;
-    size_t stars, unbound, unsettled;
-    af_status s = AF_OK;
+/* ---- the answers ---- */
+
+static void eval_allocate(const af_orbits *o, int errors, eval_answer *a) {
+    size_t n;
+    a->map.streams = af_orbits_streams(o);
+    a->map.stars = af_orbits_stars(o);
+    n = a->map.streams * a->map.stars;
+    a->map.j = (double *)cli_allocate(n * 3, sizeof(double));
+    a->map.theta = (double *)cli_allocate(n * 3, sizeof(double));
+    a->map.flags = (unsigned *)cli_allocate(n, sizeof(unsigned));
+    if (!errors) return;
+    a->j_error = (double *)cli_allocate(n * 3, sizeof(double));
+    a->theta_error = (double *)cli_allocate(n * 3, sizeof(double));
+}
+
+static void eval_free(eval_answer *a) {
+    cli_map_free(&a->map);
+    free(a->j_error);
+    free(a->theta_error);
+}
+
+/* The file again, with its errors this time. */
+static int eval_observed(af_context *c, const eval_options *e, af_ensemble *all, eval_answer *a,
+                         const af_estimate *to) {
+    af_observed *stars = NULL;
     int code = CLI_OK;
-    memset(&m, 0, sizeof m);
-    if (af_finder_load(c, path[0], &f) != AF_OK)
-        code = cli_fail_model(c, path[0]);
-    else
-        code = cli_read_orbits(c, path[1], &e->observed, 0, &o);
-    if (code == CLI_OK)
-        code = cli_map_make(c, f, o, e->per_stream ? CLI_SHARED : CLI_ALONE, (int)e->threads, &m);
+    if (af_observed_read(c, e->orbits, &e->observed, &stars) != AF_OK)
+        code = cli_fail("--draws needs stars as observed, with errors, in a file that can be read "
+                        "twice: %s", af_error(c));
+    else if (af_ensemble_observed(all, stars, e->draws, e->seed, to, &a->lost) != AF_OK)
+        code = cli_fail("'%s': %s", e->orbits, af_error(c));
+    af_observed_destroy(stars);
+    return code;
+}
+
+static int eval_answers(af_context *c, const eval_options *e, af_finder *const *f,
+                        const af_orbits *o, eval_answer *a) {
+    af_ensemble_desc d;
+    af_ensemble *all;
+    af_estimate to;
+    size_t s, i;
+    int code = CLI_OK;
+    memset(&d, 0, sizeof d);
+    d.stars = e->per_stream ? af_orbits_stars(o) : 1;
+    d.threads = (int)e->threads;
+    d.dropout = e->dropout;
+    d.seed = e->seed;
+    d.median = e->median;
+    if (af_ensemble_create(c, e->models, f, &d, &all) != AF_OK) return cli_fail_library(c);
+    a->answers = af_ensemble_answers(all);
+    eval_allocate(o, a->answers > 1 || e->draws, a);
+    to.j = a->map.j;
+    to.theta = a->map.theta;
+    to.j_error = a->j_error;
+    to.theta_error = a->theta_error;
+    to.flags = a->map.flags;
+    if (e->draws) code = eval_observed(c, e, all, a, &to);
+    else if (af_ensemble_orbits(all, o, &to) != AF_OK) code = cli_fail_library(c);
+    for (s = 0; s < a->map.streams; s++) /* no star, no fault */
+        for (i = af_orbits_count(o, s); i < a->map.stars; i++)
+            a->map.flags[s * a->map.stars + i] = 0;
+    af_ensemble_destroy(all);
+    return code;
+}
+
+static void eval_say(const eval_options *e, const af_orbits *o, const eval_answer *a) {
+    size_t stars, unbound, unsettled;
+    eval_count(&a->map, o, &stars, &unbound, &unsettled);
+    printf("%lu stars in %lu streams, %s: %lu did not converge, %lu are not bound in the toy\n",
+           (unsigned long)stars, (unsigned long)a->map.streams,
+           e->per_stream ? "one J' a stream" : "each on its own", (unsigned long)unsettled,
+           (unsigned long)unbound);
+    if (a->answers > 1)
+        printf("%s of %lu answers, errors are their standard deviation%s\n",
+               e->median ? "median" : "mean", (unsigned long)a->answers,
+               e->draws ? " and that of the draws" : "");
+    if (e->draws)
+        printf("%lu draws of each star: %lu of all were not bound or did not converge, and do not "
+               "count\n", (unsigned long)e->draws, (unsigned long)a->lost);
+    printf("wrote %s\n", e->output);
+}
+
+static int eval_load(af_context *c, const eval_options *e, af_finder **f) {
+    size_t i;
+    for (i = 0; i < e->models; i++)
+        if (af_finder_load(c, e->model[i], f + i) != AF_OK) return cli_fail_model(c, e->model[i]);
+    return CLI_OK;
+}
+
+static int eval_run(af_context *c, const eval_options *e) {
+    af_finder **f = (af_finder **)cli_allocate(e->models, sizeof *f);
+    af_orbits *o = NULL;
+    eval_answer a;
+    size_t i, stars, unbound, unsettled;
+    int code;
+    memset(&a, 0, sizeof a);
+    code = eval_load(c, e, f);
+    if (code == CLI_OK) code = cli_read_orbits(c, e->orbits, &e->observed, 0, &o);
+    if (code == CLI_OK) code = eval_answers(c, e, f, o, &a);
     if (code == CLI_OK) {
-        eval_count(&m, o, &stars, &unbound, &unsettled);
-        if (unbound && !e->skip_unbound) code = cli_fail_unbound(f, o, path[1], &m);
+        eval_count(&a.map, o, &stars, &unbound, &unsettled);
+        if (unbound && !e->skip_unbound) code = cli_fail_unbound(f[0], o, e->orbits, &a.map);
     }
-    if (code == CLI_OK) {
-        s = cli_ends_with(e->output, ".csv") ? eval_csv(c, o, &m, e->output)
-                                             : eval_npy(c, &m, e->output);
-        if (s != AF_OK) code = cli_fail_library(c);
-    }
-    if (code == CLI_OK) {
-        printf("%lu stars in %lu streams, %s: %lu did not converge, %lu are not bound in the toy\n",
-               (unsigned long)stars, (unsigned long)m.streams,
-               e->per_stream ? "one J' a stream" : "each on its own", (unsigned long)unsettled,
-               (unsigned long)unbound);
-        printf("wrote %s\n", e->output);
-    }
-    cli_map_free(&m);
+    if (code == CLI_OK && (cli_ends_with(e->output, ".csv") ? eval_csv(c, o, &a, e->output)
+                                                            : eval_npy(c, &a, e->output)) != AF_OK)
+        code = cli_fail_library(c);
+    if (code == CLI_OK) eval_say(e, o, &a);
+    eval_free(&a);
     af_orbits_destroy(o);
-    af_finder_destroy(f);
+    for (i = 0; i < e->models; i++) af_finder_destroy(f[i]);
+    free(f);
+    return code;
+}
+
+static int eval_check(const eval_options *e) {
+    int code;
+    if (!e->output)
+        return cli_usage("eval", "-o OUT.npy or -o OUT.csv is missing: where the actions go");
+    if (e->per_star && e->per_stream)
+        return cli_usage("eval", "--per-star and --per-stream exclude each other");
+    if (e->draws == 1) return cli_usage("eval", "--draws 1 tells of no spread, take some ten");
+    if (!cli_ends_with(e->output, ".csv") && !cli_ends_with(e->output, ".npy") &&
+        strncmp(e->output, "/dev/", 5) != 0)
+        return cli_usage("eval", "'%s' should end in .npy or .csv, which says what to write",
+                         e->output);
+    code = cli_check_output(e->output, e->model, e->models);
+    return code != CLI_OK ? code : cli_check_output(e->output, &e->orbits, 1);
+}
+
+static int eval_parse(const cli_command *command, eval_options *e, int count, char **words) {
+    const cli_option options[] = {
+        {"o", CLI_TEXT, &e->output, "FILE", "OUT.npy or OUT.csv"},
+        {"per-star", CLI_FLAG, &e->per_star, NULL,
+         "each star is solved on its own (the default)"},
+        {"per-stream", CLI_FLAG, &e->per_stream, NULL,
+         "the stars of a stream share one J', as in the paper"},
+        {"median", CLI_FLAG, &e->median, NULL, "of several models, not the mean"},
+        {"dropout", CLI_COUNT, &e->dropout, "N",
+         "N answers of each model with units dropped, where it was trained so"},
+        {"draws", CLI_COUNT, &e->draws, "N",
+         "draws of each star as observed from its errors"},
+        {"seed", CLI_SEED, &e->seed, "K", "of --dropout and --draws; default 0"},
+        {"skip-unbound", CLI_FLAG, &e->skip_unbound, NULL,
+         "NaN for stars that are not bound in the toy"},
+        CLI_SKY_OPTIONS(e->sky),
+        {"threads", CLI_COUNT, &e->threads, "N", "default: all cores"},
+    };
+    return cli_parse(command, options, sizeof options / sizeof *options, count, words, e->model,
+                     -2);
+}
+
+static int eval_start(const eval_options *e) {
+    af_context_desc cd;
+    af_context *c;
+    int code = eval_check(e);
+    if (code != CLI_OK) return code;
+    memset(&cd, 0, sizeof cd);
+    cd.threads = (int)e->threads;
+    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    code = eval_run(c, e);
+    af_context_destroy(c);
     return code;
 }
 
 int cli_eval(const cli_command *command, int count, char **words) {
     eval_options e;
-    const char *path[2];
-    af_context_desc cd;
-    af_context *c;
     int code;
     memset(&e, 0, sizeof e);
-    {
-        const cli_option options[] = {
-            {"o", CLI_TEXT, &e.output, "FILE", "OUT.npy or OUT.csv"},
-            {"per-star", CLI_FLAG, &e.per_star, NULL,
-             "each star is solved on its own (the default)"},
-            {"per-stream", CLI_FLAG, &e.per_stream, NULL,
-             "the stars of a stream share one J', as in the paper"},
-            {"skip-unbound", CLI_FLAG, &e.skip_unbound, NULL,
-             "NaN for stars that are not bound in the toy"},
-            CLI_SKY_OPTIONS(e.sky),
-            {"threads", CLI_COUNT, &e.threads, "N", "default: all cores"},
-        };
-        code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 2);
-    }
+    e.model = (const char **)cli_allocate((size_t)count + 1, sizeof *e.model);
+    code = eval_parse(command, &e, count, words);
+    while (e.model[e.models]) e.models++;
+    if (code < 0) e.orbits = e.model[--e.models]; /* the last word */
     if (code < 0) code = cli_sky_desc("eval", &e.sky, &e.observed);
-    if (code >= 0) return code;
-    if (!e.output)
-        return cli_usage("eval", "-o OUT.npy or -o OUT.csv is missing: where the actions go");
-    if (e.per_star && e.per_stream)
-        return cli_usage("eval", "--per-star and --per-stream exclude each other");
-    if (!cli_ends_with(e.output, ".csv") && !cli_ends_with(e.output, ".npy") &&
-        strncmp(e.output, "/dev/", 5) != 0)
-        return cli_usage("eval", "'%s' should end in .npy or .csv, which says what to write",
-                         e.output);
-    if ((code = cli_check_output(e.output, path, 2)) != CLI_OK) return code;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)e.threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
-    code = eval_run(c, &e, path);
-    af_context_destroy(c);
+    if (code < 0) code = eval_start(&e);
+    free(e.model);
     return code;
 }

@@ -11,9 +11,9 @@
 
 typedef struct fit_options {
     const char *output, *checkpoint, *history, *axisymmetric, *generator, *loss, *harmonics;
-    size_t streams, epochs, seed, batch, width, depth, threads, checkpoint_every;
+    size_t streams, epochs, seed, batch, width, depth, threads, checkpoint_every, ensemble;
     double seconds, rate, toy_mass, toy_scale;
-    int free_toy, point, resume, quiet;
+    int free_toy, point, resume, bootstrap, quiet;
     cli_sky sky;
     af_observed_desc observed;
 } fit_options;
@@ -223,6 +223,7 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
                      const char *path) {
     size_t n = af_orbits_streams(o), train = r->o.streams ? r->o.streams : n - n / 8;
     af_finder *f = NULL;
+    af_orbits *drawn = NULL;
     af_fit_desc d;
     af_status s = af_finder_create(c, o, fd, &f);
     int code = CLI_OK;
@@ -233,7 +234,8 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
     fit_desc(r, train, &d);
     cli_catch_stop();
     r->start = r->last_line = cli_clock();
-    if (s == AF_OK) s = af_finder_fit(f, o, &d);
+    if (s == AF_OK && r->o.bootstrap) s = af_orbits_bootstrap(c, o, train, fd->seed, &drawn);
+    if (s == AF_OK) s = af_finder_fit(f, drawn ? drawn : o, &d);
     if (!r->o.quiet && r->done && r->line_epoch != r->done)
         fit_line(r, &r->last, cli_clock() - r->start);
     if (r->line_open) printf("\n");
@@ -243,6 +245,7 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
     if (code == CLI_OK) code = fit_write_history(c, r);
     if (code == CLI_OK) code = fit_report(c, r, f, o, train);
     if (code == CLI_OK && !r->o.quiet) printf("wrote %s\n", r->o.output);
+    af_orbits_destroy(drawn);
     af_finder_destroy(f);
     return code;
 }
@@ -290,6 +293,10 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
          "stop after S at the latest"},
         {"seed", CLI_SEED, &o->seed, "K",
          "of initial values and the order of streams; default 0"},
+        {"ensemble", CLI_COUNT, &o->ensemble, "N",
+         "N models: MODEL-1.safetensors with the seed K, MODEL-2 with K + 1 ..."},
+        {"bootstrap", CLI_FLAG, &o->bootstrap, NULL,
+         "trains on as many streams, drawn by the seed: an ensemble differs more then"},
         {"batch", CLI_COUNT, &o->batch, "N", "streams a step; default 256"},
         {"rate", CLI_NUMBER, &o->rate, "X", "learning rate at the start; default 3e-3"},
         {"toy-mass", CLI_NUMBER, &o->toy_mass, "MSUN",
@@ -323,6 +330,56 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
     return cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 1);
 }
 
+/* ---- several models ---- */
+
+/* "model.safetensors" -> "model-2.safetensors"; NULL stays NULL. To be freed. */
+static char *fit_numbered(const char *path, size_t number) {
+    const char *name, *dot;
+    char *out;
+    size_t size, stem;
+    if (!path) return NULL;
+    name = strrchr(path, '/');
+    dot = strrchr(name ? name : path, '.');
+    stem = dot ? (size_t)(dot - path) : strlen(path);
+    size = strlen(path) + 32;
+    out = (char *)cli_allocate(size, 1);
+    snprintf(out, size, "%.*s-%lu%s", (int)stem, path, (unsigned long)number, dot ? dot : "");
+    return out;
+}
+
+static int fit_member(const fit_run *r, af_finder_desc fd, const char *path, size_t k) {
+    fit_run own = *r;
+    char *output = fit_numbered(r->o.output, k + 1), *history = fit_numbered(r->o.history, k + 1);
+    char *checkpoint = fit_numbered(r->o.checkpoint, k + 1);
+    int code;
+    own.o.output = output;
+    own.o.history = history;
+    own.o.checkpoint = checkpoint;
+    fd.seed = r->o.seed + k;
+    own.o.seconds = r->o.seconds / (double)r->o.ensemble;
+    if (!r->o.quiet)
+        printf("model %lu of %lu, seed %lu\n", (unsigned long)k + 1, (unsigned long)r->o.ensemble,
+               (unsigned long)fd.seed);
+    code = fit_start(&own, &fd, path);
+    free(own.history);
+    free(output);
+    free(history);
+    free(checkpoint);
+    return code;
+}
+
+static int fit_all(fit_run *r, const af_finder_desc *fd, const char *path) {
+    size_t k;
+    int code = CLI_OK;
+    if (!r->o.ensemble) return fit_start(r, fd, path);
+    for (k = 0; k < r->o.ensemble && code == CLI_OK && !cli_stopped(); k++)
+        code = fit_member(r, *fd, path, k);
+    if (code == CLI_OK && k < r->o.ensemble)
+        fprintf(stderr, "actionfinder: %lu of %lu models were not begun\n",
+                (unsigned long)(r->o.ensemble - k), (unsigned long)r->o.ensemble);
+    return code;
+}
+
 int cli_fit(const cli_command *command, int count, char **words) {
     fit_run r;
     af_finder_desc fd;
@@ -336,7 +393,7 @@ int cli_fit(const cli_command *command, int count, char **words) {
     if (code < 0) code = fit_finder_desc(&r.o, &fd);
     if (code < 0) code = cli_sky_desc("fit", &r.o.sky, &r.o.observed);
     if (code >= 0) return code;
-    code = fit_start(&r, &fd, path[0]);
+    code = fit_all(&r, &fd, path[0]);
     free(r.history);
     return code;
 }

@@ -256,6 +256,19 @@ void svg_points(const svg_panel *p, size_t n, const double *x, const double *y,
     }
 }
 
+void svg_dots(const svg_panel *p, size_t n, const double *x, const double *y, svg_style style) {
+    size_t i;
+    svg_put(p->figure, "<path clip-path=\"url(#field%d)\" stroke-linecap=\"round\" d=\"",
+            p->number);
+    for (i = 0; i < n; i++) {
+        double px = svg_x(p, x[i]), py = svg_y(p, y[i]);
+        if (isfinite(px) && isfinite(py) && fabs(py) < 1e4)
+            svg_put(p->figure, "M%.1f %.1fh0", px, py);
+    }
+    svg_put(p->figure, "\" ");
+    svg_stroke(p->figure, style);
+}
+
 void svg_colour_bar(const svg_panel *p, const svg_axis *range, svg_colours colours) {
     const double left = p->left + p->width + 14.0, width = 12.0, step = p->height / SVG_LEVELS;
     double v, tick = svg_step(range->high - range->low, 5.0);

@@ -53,6 +53,9 @@ void svg_colour(svg_colours colours, double fraction, char text[8]);
 void svg_points(const svg_panel *p, size_t n, const double *x, const double *y,
                 const double *value, const svg_axis *range, svg_colours colours, double diameter);
 
+/* A dot of one colour for each point; the style's width is their diameter. */
+void svg_dots(const svg_panel *p, size_t n, const double *x, const double *y, svg_style style);
+
 /* The bar that tells values by colour, to the right of the field: it takes 75 beyond it. */
 void svg_colour_bar(const svg_panel *p, const svg_axis *range, svg_colours colours);
 

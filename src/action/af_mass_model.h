@@ -1,0 +1,60 @@
+/* ---- a mass model from the energies of streams --------------------------------------------------
+ *
+ * In a static potential the stars of a stream have one energy: v^2/2 + Phi(x) is the same for all
+ * of them, whatever their actions are. For a potential that is a sum of given parts these equations
+ * are linear, and least squares finds it at once, with no map and no start. The parts are
+ * Miyamoto-Nagai discs (BT eq. 2.69)
+ *
+ *     Phi = -sum_jk G M_jk / sqrt(R^2 + (a_j + sqrt(z^2 + b_k^2))^2)
+ *
+ * on a grid of lengths a_j (a_0 = 0: spheres) and heights b_k, of masses of either sign, held back
+ * by a ridge that is chosen so that streams left out are predicted best. Near the orbits this
+ * represents any axisymmetric galaxy with a plane of symmetry; far from them it means nothing, and
+ * the density may be negative. Only differences of energies are seen, so the zero of Phi at
+ * infinity and the total mass are extrapolations.
+ *
+ * Of data with errors: an error of 1 % in the speeds is one of 2 % in the kinetic energies, and
+ * adds up to a bias that least squares does not know of. */
+
+typedef struct af_mass_model af_mass_model;
+
+/* Zero means default for every field. */
+typedef struct af_mass_model_desc {
+    uint32_t start_canary;
+    size_t rounds; /* in which streams that contradict the others lose weight (Cauchy, scale: five
+                      times the median); default 3; 1 round has equal weights */
+    double ridge;  /* relative to the size of the equations; default: chosen from 0.1 to 1e-6 by
+                      leaving out a quarter of the streams at a time */
+    uint32_t end_canary;
+} af_mass_model_desc;
+
+/* The streams need two stars or more; stars in the centre do not matter. AF_ERROR_ARGUMENT,
+ * AF_ERROR_DATA when there are fewer than eight streams of two stars, AF_ERROR_MEMORY; *out is NULL
+ * then. desc NULL: all defaults. The orbits are not kept. */
+AF_API af_status af_mass_model_fit(af_context *c, const af_orbits *orbits,
+                                   const af_mass_model_desc *desc, af_mass_model **out);
+AF_API void af_mass_model_destroy(af_mass_model *m); /* NULL is fine */
+
+/* Scatter of the energies that streams left out of the fit keep, over that of their kinetic
+ * energies; the median over the streams. Small (below 1e-3) says that the streams are in one static
+ * axisymmetric potential. */
+AF_API double af_mass_model_misfit(const af_mass_model *m);
+
+/* One safetensors file. Fail as af_finder_save and af_finder_load do. */
+AF_API af_status af_mass_model_save(const af_mass_model *m, const char *path);
+AF_API af_status af_mass_model_load(af_context *c, const char *path, af_mass_model **out);
+
+/* Phi(x) [(km/s)^2], -grad Phi [(km/s)^2/kpc], rho(x) [Msun/kpc^3]; x (3) in kpc. Thread-safe; they
+ * allocate nothing. */
+AF_API double af_mass_model_value(const af_mass_model *m, const double x[3]);
+AF_API void af_mass_model_acceleration(const af_mass_model *m, const double x[3],
+                                       double acceleration[3]);
+AF_API double af_mass_model_density(const af_mass_model *m, const double x[3]);
+
+/* The parts, for programs that know Miyamoto-Nagai discs: how many there are, and part i. */
+AF_API size_t af_mass_model_count(const af_mass_model *m);
+AF_API af_potential af_mass_model_part(const af_mass_model *m, size_t i);
+
+/* For af_orbit_integrate, af_fudge and af_orbit_actions; the model must live as long. */
+AF_API af_force af_force_of_mass_model(const af_mass_model *m);
+AF_API af_field af_field_of_mass_model(const af_mass_model *m);
