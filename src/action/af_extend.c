@@ -182,8 +182,8 @@ AF_API af_status af_orbits_extend(af_context *c, const af_orbits *orbits, const 
     status = af__extend_check(c, field, &e.desc);
     if (status != AF_OK) return status;
     if (e.desc.streams == 0)
-        e.desc.streams = 4 * (orbits->streams > AF__EXTEND_LEAST / 4 ? orbits->streams
-                                                                    : AF__EXTEND_LEAST / 4);
+        e.desc.streams = orbits->streams > AF__EXTEND_LEAST ? orbits->streams
+                                                            : (size_t)AF__EXTEND_LEAST;
     if (e.desc.stars == 0) e.desc.stars = 8;
     if (!(e.desc.periods > 0.0)) e.desc.periods = 10.0;
     e.from = orbits;

@@ -10,7 +10,7 @@
 /* Zero means default for every field. */
 typedef struct af_extend_desc {
     uint32_t start_canary;
-    size_t streams;  /* default: four times those given, at least 4096. The first ones continue those
+    size_t streams;  /* default: as many as given, at least 4096. The first ones continue those
                         given, one by one */
     size_t stars;    /* default 8 */
     double periods;  /* length of an arc, in periods of a circular orbit at its first star's

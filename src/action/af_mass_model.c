@@ -103,6 +103,10 @@ AF_API double af_mass_model_density(const af_mass_model *m, const double x[3]) {
 
 AF_API double af_mass_model_misfit(const af_mass_model *m) { return m->misfit; }
 
+AF_API double af_mass_model_radius(const af_mass_model *m) {
+    return m->height[0] / AF__MM_HEIGHT[0];
+}
+
 static double af__mass_model_value_of(const double x[3], void *user) {
     return af_mass_model_value((const af_mass_model *)user, x);
 }

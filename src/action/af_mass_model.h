@@ -13,8 +13,11 @@
  * the density may be negative. Only differences of energies are seen, so the zero of Phi at
  * infinity and the total mass are extrapolations.
  *
- * Of data with errors: an error of 1 % in the speeds is one of 2 % in the kinetic energies, and
- * adds up to a bias that least squares does not know of. */
+ * Errors of the velocities that are alike for all stars add the same to all kinetic energies, which
+ * cancels within a stream; what scatters averages out. With 1, 5 and 10 km/s in each component the
+ * accelerations of tests/test_mass_model.c (160 streams of six) are good to 1, 3 and 4 % or better,
+ * the median, those of the toy to 14 %; without errors to 0.1 %. Errors of distances, and of
+ * velocities that differ from star to star, leave a bias that least squares does not know of. */
 
 typedef struct af_mass_model af_mass_model;
 
@@ -28,9 +31,10 @@ typedef struct af_mass_model_desc {
     uint32_t end_canary;
 } af_mass_model_desc;
 
-/* The streams need two stars or more; stars in the centre do not matter. AF_ERROR_ARGUMENT,
- * AF_ERROR_DATA when there are fewer than eight streams of two stars, AF_ERROR_MEMORY; *out is NULL
- * then. desc NULL: all defaults. The orbits are not kept. */
+/* Streams of one star say nothing; stars in the centre do not matter. AF_ERROR_ARGUMENT;
+ * AF_ERROR_DATA when fewer than eight streams have two stars, or their energies do not determine a
+ * model; AF_ERROR_NONFINITE when they overflow; AF_ERROR_MEMORY; *out is NULL then. desc NULL: all
+ * defaults. The orbits are not kept. */
 AF_API af_status af_mass_model_fit(af_context *c, const af_orbits *orbits,
                                    const af_mass_model_desc *desc, af_mass_model **out);
 AF_API void af_mass_model_destroy(af_mass_model *m); /* NULL is fine */
@@ -39,6 +43,9 @@ AF_API void af_mass_model_destroy(af_mass_model *m); /* NULL is fine */
  * energies; the median over the streams. Small (below 1e-3) says that the streams are in one static
  * axisymmetric potential. */
 AF_API double af_mass_model_misfit(const af_mass_model *m);
+
+/* The median distance of the stars from the centre [kpc], the unit of the grid. */
+AF_API double af_mass_model_radius(const af_mass_model *m);
 
 /* One safetensors file. Fail as af_finder_save and af_finder_load do. */
 AF_API af_status af_mass_model_save(const af_mass_model *m, const char *path);

@@ -11,13 +11,17 @@
 
 typedef struct fit_options {
     const char *output, *checkpoint, *history, *axisymmetric, *generator, *loss, *harmonics;
+    const char *extend;
     size_t streams, epochs, seed, batch, width, depth, threads, checkpoint_every, ensemble;
+    size_t paper_width;
     double seconds, rate, toy_mass, toy_scale;
-    int free_toy, point, resume, bootstrap, quiet;
+    int free_toy, point, resume, bootstrap, quiet, paper, longer; /* longer: FIT_EXTEND_... */
     cli_sky sky;
     af_observed_desc observed;
 } fit_options;
 
+enum { FIT_EXTEND_AUTO, FIT_EXTEND_YES, FIT_EXTEND_NO };
+enum { FIT_LONGER_EPOCHS = 400 }; /* passes over longer orbits, which are many, and do not overfit */
 enum { FIT_COLUMNS = 5 }; /* of the history: epoch, loss, validation, rate, seconds */
 
 typedef struct fit_run {
@@ -48,7 +52,33 @@ static int fit_harmonics(const char *text, af_finder_desc *d) {
     return -1;
 }
 
-static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
+static void fit_paper_net(const fit_options *o, size_t depth, af_net_desc *net) {
+    memset(net, 0, sizeof *net);
+    net->architecture = AF_RESDENSE;
+    net->activation = AF_RELU;
+    net->depth = depth;
+    net->max_width = o->paper_width;
+    net->weight_norm = 1;
+    net->dropout = 0.5;
+}
+
+/* The model and the training of Ibata et al. (2021), sections 3 and 6: J' is held during a step.
+ * It starts at the identity, where theirs starts at random. Other options go before. */
+static void fit_paper(fit_options *o, af_finder_desc *d) {
+    d->generator = AF_GENERATOR_NETWORK;
+    d->spread = AF_SPREAD_ABSOLUTE;
+    d->hold_actions = 1;
+    d->point_transformation = 1;
+    d->free_toy = d->toy.mass > 0.0 ? d->free_toy : 1;
+    fit_paper_net(o, 7, &d->net);
+    fit_paper_net(o, 5, &d->point_net);
+    if (!o->rate) o->rate = 1e-4;
+    if (!o->epochs) o->epochs = 1024;
+    if (!o->batch) o->batch = 512;
+    if (!o->extend) o->longer = FIT_EXTEND_NO;
+}
+
+static int fit_finder_desc(fit_options *o, af_finder_desc *d) {
     static const char *const symmetry[3] = {"auto", "yes", "no"};
     static const char *const generator[3] = {"fourier", "network", "shears"};
     static const char *const loss[2] = {"robust", "absolute"};
@@ -61,6 +91,8 @@ static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
     d->generator = (af_generator_kind)word;
     if ((code = cli_word("fit", "loss", o->loss, loss, 2, &word)) >= 0) return code;
     d->spread = (af_spread_kind)word;
+    code = cli_word("fit", "extend", o->extend, symmetry, 3, &o->longer);
+    if (code >= 0) return code;
     if ((code = fit_harmonics(o->harmonics, d)) >= 0) return code;
     if ((o->toy_mass > 0.0) != (o->toy_scale > 0.0))
         return cli_usage("fit", "--toy-mass and --toy-scale come together");
@@ -74,6 +106,7 @@ static int fit_finder_desc(const fit_options *o, af_finder_desc *d) {
     *(d->generator == AF_GENERATOR_SHEARS ? &d->width : &d->net.width) = o->width;
     *(d->generator == AF_GENERATOR_SHEARS ? &d->layers : &d->net.depth) = o->depth;
     d->seed = o->seed;
+    if (o->paper) fit_paper(o, d);
     return -1;
 }
 
@@ -198,6 +231,124 @@ static int fit_write_history(af_context *c, const fit_run *r) {
     return s == AF_OK ? CLI_OK : cli_fail_library(c);
 }
 
+/* The library's sentence; where the orbits are to blame, behind their file's name. */
+static int fit_fail(const af_context *c, af_status s, const char *path) {
+    return s == AF_ERROR_DATA ? cli_fail("'%s': %s", path, af_error(c)) : cli_fail_library(c);
+}
+
+/* ---- longer orbits ---- */
+
+/* Streams of both; stars that the shorter ones lack are told by their counts. */
+static af_status fit_join(af_context *c, const af_orbits *a, const af_orbits *b, af_orbits **out) {
+    const af_orbits *from[2];
+    size_t stars = af_orbits_stars(a), streams = af_orbits_streams(a), k, s, row = 0, *count;
+    double *xv;
+    af_status status;
+    from[0] = a;
+    from[1] = b;
+    if (af_orbits_stars(b) > stars) stars = af_orbits_stars(b);
+    streams += af_orbits_streams(b);
+    xv = (double *)cli_allocate(streams * stars * 6, sizeof *xv);
+    count = (size_t *)cli_allocate(streams, sizeof *count);
+    for (k = 0; k < 2; k++)
+        for (s = 0; s < af_orbits_streams(from[k]); s++, row++) {
+            count[row] = af_orbits_count(from[k], s);
+            memcpy(xv + row * stars * 6, af_orbits_xv(from[k], s), count[row] * 6 * sizeof *xv);
+        }
+    status = af_orbits_create(c, streams, stars, xv, count, out);
+    free(count);
+    free(xv);
+    return status;
+}
+
+/* Orbits in the field of those given, in a table of it. */
+static af_status fit_follow(af_context *c, const fit_run *r, const af_orbits *o,
+                            const af_mass_model *m, af_orbits **out) {
+    af_field field = af_field_of_mass_model(m);
+    af_field_table_desc td;
+    af_extend_desc ed;
+    af_field_table *table;
+    af_status s;
+    memset(&td, 0, sizeof td);
+    memset(&ed, 0, sizeof ed);
+    td.radius = af_mass_model_radius(m);
+    ed.seed = r->o.seed;
+    ed.threads = (int)r->o.threads;
+    s = af_field_table_create(c, &field, &td, &table);
+    if (s != AF_OK) return s;
+    field = af_field_of_table(table);
+    s = af_orbits_extend(c, o, &field, &ed, out);
+    af_field_table_destroy(table);
+    return s;
+}
+
+/* Scatter of the energies of streams left out, relative, that one static axisymmetric field leaves:
+ * above it data have errors, or are in no such field. */
+static const double FIT_MISFIT = 1e-3;
+
+/* Longer orbits like those given, in *out, or NULL where they are not wanted or their energies know
+ * no field; that is an error with --extend yes. */
+static int fit_extend(af_context *c, const fit_run *r, const af_orbits *o, const char *path,
+                      af_orbits **out) {
+    af_mass_model *m = NULL;
+    af_status s;
+    double misfit;
+    int must = r->o.longer == FIT_EXTEND_YES, code = CLI_OK;
+    *out = NULL;
+    if (r->o.longer == FIT_EXTEND_NO) return CLI_OK;
+    s = af_mass_model_fit(c, o, NULL, &m);
+    if (s != AF_OK) return must || s != AF_ERROR_DATA ? fit_fail(c, s, path) : CLI_OK;
+    misfit = af_mass_model_misfit(m);
+    if (misfit < FIT_MISFIT || must) {
+        s = fit_follow(c, r, o, m, out);
+        if (s != AF_OK && (must || s != AF_ERROR_DATA)) code = fit_fail(c, s, path);
+    }
+    af_mass_model_destroy(m);
+    if (r->o.quiet || code != CLI_OK) return code;
+    printf("energies within streams agree to %.1e in one axisymmetric field: ", misfit);
+    if (*out)
+        printf("trains on %lu longer orbits in it\n", (unsigned long)af_orbits_streams(*out));
+    else printf("no longer orbits are made\n");
+    return CLI_OK;
+}
+
+/* What to train on and to choose the toy by, when not the orbits themselves. */
+typedef struct fit_data {
+    af_orbits *part, *drawn, *longer, *joined;
+    const af_orbits *train, *all;
+    size_t count; /* streams of `train` to train on */
+} fit_data;
+
+static void fit_data_free(fit_data *d) {
+    af_orbits_destroy(d->part);
+    af_orbits_destroy(d->drawn);
+    af_orbits_destroy(d->longer);
+    af_orbits_destroy(d->joined);
+}
+
+static int fit_prepare(af_context *c, const fit_run *r, const af_orbits *o, const char *path,
+                       fit_data *d) {
+    size_t n = af_orbits_streams(o);
+    int code;
+    memset(d, 0, sizeof *d);
+    d->all = d->train = o;
+    d->count = r->o.streams ? r->o.streams : n - n / 8;
+    if (r->o.bootstrap) {
+        if (af_orbits_bootstrap(c, o, d->count, r->o.seed, &d->drawn) != AF_OK)
+            return cli_fail_library(c);
+        d->train = d->drawn;
+    }
+    if (af_orbits_part(c, d->train, 0, d->count, &d->part) != AF_OK) return cli_fail_library(c);
+    code = fit_extend(c, r, d->part, path, &d->longer);
+    if (code != CLI_OK || !d->longer) return code;
+    if (fit_join(c, d->longer, o, &d->joined) != AF_OK) return cli_fail_library(c);
+    d->all = d->joined;
+    d->train = d->longer;
+    n = af_orbits_streams(d->longer);
+    d->count = n - n / 16;
+    return CLI_OK;
+}
+
 /* ---- the fit ---- */
 
 static void fit_desc(fit_run *r, size_t train, af_fit_desc *d) {
@@ -214,28 +365,25 @@ static void fit_desc(fit_run *r, size_t train, af_fit_desc *d) {
     d->resume = r->o.resume;
 }
 
-/* The library's sentence; where the orbits are to blame, behind their file's name. */
-static int fit_fail(const af_context *c, af_status s, const char *path) {
-    return s == AF_ERROR_DATA ? cli_fail("'%s': %s", path, af_error(c)) : cli_fail_library(c);
-}
-
 static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const af_orbits *o,
                      const char *path) {
-    size_t n = af_orbits_streams(o), train = r->o.streams ? r->o.streams : n - n / 8;
+    size_t n = af_orbits_streams(o), held = r->o.streams ? r->o.streams : n - n / 8;
     af_finder *f = NULL;
-    af_orbits *drawn = NULL;
+    fit_data data;
     af_fit_desc d;
-    af_status s = af_finder_create(c, o, fd, &f);
-    int code = CLI_OK;
-    if (s == AF_OK && !r->o.quiet)
-        printf("%lu streams to train on, %s\n", (unsigned long)train,
-               train < n ? "the others validate" : "the same ones validate");
+    af_status s = AF_OK;
+    int code = fit_prepare(c, r, o, path, &data);
+    if (code == CLI_OK) s = af_finder_create(c, data.all, fd, &f);
+    if (code == CLI_OK && s == AF_OK && !r->o.quiet)
+        printf("%lu streams to train on, %s\n", (unsigned long)data.count,
+               data.count < af_orbits_streams(data.train) ? "the others validate"
+                                                          : "the same ones validate");
     fflush(stdout);
-    fit_desc(r, train, &d);
+    fit_desc(r, data.count, &d);
+    if (data.longer && !d.epochs && fd->generator != AF_GENERATOR_SHEARS) d.epochs = FIT_LONGER_EPOCHS;
     cli_catch_stop();
     r->start = r->last_line = cli_clock();
-    if (s == AF_OK && r->o.bootstrap) s = af_orbits_bootstrap(c, o, train, fd->seed, &drawn);
-    if (s == AF_OK) s = af_finder_fit(f, drawn ? drawn : o, &d);
+    if (code == CLI_OK && s == AF_OK) s = af_finder_fit(f, data.train, &d);
     if (!r->o.quiet && r->done && r->line_epoch != r->done)
         fit_line(r, &r->last, cli_clock() - r->start);
     if (r->line_open) printf("\n");
@@ -243,9 +391,9 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
     if (s == AF_STOPPED) fprintf(stderr, "actionfinder: stopped; the best model so far is kept\n");
     if (code == CLI_OK && af_finder_save(f, r->o.output) != AF_OK) code = cli_fail_library(c);
     if (code == CLI_OK) code = fit_write_history(c, r);
-    if (code == CLI_OK) code = fit_report(c, r, f, o, train);
+    if (code == CLI_OK) code = fit_report(c, r, f, o, held);
     if (code == CLI_OK && !r->o.quiet) printf("wrote %s\n", r->o.output);
-    af_orbits_destroy(drawn);
+    fit_data_free(&data);
     af_finder_destroy(f);
     return code;
 }
@@ -288,7 +436,7 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
         {"streams", CLI_COUNT, &o->streams, "N",
          "train on the first N, the others validate; default 7/8"},
         {"epochs", CLI_COUNT, &o->epochs, "N",
-         "passes over the streams; default 1000, or 4000 steps if more"},
+         "passes over the streams; default 1000, or 4000 steps if more; longer orbits: 400"},
         {"seconds", CLI_NUMBER, &o->seconds, "S",
          "stop after S at the latest"},
         {"seed", CLI_SEED, &o->seed, "K",
@@ -297,6 +445,8 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
          "N models: MODEL-1.safetensors with the seed K, MODEL-2 with K + 1 ..."},
         {"bootstrap", CLI_FLAG, &o->bootstrap, NULL,
          "trains on as many streams, drawn by the seed: an ensemble differs more then"},
+        {"extend", CLI_TEXT, &o->extend, "WORD",
+         "yes, no, auto: train on longer orbits, in the field that the energies tell; default auto"},
         {"batch", CLI_COUNT, &o->batch, "N", "streams a step; default 256"},
         {"rate", CLI_NUMBER, &o->rate, "X", "learning rate at the start; default 3e-3"},
         {"toy-mass", CLI_NUMBER, &o->toy_mass, "MSUN",
@@ -315,6 +465,10 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
         {"loss", CLI_TEXT, &o->loss, "WORD", "robust (default) or absolute, the paper's"},
         {"point-transformation", CLI_FLAG, &o->point, NULL,
          "adds P(theta'), the paper's eqs. 7 and 8"},
+        {"paper", CLI_FLAG, &o->paper, NULL,
+         "the model and training of the paper: networks G and P, 27 million parameters; slow"},
+        {"paper-width", CLI_COUNT, &o->paper_width, "N",
+         "the widest blocks of its networks; default 1024, with 64 it trains on a laptop"},
         {"threads", CLI_COUNT, &o->threads, "N",
          "default: all cores; results do not depend on it"},
         {"checkpoint", CLI_TEXT, &o->checkpoint, "FILE",
