@@ -9,6 +9,9 @@
 # make bench      how fast the library is beside OpenBLAS, libm and PyTorch, in some ten minutes:
 #                 a table and build/bench.csv; see build/bench --help
 # make bench-quick   the same with fewer and smaller rows, two minutes
+# make reproduce-actionfinder   the tests of the ActionFinder paper as one table, and its figures, in
+#                 build/reproduce/, in some half an hour; DATA=folder takes ready-made samples, ROWS=a,b
+#                 only some of the tests; see build/reproduce-actionfinder --help
 # make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible
 # make clean      removes build/
 #
@@ -119,12 +122,23 @@ bench: $(B)/bench # OMP_WAIT_POLICY=passive make bench, where other programs use
 bench-quick: $(B)/bench
 	$(B)/bench --quick
 
+# ---- the paper's tests; tests/reproduce.sh runs them quickly -----------------------------------------
+
+REPRODUCE := $(wildcard tools/reproduce/*.c) $(addprefix tools/actionfinder/,cli.c mock_start.c sky.c svg.c)
+
+$(B)/reproduce-actionfinder: $(REPRODUCE) $(wildcard tools/reproduce/*.h tools/actionfinder/*.h) $(HEADERS) | deps
+	$(CC) $(FAST) -DREDO_FOLDER='"$(B)/reproduce"' -Itools/actionfinder $(REPRODUCE) -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+reproduce-actionfinder: export OMP_WAIT_POLICY ?= passive # CPU seconds are counted
+reproduce-actionfinder: $(B)/reproduce-actionfinder
+	$< $(if $(DATA),--data $(DATA)) $(if $(ROWS),--rows $(ROWS))
+
 # ---- the tests ------------------------------------------------------------------------------------
 
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
 PLAIN   := $(TESTS:%=$(B)/test/%)
 CHECKED := $(if $(SANITIZE_CC),$(TESTS:%=$(B)/test/%.sanitized))
-SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli
+SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli reproduce
 LOGS    := $(addsuffix .log,$(PLAIN) $(CHECKED) $(SCRIPTS:%=$(B)/test/%))
 # -Isrc: the tests compile the parts, not the generated headers; AF__WHITE_BOX: see af_stb_end.c
 TEST     = -std=c99 $(WARN) -DAF__WHITE_BOX= $(CPPFLAGS) -Isrc -Itests -I$(B)/include -MMD -MP
@@ -165,5 +179,5 @@ clean:
 	rm -rf $(B)
 
 -include $(wildcard $(B)/test/*.d)
-.PHONY: all deps headers tool examples demo bench bench-quick test floors check clean always
+.PHONY: all deps headers tool examples demo bench bench-quick reproduce-actionfinder test floors check clean always
 .DELETE_ON_ERROR:

@@ -41,6 +41,7 @@ refuses() {
 absent() { for file in "$@"; do [ ! -e "$file" ] || { echo "$file is there"; return 1; }; done; }
 same() { cmp "$1" "$2"; }
 differ() { ! cmp -s "$1" "$2"; }
+same_size() { test "$(wc -c <"$1")" -eq "$(wc -c <"$2")"; }
 lacks() { ! grep "$1" "$2"; }
 
 # ---- mock orbits ----
@@ -62,6 +63,16 @@ for galaxy in db98 pjm14; do
     check "the truth in $galaxy" grep -q 'of 2 streams; of 2 the two halves' "$out/$galaxy.log"
 done
 check 'the two galaxies differ' differ "$out/db98.npy" "$out/pjm14.npy"
+"$af" mock -o "$out/cold.npy" --streams 2 --kind cold-disc --truth "$out/cold_J.npy" >"$out/cold.log"
+check 'cold discs, anywhere on the orbit' grep -q '30 radial periods' "$out/cold.log"
+check 'the truth of cold discs' grep -q 'of 2 streams; of 2 the two halves' "$out/cold.log"
+"$af" mock -o "$out/plummer.npy" --streams 9 --potential plummer --truth "$out/plummer_J.npy" \
+    --angles "$out/plummer_T.npy" --frequencies "$out/plummer_W.npy" >"$out/plummer.log"
+check 'snapshots of a cluster' grep -q 'within 0.07 Gyr' "$out/plummer.log"
+check 'its frequencies' same_size "$out/plummer_J.npy" "$out/plummer_W.npy"
+"$af" mock -o "$out/three_axes.npy" --streams 9 --potential triaxial \
+    --accelerations "$out/three_axes_A.npy" >/dev/null
+check 'accelerations' same_size "$out/plummer_T.npy" "$out/three_axes_A.npy"
 
 # ---- fit, eval, check ----
 
@@ -95,12 +106,58 @@ check 'CSV names its columns' \
     grep -q '^stream,J_phi,J_z,J_r,theta_phi,theta_z,theta_r$' "$out/out.csv"
 check 'eval a stream' "$af" eval "$m" "$x" -o "$out/stream.npy" --per-stream
 check 'a stream is not a star' differ "$out/out.npy" "$out/stream.npy"
+check 'invert' "$af" invert "$m" "$out/out.csv" -o "$out/back.csv"
+"$af" eval "$m" "$out/back.csv" -o "$out/forth.csv" >/dev/null
+near() { # every number of two tables, and there are $3 rows
+    paste -d, "$1" "$2" | awk -F, -v rows="$3" '/^[0-9]/ { n++
+        for (k = 1; k <= 7; k++) if (($k - $(k + 7)) ^ 2 > 1e-12) bad = 1 }
+        END { exit bad || n != rows }'
+}
+check 'eval, invert, eval: the same actions' near "$out/out.csv" "$out/forth.csv" 240
+check 'invert to NPY' "$af" invert "$m" "$out/out.npy" -o "$out/back.npy"
+check 'its shape is that of orbits' same_size "$x" "$out/back.npy"
+check 'fit an ensemble' fit -o "$out/many.safetensors" --ensemble 3 --history "$out/many.csv"
+check 'its first model is that of the seed' same "$m" "$out/many-1.safetensors"
+check 'its second that of the next seed' same "$out/seed.safetensors" "$out/many-2.safetensors"
+fit -o "$out/drawn.safetensors" --bootstrap
+check 'a bootstrap sample, another model' differ "$m" "$out/drawn.safetensors"
+check 'no model without a number' absent "$out/many.safetensors" "$out/many-4.safetensors"
+check 'histories are numbered' test -s "$out/many-3.csv"
+check 'eval an ensemble' "$af" eval "$out"/many-?.safetensors "$x" -o "$out/all.csv"
+check 'its errors are columns' grep -qx 'stream,.*,theta_r,J_phi_error,J_z_error,J_r_error,'\
+'theta_phi_error,theta_z_error,theta_r_error' "$out/all.csv"
+for i in 1 2 3; do
+    "$af" eval "$out/many-$i.safetensors" "$x" -o "$out/all_$i.csv" >/dev/null
+done
+deviation() { # J of three models beside their mean and deviation: columns 2 to 4, 8 to 10
+    paste -d, "$out/all.csv" "$out"/all_[123].csv | awk -F, '/^[0-9]/ { n++
+        for (k = 2; k <= 4; k++) { a = $(13 + k); b = $(20 + k); c = $(27 + k)
+            m = (a + b + c) / 3; v = ((a - m) ^ 2 + (b - m) ^ 2 + (c - m) ^ 2) / 2
+            if (($k - m) ^ 2 > 1e-12 || ($(k + 6) - sqrt(v)) ^ 2 > 1e-10) bad = 1; sum += v }
+        } END { exit bad || n != 240 || sum == 0 }'
+}
+check 'mean and deviation of three models' deviation
+"$af" eval "$out"/many-?.safetensors "$x" -o "$out/all.npy" --median >"$out/all.log"
+check 'of which NPY has twelve' test "$(wc -c <"$out/all.npy")" -eq $((128 + 240 * 12 * 8))
+check 'and a line tells' grep -q '^median of 3 answers' "$out/all.log"
 check 'check' "$af" check "$m" "$x" --truth "$out/J.npy" --angles "$out/T.npy"
 "$af" check "$m" "$x" --truth "$out/J.npy" --skip 35 >"$out/figures.log"
 check 'check leaves out the first streams' grep -qx 'FIGURE streams 5' "$out/figures.log"
 check 'check prints figures' \
     grep -q '^FIGURE test_stream_median_trimmed_j_r [0-9]' "$out/figures.log"
 check 'check without truth' "$af" check "$m" "$x"
+"$af" check "$m" "$x" --truth "$out/J.npy" --by-energy --by-action >"$out/bins.log"
+check 'errors by energy' grep -q '^FIGURE energy_5_test_stream_mean_median [0-9]' "$out/bins.log"
+check 'errors by action' grep -q '^FIGURE action_1_test_spread_trimmed [0-9]' "$out/bins.log"
+check 'judge' "$af" judge "$m" "$x" --trained 20 -o "$out/quality.csv" --stars "$out/stars.csv"
+check 'judge writes a row a stream' test "$(grep -c '^[0-9]' "$out/quality.csv")" -eq 40
+check 'judge writes a row a star' test "$(grep -c '^[0-9]' "$out/stars.csv")" -eq 240
+"$af" judge "$m" "$x" --labels "$out/J.npy" --skip 2 >"$out/judge.log"
+check 'judge says what it cannot flag' grep -q 'only 5 of the reference' "$out/judge.log"
+check 'judge compares with labels' grep -q '^FIGURE auc_toy_spread 0[.][0-9]' "$out/judge.log"
+check 'labels of other streams' refuses 1 'a row for each of the 40 streams' \
+    "$af" judge "$m" "$x" --labels "$out/disc_J.npy"
+check 'a label without labels' refuses 2 '--labels' "$af" judge "$m" "$x" --positive 2
 check 'plot' "$af" plot "$m" "$x" -o "$out/p.svg" --truth "$out/J.npy" --history "$out/loss.csv" \
     --streams 2 --test "$x" --test-truth "$out/J.npy"
 check 'the picture is whole' grep -q '</svg>' "$out/p.svg"
@@ -173,6 +230,21 @@ awk -F, -v OFS=, 'NR == 1 { print $0, "parallax"; next } { print $0, 1 / $4 - 0.
 check 'eval with parallaxes' "$af" eval "$out/t.safetensors" "$out/both.csv" $sun \
     --distance parallax --parallax-zero -0.03 -o "$out/both_out.csv"
 check 'the same actions' nearly "$out/t_out.csv" "$out/both_out.csv"
+for i in 1 2; do
+    awk -v OFS=, -v e=$i 'NR == 1 { print $0, "hrv_error"; next } { print $0, e }' \
+        "$out/sky.csv" >"$out/error_$i.csv"
+    # shellcheck disable=SC2086
+    "$af" eval "$out/t.safetensors" "$out/error_$i.csv" $sun --draws 40 \
+        -o "$out/draws_$i.csv" >"$out/draws.log"
+done
+check 'draws leave the actions' nearly "$out/t_out.csv" "$out/draws_1.csv"
+twice() { # with twice the errors, for small ones
+    paste -d, "$out/draws_1.csv" "$out/draws_2.csv" | awk -F, '/^[0-9]/ { n++
+        for (k = 8; k <= 10; k++) { r = $(k + 13) / $k; if (r < 1.6 || r > 2.4) bad = 1 } }
+        END { exit bad || n != 6 }'
+}
+check 'errors of the actions follow those of the stars' twice
+check 'and a line tells of the draws' grep -q '^40 draws of each star: 0 of all' "$out/draws.log"
 "$af" fit "$out/sky.csv" -o "$out/sky.safetensors" --epochs 2 --toy-mass 8e11 --toy-scale 7 \
     >"$out/sky.log"
 check 'fit stars as observed' test -s "$out/sky.safetensors"
@@ -208,6 +280,15 @@ check 'a killed fit leaves a checkpoint' test -s "$out/state"
 # shellcheck disable=SC2086
 "$af" fit "$x" -o "$out/killed.safetensors" $long --checkpoint "$out/state" --resume
 check 'killed and resumed: the same bytes' same "$out/whole.safetensors" "$out/killed.safetensors"
+slow="--generator shears --depth 4 --width 3 --quiet"
+# shellcheck disable=SC2086
+"$af" fit "$x" -o "$out/whole.safetensors" $slow --epochs 4
+# shellcheck disable=SC2086
+for epochs in 2 4; do
+    "$af" fit "$x" -o "$out/pieces.safetensors" $slow --epochs $epochs \
+        --checkpoint "$out/shears_state" --resume
+done
+check 'shears in two pieces: the same bytes' same "$out/whole.safetensors" "$out/pieces.safetensors"
 check 'a checkpoint is not a model' refuses 1 "state|model" \
     "$af" eval "$out/state" "$x" -o "$out/no.npy"
 check 'a model is not a checkpoint' refuses 1 "not a checkpoint" \
@@ -432,6 +513,13 @@ bad 'two distances' 'both.csv|parallax' \
 sed '3s/,[^,]*$/,/' "$out/sky.csv" >"$out/hole.csv"
 bad 'a velocity not measured' 'hole.csv|row 2|no velocity' "$af" fit "$out/hole.csv" -o "$no"
 bad 'a Sun that is too high' 'height' "$af" fit "$out/sky.csv" -o "$no" --sun-height 9
+bad 'dropout of a model without' 'not trained with dropout' \
+    "$af" eval "$m" "$x" -o "$out/no.npy" --dropout 3
+bad 'draws of stars without errors' 'sky.csv|no star has errors' \
+    "$af" eval "$out/t.safetensors" "$out/sky.csv" -o "$out/no.csv" --draws 5
+bad 'draws of positions and velocities' '--draws needs stars as observed' \
+    "$af" eval "$out/t.safetensors" "$out/t.csv" -o "$out/no.csv" --draws 5
+check 'one draw' refuses 2 '--draws 1' "$af" eval "$m" "$x" -o "$out/no.npy" --draws 1
 bad 'an NPY given as model' 'xv.npy' "$af" eval "$x" "$x" -o "$out/no.npy"
 bad 'a text given as model' 't.csv' "$af" eval "$out/t.csv" "$x" -o "$out/no.npy"
 head -c 2000 "$m" >"$out/cut.safetensors"
@@ -517,6 +605,8 @@ bad 'no such folder' 'nowhere' "$af" fit "$x" -o "$out/nowhere/m.safetensors" --
 bad 'no such folder for the history' 'nowhere' \
     "$af" fit "$x" -o "$no" --history "$out/nowhere/h.csv" --seconds 1000
 bad 'a folder as output' 'it is a folder' "$af" fit "$x" -o "$out" --seconds 1000
+bad 'actions of another shape' 'J.npy|6 numbers' "$af" invert "$m" "$out/J.npy" -o "$out/no.npy"
+bad 'a table without actions' 'back.csv|J_phi' "$af" invert "$m" "$out/back.csv" -o "$out/no.npy"
 bad 'output over input' 'xv.npy' "$af" fit "$x" -o "$x" --seconds 1000
 if [ -c /dev/full ]; then
     bad 'a full disk for the model' '/dev/full' "$af" fit "$x" -o /dev/full --epochs 1 --quiet

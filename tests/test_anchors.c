@@ -502,6 +502,115 @@ TEST(orbit_near_the_centre) {
     af_context_destroy(c);
 }
 
+/* ---- the orbit behind them ---- */
+
+/* The energy's relative change over 20 periods, and the actions' along the points in between. */
+static double followed(const af_isochrone *toy, double tolerance, double *spread) {
+    const double start[6] = {8.0, 0.0, 2.0, 20.0, 60.0, 50.0};
+    af_potential part = af_isochrone_potential(toy);
+    af_potential_sum sum = {NULL, 1};
+    double first[3], j[3], *xv = (double *)calloc(6 * 1280, sizeof *xv), before, after;
+    af_field field;
+    af__follow f;
+    size_t i;
+    sum.parts = &part;
+    field = af_field_of_potential(&sum);
+    af__follow_begin(&f, af_force_of_field(&field), start, 1e-3, tolerance);
+    CHECK(af__follow_points(&f, 0.003, 1280, 100000, xv));
+    CHECK(xv[0] == 8.0 && xv[5] == 50.0);
+    *spread = 0.0;
+    for (i = 0; i < 1280; i++) {
+        CHECK(af_isochrone_actions(toy, xv + 6 * i, j, NULL, NULL) == 0);
+        if (i == 0) memcpy(first, j, sizeof j);
+        *spread = fmax(*spread, fmax(fabs(j[1] - first[1]), fabs(j[2] - first[2])));
+    }
+    before = field.value(start, field.user) + 0.5 * (20.0 * 20.0 + 60.0 * 60.0 + 50.0 * 50.0);
+    after = field.value(f.xv, field.user) + 0.5 * af__dot3(f.xv + 3, f.xv + 3);
+    CHECK(!af__follow_points(&f, 0.003, 1280, f.tries + 10, xv)); /* too few steps */
+    free(xv);
+    return fabs(after / before - 1.0);
+}
+
+TEST(follow_conserves) {
+    const af_isochrone toy = {3e11, 4.0};
+    double rough, fine, rough_spread, fine_spread;
+    rough = followed(&toy, 1e-6, &rough_spread);
+    fine = followed(&toy, 1e-10, &fine_spread);
+    CHECK(rough < 1e-3 && fine < 1e-7 && fine < 1e-2 * rough);
+    CHECK(fine_spread < 1e-2 && fine_spread < 0.1 * rough_spread);
+}
+
+/* Order 8: a step half as long is 2^9 times as exact. The pendulum here is sin t in x, cos t in y;
+ * the estimates fall with a power less. */
+static void spring(const double x[3], double a[3], void *user) {
+    int i;
+    (void)user;
+    for (i = 0; i < 3; i++) a[i] = -x[i];
+}
+
+TEST(follow_order) {
+    const double start[6] = {0.0, 1.0, 0.0, 1.0, 0.0, 0.0};
+    af_force force = AF__ZERO;
+    double error[2], estimate[2], within[6];
+    int i;
+    force.acceleration = spring;
+    for (i = 0; i < 2; i++) {
+        double end[6], h = i ? 0.5 : 1.0;
+        af__follow f;
+        af__follow_begin(&f, force, start, h, 1.0);
+        af__follow_stages(&f, h, end);
+        estimate[i] = af__follow_error(&f, h);
+        error[i] = hypot(end[0] - sin(h), end[1] - cos(h));
+        CHECK(af__follow_step(&f) && f.taken == h);
+        af__follow_within(&f, 1.0, within);
+        CHECK(fabs(within[0] - f.xv[0]) < 1e-14 && fabs(within[4] - f.xv[4]) < 1e-14);
+        af__follow_within(&f, 0.5, within);
+        CHECK(fabs(within[0] - sin(0.5 * h)) < 3e-5 && fabs(within[3] - cos(0.5 * h)) < 3e-4);
+    }
+    CHECK(error[0] < 1e-6 && error[0] > 300.0 * error[1]);
+    CHECK(estimate[0] > error[0] && estimate[0] > 100.0 * estimate[1]);
+}
+
+/* Halo orbits through the thin discs of the Milky Way get their actions, on any number of threads
+ * the same ones, and each the one that it gets alone; nearly radial ones (0 and 3) are chaotic. */
+TEST(orbits_through_thin_discs) {
+    af_context *c = new_context();
+    af_galaxy_desc d = AF__ZERO;
+    af_orbit_actions_desc fast = AF__ZERO;
+    af_galaxy *model = NULL;
+    af_field field;
+    double xv[5][6] = {{8.0, 1.0, 4.0, 60.0, 80.0, 90.0},
+                       {10.0, 0.0, -3.0, -50.0, 120.0, 30.0},
+                       {0.0, 12.0, 2.0, 100.0, 30.0, 80.0},
+                       {-4.0, 9.0, 6.0, 20.0, 40.0, 10.0},
+                       {8.0, 0.0, 1.0, 0.0, 2000.0, 0.0}};
+    double j[2][5][3], theta[2][5][3], omega[5][3], error[5][3], one[3];
+    unsigned flags[2][5] = {{9, 9, 9, 9, 9}, {9, 9, 9, 9, 9}};
+    size_t i;
+    fast.periods = 20;
+    af_galaxy_desc_piffl_2014(&d);
+    CHECK(af_galaxy_create(c, &d, &model) == AF_OK);
+    field = af_field_of_galaxy(model);
+    for (i = 0; i < 2; i++) {
+        af_context_set_threads(c, i ? 3 : 1);
+        CHECK(af_orbit_actions_of(c, &field, 5, xv[0], &fast, j[i][0], theta[i][0], omega[0],
+                                  error[0], flags[i]) == AF_OK);
+    }
+    for (i = 0; i < 5; i++) {
+        CHECK(flags[0][i] == flags[1][i]);
+        CHECK(flags[0][i] == (i == 4 ? AF_ORBIT_UNBOUND : 0u));
+        if (i == 4) continue;
+        CHECK(memcmp(j[0][i], j[1][i], sizeof one) == 0);
+        CHECK(memcmp(theta[0][i], theta[1][i], sizeof one) == 0);
+        CHECK(error[i][1] < (i % 3 ? 0.1 : 30.0) && error[i][2] < (i % 3 ? 0.1 : 30.0));
+        CHECK(af_orbit_actions(c, &field, xv[i], &fast, one, NULL, NULL, NULL, NULL) == AF_OK);
+        CHECK(memcmp(j[0][i], one, sizeof one) == 0);
+    }
+    CHECK(af_orbit_actions_of(c, &field, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL) == AF_OK);
+    af_galaxy_destroy(model);
+    af_context_destroy(c);
+}
+
 /* In a galaxy the fudge is within a percent of the orbit's truth. */
 TEST(orbit_and_fudge_in_a_galaxy) {
     af_fudge f = fudge_of(galaxy(), AF_FOCUS_ORBIT, 0.0);
@@ -645,6 +754,9 @@ int main(void) {
     RUN(orbit_agrees_with_an_exact_fudge);
     RUN(orbit_desc);
     RUN(orbit_near_the_centre);
+    RUN(follow_conserves);
+    RUN(follow_order);
+    RUN(orbits_through_thin_discs);
     RUN(orbit_and_fudge_in_a_galaxy);
     RUN(orbit_special);
     RUN(orbit_through_the_centre);

@@ -1,8 +1,16 @@
 /* Levenberg-Marquardt and L-BFGS through their public interface. */
+#if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
+#  define _POSIX_C_SOURCE 200809L /* getpid */
+#endif
 #define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
 #include "af_reference.h"
+#if defined(__unix__) || defined(__APPLE__)
+#  include <unistd.h>
+#else
+#  define getpid() 0
+#endif
 
 static test_memory heap;
 static af_context *context;
@@ -1123,6 +1131,126 @@ TEST(minimise_in_stages) {
     }
 }
 
+/* ---- checkpoints ---- */
+
+/* The first target moves before every seventh step; `calls` counts what is asked. */
+typedef struct course {
+    double target[3], memory;
+    size_t calls, stop_at;
+} course;
+
+static int course_stage(size_t step, void *user) {
+    course *c = (course *)user;
+    CHECK(step == c->calls++);
+    if (step % 7 != 0) return 0;
+    c->target[0] = 3.0 + (double)step;
+    return step > 0;
+}
+
+static int course_progress(const af_minimise_report *r, void *user) {
+    course *c = (course *)user;
+    c->memory += (double)r->step;
+    return r->step == c->stop_at;
+}
+
+static af_status course_save(af_tensors *to, void *user) {
+    return af_tensors_set_number(to, "memory", ((course *)user)->memory);
+}
+
+static af_status course_load(const af_tensors *from, void *user) {
+    return af_tensors_number(from, "memory", &((course *)user)->memory);
+}
+
+/* Runs to step `stop_at` (0: the end) with a new minimiser and new parameters; the parameters and
+ * the memory in x, and the report. */
+static af_status course_run(const char *path, size_t stop_at, size_t every, double x[4],
+                            af_minimise_report *r) {
+    af_minimise_desc d = AF__ZERO;
+    course c = AF__ZERO;
+    const void *inputs[1];
+    af_status s = AF_ERROR_MEMORY;
+    af_expr in;
+    begin();
+    target_problem(&in);
+    c.target[1] = 4.0;
+    c.target[2] = -1.0;
+    c.stop_at = stop_at;
+    inputs[0] = c.target;
+    d.steps = 40;
+    d.inputs = inputs;
+    d.stage = course_stage;
+    d.progress = course_progress;
+    d.save = course_save;
+    d.load = course_load;
+    d.user = &c;
+    d.checkpoint = path;
+    d.checkpoint_every = every;
+    d.resume = 1;
+    memset(r, 0, sizeof *r);
+    if (make()) s = af_minimise(minimiser, &d, r);
+    memcpy(x, at(), 3 * sizeof *x);
+    x[3] = c.memory;
+    end();
+    return s;
+}
+
+/* A file of this process. */
+static const char *state_file(void) {
+    static char path[600];
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%.400s/af_minimise_%ld_state", folder ? folder : "/tmp",
+             (long)getpid());
+    return path;
+}
+
+TEST(minimise_resumes) {
+    const char *path = state_file();
+    af_minimise_report whole, part;
+    double x[4], y[4];
+    size_t k, stopped = 0;
+    CHECK(course_run(NULL, 0, 0, x, &whole) == AF_OK && whole.step > 30);
+    for (k = 1; k < 36; k++) {
+        remove(path);
+        stopped += course_run(path, k, 1 + k % 5, y, &part) == AF_STOPPED; /* not in passed steps */
+        CHECK(course_run(path, 0, 3, y, &part) == AF_OK);
+        CHECK(memcmp(x, y, sizeof x) == 0);
+        CHECK(part.step == whole.step && part.loss == whole.loss && part.gain == whole.gain);
+        CHECK(part.damping == whole.damping && part.evaluations == whole.evaluations);
+        CHECK(course_run(path, 0, 3, y, &part) == AF_OK); /* there is nothing left to do */
+        CHECK(memcmp(x, y, sizeof x) == 0 && part.evaluations == whole.evaluations);
+    }
+    CHECK(stopped > 20);
+    remove(path);
+}
+
+TEST(minimise_refuses_checkpoints) {
+    const char *path = state_file();
+    static const double start[2] = {-1.2, 1.0};
+    af_minimise_desc d = AF__ZERO;
+    af_tensors *other = NULL;
+    begin();
+    rosenbrock(0);
+    d.steps = 5;
+    d.checkpoint = path;
+    d.resume = 1;
+    CHECK(af_tensors_create(context, &other) == AF_OK);
+    CHECK(af_tensors_set_text(other, "format", "something else") == AF_OK);
+    CHECK(af_tensors_write(other, path) == AF_OK);
+    af_tensors_destroy(other);
+    if (make()) {
+        FAILS(af_minimise(minimiser, &d, NULL), AF_ERROR_FORMAT, "not a checkpoint");
+        CHECK(memcmp(start, at(), sizeof start) == 0);
+        remove(path);
+        CHECK(af_minimise(minimiser, &d, NULL) == AF_OK); /* there is no file: it begins */
+        d.checkpoint = "no/such/folder/state";
+        FAILS(af_minimise(minimiser, &d, NULL), AF_ERROR_IO, "no/such/folder");
+    }
+    desc.method = AF_LBFGS;
+    if (make()) FAILS(af_minimise(minimiser, &d, NULL), AF_ERROR_ARGUMENT, "L-BFGS");
+    end();
+    remove(path);
+}
+
 TEST(minimise_ends) {
     int method;
     for (method = AF_LEVENBERG_MARQUARDT; method <= AF_LBFGS; method++) {
@@ -1444,6 +1572,8 @@ int main(void) {
     RUN(allreduce_as_with_twice_the_data);
     RUN(allreduce_fails);
     RUN(minimise_in_stages);
+    RUN(minimise_resumes);
+    RUN(minimise_refuses_checkpoints);
     RUN(minimise_ends);
     RUN(minimise_tolerance_below_zero);
     RUN(minimise_fails);

@@ -221,6 +221,51 @@ static int stop_at_three(const af_progress *p, void *user) {
     return p->epoch == 3;
 }
 
+static int stop_at_step(const af_progress *p, void *user) {
+    return p->epoch == *(const size_t *)user;
+}
+
+/* Eight steps, stopped after `stop` of them (0: not at all); the parameters in x, how many of them
+ * there are. */
+static size_t fit_with_checkpoint(const af_orbits *o, af_context *c, const char *path, size_t stop,
+                                  double *x) {
+    af_finder *f = make_finder(c, o, 1);
+    af_fit_desc fit = AF__ZERO;
+    size_t n = af_finder_parameters(f);
+    fit.epochs = 8;
+    fit.checkpoint = path;
+    fit.checkpoint_every = 3;
+    fit.resume = 1;
+    fit.progress = stop_at_step;
+    fit.user = &stop;
+    CHECK(af_finder_fit(f, o, &fit) == (stop ? AF_STOPPED : AF_OK));
+    memcpy(x, af_params_data(f->g.params), n * sizeof *x);
+    af_finder_destroy(f);
+    return n;
+}
+
+/* Stopped and resumed, twice: the bits of a fit that was not. */
+TEST(resumes) {
+    static double truth[STREAMS][3], x[2000], y[2000];
+    heap memory = AF__ZERO;
+    af_context *c = heap_context(&memory, 2);
+    af_orbits *o = make_orbits(c, 1, truth);
+    const char *path = scratch_file("state");
+    size_t n = fit_with_checkpoint(o, c, NULL, 0, x);
+    remove(path);
+    fit_with_checkpoint(o, c, path, 2, y);
+    CHECK(memcmp(x, y, n * sizeof *x) != 0);
+    fit_with_checkpoint(o, c, path, 5, y);
+    fit_with_checkpoint(o, c, path, 0, y);
+    CHECK(memcmp(x, y, n * sizeof *x) == 0);
+    fit_with_checkpoint(o, c, path, 0, y); /* there is nothing left to do */
+    CHECK(memcmp(x, y, n * sizeof *x) == 0);
+    remove(path);
+    af_orbits_destroy(o);
+    af_context_destroy(c);
+    CHECK(memory.live == 0);
+}
+
 TEST(stops_and_refuses) {
     static double truth[STREAMS][3];
     heap memory = AF__ZERO;
@@ -233,10 +278,6 @@ TEST(stops_and_refuses) {
     fit.progress = stop_at_three;
     fit.user = &steps;
     CHECK(af_finder_fit(f, o, &fit) == AF_STOPPED && steps == 3);
-    fit.checkpoint = "never";
-    CHECK(af_finder_fit(f, o, &fit) == AF_ERROR_ARGUMENT);
-    CHECK_TEXT(af_error(c), "no checkpoint");
-    af_error_clear(c);
     d.generator = AF_GENERATOR_SHEARS;
     d.free_toy = 1;
     CHECK(af_finder_create(c, o, &d, &none) == AF_ERROR_ARGUMENT && !none);
@@ -259,6 +300,7 @@ int main(void) {
     RUN(canonical_halo);
     RUN(save_and_load);
     RUN(same_bits_on_threads);
+    RUN(resumes);
     RUN(stops_and_refuses);
     return test_report();
 }

@@ -184,7 +184,7 @@ static const char MOCK_MANUAL[] =
     "disc: R uniform in 5 to 13 kpc in the plane, the circular speed and normal\n"
     "velocities of 35, 25, 20 km/s in R, phi, z on top.\n"
     "cold-disc: J_r and J_z uniform in 0 to 50, J_phi in 0 to 3000 km/s kpc, pericentre\n"
-    "beyond 5 kpc, stars anywhere on the orbit (section 6.3).\n"
+    "beyond 5 kpc, stars at random times in 30 radial periods (section 6.3).\n"
     "snapshot: particles of the Plummer sphere's own distribution, one star each 0.01 Gyr\n"
     "(section 6.5; the sphere is held fixed). It goes with --potential plummer.\n"
     "\n"

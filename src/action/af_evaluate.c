@@ -2,15 +2,16 @@
  *
  * Streams are solved for J' in the lanes of a block: a lane whose stream has settled hands it on
  * and takes the next one, so that a few hard streams do not keep the others waiting. Settled
- * streams collect in a second block, which is mapped to actions and angles when it is full. */
+ * streams collect in a second block, which is mapped to actions and angles when it is full. Stars
+ * that stand alone come here when they are special or hard (af_fast.c). */
 
 enum {
     AF__NEWTON_STEPS = 25, /* most orbits need 3 to 6 */
     AF__NEWTON_CUTS = 5,   /* times that a step is shortened before it is given up */
     AF__PLAIN_STEPS = 30,  /* damped plain iterations before a second try of Newton's */
-    AF__SOLVE_STEPS = 2 * AF__NEWTON_STEPS + AF__PLAIN_STEPS
+    AF__SOLVE_STEPS = 2 * AF__NEWTON_STEPS + AF__PLAIN_STEPS,
+    AF__HARD_LANES = 32     /* for what af__fast leaves: few, and some take all steps */
 };
-#define AF__SOLVE_TOLERANCE 1e-10 /* residual of J' over action_scale at which it has settled */
 
 /* A block of streams in the order that the programs want: (3,N,B), (1,N,B), (3,1,B). */
 typedef struct af__block_of {
@@ -34,24 +35,14 @@ struct af_evaluator {
     size_t *steps, *cuts;   /* (B) */
     double *next, *lack;    /* (3,1,B): what the step program gives */
     double *action, *angle; /* (3,N,B): what the map program gives */
+    af__fast *fast;         /* for many single stars, or NULL */
 };
-
-/* One evaluation: the caller's arrays. guess (streams,3), or NULL, holds first values of J' in
- * units of action_scale (NaN: the toy's) and gets the last ones. */
-typedef struct af__request {
-    size_t streams;
-    const double *xv;
-    const size_t *count;
-    double *guess, *j, *theta;
-    unsigned *flags;
-    size_t most_steps;
-    size_t next, failed;
-} af__request;
 
 AF_API void af_evaluator_destroy(af_evaluator *e) {
     af_allocator allocator;
     if (!e) return;
     allocator = e->arena.allocator;
+    af__fast_destroy(e->fast);
     af_workspace_destroy(e->step_work);
     af_workspace_destroy(e->map_work);
     af_func_destroy(e->step);
@@ -94,7 +85,9 @@ static af_status af__evaluator_compile(af_evaluator *e, int threads) {
     af_expr inputs[5], outputs[2];
     af_func_desc d = AF__ZERO;
     af__map m;
-    m = af__map_of(g, in.theta, in.j, in.old, af__none);
+    int alone = e->stars == 1 && g->desc.generator == AF_GENERATOR_FOURIER;
+    m = alone ? af__row_map(g, in.theta, in.j, in.old)
+              : af__map_of(g, in.theta, in.j, in.old, af__none);
     inputs[0] = af_params_input(g->params);
     inputs[1] = in.theta;
     inputs[2] = in.j;
@@ -105,8 +98,9 @@ static af_status af__evaluator_compile(af_evaluator *e, int threads) {
     d.outputs = outputs;
     d.output_count = 2;
     if (!g->shears) { /* which need no J' */
-        af__lack l = af__lack_of(g, in.theta, af__stream_mean(c, in.weight, in.j), in.weight,
-                                 in.old, af__none);
+        af__lack l = alone ? af__row_lack(g, in.theta, in.j, in.old)
+                           : af__lack_of(g, in.theta, af__stream_mean(c, in.weight, in.j),
+                                         in.weight, in.old, af__none);
         outputs[0] = af__newton(g, &l, in.old);
         outputs[1] = l.lack;
         d.label = "J' step";
@@ -190,7 +184,9 @@ AF_API af_status af_evaluator_create(const af_finder *f, size_t stars, size_t bl
     e->arena.allocator = c->allocator;
     e->stars = stars;
     e->block = block;
-    s = af__evaluator_memory(e);
+    s = stars == 1 ? af__fast_create(f, block, threads, &e->fast) : AF_OK;
+    if (e->fast && block > AF__HARD_LANES) e->block = AF__HARD_LANES;
+    if (s == AF_OK) s = af__evaluator_memory(e);
     if (s == AF_OK) s = af__evaluator_compile(e, threads);
     if (s != AF_OK) {
         af_evaluator_destroy(e);
@@ -387,14 +383,16 @@ static int af__lane_done(af_evaluator *e, const af__request *r, size_t b) {
     return ++e->steps[b] >= r->most_steps;
 }
 
-static void af__evaluate_request(af_evaluator *e, af__request *r) {
+static void af__evaluate_lanes(af_evaluator *e, af__request *r) {
     size_t b, busy;
     for (b = 0; b < e->block; b++) e->solving.stream[b] = SIZE_MAX;
     e->solved_count = 0;
     for (;;) {
         for (b = 0, busy = 0; b < e->block; b++) {
-            if (e->solving.stream[b] == SIZE_MAX && r->next < r->streams)
-                af__lane_begin(e, r, b, r->next++);
+            if (e->solving.stream[b] == SIZE_MAX && r->next < r->streams) {
+                af__lane_begin(e, r, b, r->index ? r->index[r->next] : r->next);
+                r->next++;
+            }
             busy += e->solving.stream[b] != SIZE_MAX;
         }
         if (busy == 0) break;
@@ -407,6 +405,23 @@ static void af__evaluate_request(af_evaluator *e, af__request *r) {
         }
     }
     af__map_solved(e, r);
+}
+
+static void af__evaluate_request(af_evaluator *e, af__request *r) {
+    size_t first, end;
+    if (!e->fast || r->most_steps < AF__SOLVE_STEPS || (r->guess && !e->step)) {
+        af__evaluate_lanes(e, r);
+        return;
+    }
+    for (first = 0; first < r->streams; first = end) {
+        af__request hard = *r;
+        end = af__fast_run(e->fast, &e->toy, r, first);
+        hard.streams = e->fast->left_count;
+        hard.index = e->fast->left;
+        hard.next = hard.failed = 0;
+        af__evaluate_lanes(e, &hard);
+        r->failed += hard.failed;
+    }
 }
 
 AF_API size_t af_evaluate(af_evaluator *e, size_t streams, const double *xv, const size_t *count,

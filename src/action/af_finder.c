@@ -5,6 +5,7 @@ struct af_finder {
     af__arena arena;
     af__generator g;
     af_isochrone toy; /* M0 and b0 of a free toy until training ends */
+    af__hamiltonian *hamiltonian; /* NULL: frequencies are not known */
 };
 
 /* Bounds of what is made, and so of what a model file may hold. */
@@ -25,6 +26,7 @@ AF_API void af_finder_destroy(af_finder *f) {
     af_allocator allocator;
     if (!f) return;
     allocator = f->arena.allocator;
+    af__hamiltonian_destroy(f->hamiltonian);
     af_shear_destroy(f->g.shears);
     af_net_destroy(f->g.net);
     af_net_destroy(f->g.point);

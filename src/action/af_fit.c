@@ -218,6 +218,32 @@ static int af__shears_step(const af_minimise_report *r, void *user) {
     return f->over;
 }
 
+static af_status af__shears_save(af_tensors *to, void *user) {
+    const af__shears_fit *f = (const af__shears_fit *)user;
+    size_t dims[2], n = af_params_size(f->t->f->g.params);
+    af_status s = af_tensors_add(to, "train.best", AF_DTYPE_F64, 1, &n, f->best);
+    dims[0] = f->t->orbits->streams - f->t->held;
+    dims[1] = 3;
+    if (s == AF_OK) s = af_tensors_add(to, "fit.judged", AF_DTYPE_F64, 2, dims, f->t->judged);
+    if (s == AF_OK) s = af_tensors_set_whole(to, "train.best_epoch", f->progress.best_epoch);
+    if (s != AF_OK) return s;
+    return af_tensors_set_number(to, "train.best_validation", f->progress.best_validation);
+}
+
+static af_status af__shears_load(const af_tensors *from, void *user) {
+    af__shears_fit *f = (af__shears_fit *)user;
+    size_t dims[2], n = af_params_size(f->t->f->g.params);
+    uint64_t best_epoch = 0;
+    af_status s = af_tensors_whole(from, "train.best_epoch", &best_epoch);
+    f->progress.best_epoch = (size_t)best_epoch;
+    dims[0] = f->t->orbits->streams - f->t->held;
+    dims[1] = 3;
+    if (s == AF_OK)
+        s = af_tensors_number(from, "train.best_validation", &f->progress.best_validation);
+    if (s == AF_OK) s = af_tensors_get(from, "train.best", 1, &n, f->best);
+    return s == AF_OK ? af_tensors_get(from, "fit.judged", 2, dims, f->t->judged) : s;
+}
+
 static af_status af__shears_compile(const af__fit *t, af_minimiser **out) {
     const af__generator *g = &t->f->g;
     static const int axes[] = {2, 2, 2}; /* streams come last */
@@ -304,10 +330,16 @@ static af_status af__shears_run(af__fit *t) {
     d.inputs = inputs;
     d.tolerance = 1e-4; /* ten steps that together bring a thousandth */
     d.progress = af__shears_step;
+    d.save = af__shears_save;
+    d.load = af__shears_load;
     d.user = &f;
+    d.checkpoint = t->desc.checkpoint;
+    d.checkpoint_every = t->desc.checkpoint_every;
+    d.resume = t->desc.resume;
     if (s == AF_OK) s = af_minimise(m, &d, NULL);
     af_minimiser_destroy(m);
-    if (f.progress.best_epoch > 0) memcpy(af_params_data(params), f.best, n * sizeof *f.best);
+    if ((s == AF_OK || s == AF_STOPPED) && f.progress.best_epoch > 0)
+        memcpy(af_params_data(params), f.best, n * sizeof *f.best);
     if (s == AF_STOPPED && f.over) s = AF_OK;
     if ((s == AF_OK || s == AF_STOPPED) && t->f->g.desc.time_symmetric == AF_SYMMETRY_YES) {
         af_status zero = af__shears_set_zero(t);
@@ -367,9 +399,6 @@ static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o,
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "fit: %lu training streams were asked for, there are %lu",
                         (unsigned long)d->train, (unsigned long)o->streams);
-    if (f->g.shears && d->checkpoint)
-        return af__fail(c, AF_ERROR_ARGUMENT,
-                        "fit: shears keep no checkpoint; save the model and fit it further");
     for (s = 0; s < o->streams; s++) {
         if (o->count[s] < 2)
             return af__fail(
@@ -476,6 +505,8 @@ AF_API af_status af_finder_fit(af_finder *f, const af_orbits *orbits, const af_f
     t.orbits = orbits;
     t.desc = *desc;
     t.arena.allocator = f->context->allocator;
+    af__hamiltonian_destroy(f->hamiltonian); /* of the map that was */
+    f->hamiltonian = NULL;
     af__fit_defaults(&t);
     s = af__fit_run(&t);
     af_trainer_destroy(t.trainer);

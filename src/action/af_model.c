@@ -198,6 +198,7 @@ AF_API af_status af_finder_save(const af_finder *f, const char *path) {
     if (s == AF_OK) s = af__write_fields(set, &fields);
     if (s == AF_OK) s = af__write_arrays(set, &f->g);
     if (s == AF_OK) s = af_params_save(f->g.params, set, "");
+    if (s == AF_OK && f->hamiltonian) s = af__hamiltonian_save(f->hamiltonian, set);
     if (s == AF_OK) s = af_tensors_write(set, path);
     af_tensors_destroy(set);
     return s;
@@ -335,6 +336,7 @@ static af_status af__model_take(af_finder *f, const af_tensors *from, const char
     if (s == AF_OK) s = af_params_load(f->g.params, from, "");
     if (s == AF_OK && !af__arrays_sane(f))
         s = af__fail(f->context, AF_ERROR_FORMAT, "'%s': the model's numbers are not finite", path);
+    if (s == AF_OK) s = af__hamiltonian_load(f->context, from, path, &f->hamiltonian);
     return s;
 }
 

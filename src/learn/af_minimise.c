@@ -1,5 +1,7 @@
 /* ---- Levenberg-Marquardt and L-BFGS ---------------------------------------------------------- */
 
+#include <errno.h>
+
 struct af_minimiser {
     af_context *context;
     af__arena arena;
@@ -511,34 +513,167 @@ AF_API af_status af_minimiser_step(af_minimiser *m, const void *const *inputs,
     return s;
 }
 
+/* ---- runs ---- */
+
 enum { AF__SLOW_STEPS = 10 }; /* a single small decrease may come from a heavy damping */
 
-AF_API af_status af_minimise(af_minimiser *m, const af_minimise_desc *d,
-                             af_minimise_report *report) {
-    af_minimise_report r = AF__ZERO; /* of the last step that went well */
+/* A run in progress. */
+typedef struct af__minimise_run {
+    af_minimise_report r; /* of the last step that went well */
+    size_t done;          /* steps, or what they passed */
+    size_t slow;          /* steps in a row that brought little */
+    size_t written;       /* `done` in the checkpoint */
+    int over, stop;
+} af__minimise_run;
+
+#define AF__MINIMISE_FORMAT "actionfinder minimiser checkpoint 1"
+
+enum { AF__MINIMISE_NUMBERS = 14 };
+
+/* What goes on beside the parameters, in the order of the file; counts are exact as doubles. */
+static void af__minimise_state(const af_minimiser *m, const af__minimise_run *run, double *to) {
+    const af_minimise_report *r = &run->r;
+    to[0] = m->damping;
+    to[1] = m->growth;
+    to[2] = m->flat;
+    to[3] = (double)m->evaluations;
+    to[4] = (double)run->done;
+    to[5] = (double)run->slow;
+    to[6] = (double)run->over;
+    to[7] = (double)r->step;
+    to[8] = r->loss;
+    to[9] = r->before;
+    to[10] = r->gradient;
+    to[11] = r->damping;
+    to[12] = r->gain;
+    to[13] = (double)r->converged;
+}
+
+static void af__minimise_restore(af_minimiser *m, af__minimise_run *run, const double *from) {
+    af_minimise_report *r = &run->r;
+    m->damping = from[0];
+    m->growth = from[1];
+    m->flat = from[2];
+    m->evaluations = r->evaluations = (size_t)from[3];
+    run->done = run->written = (size_t)from[4];
+    run->slow = (size_t)from[5];
+    run->over = from[6] != 0.0;
+    r->step = (size_t)from[7];
+    r->loss = from[8];
+    r->before = from[9];
+    r->gradient = from[10];
+    r->damping = from[11];
+    r->gain = from[12];
+    r->converged = from[13] != 0.0;
+}
+
+static af_status af__minimise_write(const af_minimiser *m, const af_minimise_desc *d,
+                                    af__minimise_run *run) {
+    double numbers[AF__MINIMISE_NUMBERS];
+    size_t n = AF__MINIMISE_NUMBERS;
+    af_tensors *to;
+    af_status s = af_tensors_create(m->context, &to);
+    if (s != AF_OK) return s;
+    af__minimise_state(m, run, numbers);
+    s = af_tensors_set_text(to, "format", AF__MINIMISE_FORMAT);
+    if (s == AF_OK) s = af_params_save(m->desc.params, to, "");
+    if (s == AF_OK) s = af_tensors_add(to, "minimise.state", AF_DTYPE_F64, 1, &n, numbers);
+    if (s == AF_OK && d->save) s = d->save(to, d->user);
+    if (s == AF_OK) s = af_tensors_write(to, d->checkpoint);
+    af_tensors_destroy(to);
+    run->written = run->done;
+    return s;
+}
+
+static af_status af__minimise_take(af_minimiser *m, const af_minimise_desc *d,
+                                   const af_tensors *from, af__minimise_run *run) {
+    double numbers[AF__MINIMISE_NUMBERS];
+    size_t i, n = AF__MINIMISE_NUMBERS;
+    const char *format = af_tensors_text(from, "format");
+    af_status s;
+    if (!format || strcmp(format, AF__MINIMISE_FORMAT) != 0)
+        return af__fail(m->context, AF_ERROR_FORMAT,
+                        "'%s' is not a checkpoint of this method; remove it or choose another name",
+                        d->checkpoint);
+    s = af_tensors_get(from, "minimise.state", 1, &n, numbers);
+    for (i = 4; i < 8 && s == AF_OK; i++)
+        if (!(numbers[i] >= 0.0 && numbers[i] < 9e15)) /* counts */
+            s = af__fail(m->context, AF_ERROR_FORMAT, "'%s' holds a count of %g", d->checkpoint,
+                         numbers[i]);
+    if (s == AF_OK && d->load) s = d->load(from, d->user);
+    if (s == AF_OK) s = af_params_load(m->desc.params, from, "");
+    if (s == AF_OK) af__minimise_restore(m, run, numbers);
+    return s;
+}
+
+#undef AF__MINIMISE_FORMAT
+
+static af_status af__minimise_resume(af_minimiser *m, const af_minimise_desc *d,
+                                     af__minimise_run *run) {
+    af_tensors *set;
+    af_status s;
+    size_t k;
+    FILE *there;
+    errno = 0;
+    there = fopen(d->checkpoint, "rb");
+    if (!there && (errno == ENOENT || errno == 0)) return AF_OK; /* nothing to resume: begin */
+    if (there) fclose(there);
+    s = af_tensors_read(m->context, d->checkpoint, &set);
+    if (s != AF_OK) return s;
+    s = af__minimise_take(m, d, set, run);
+    af_tensors_destroy(set);
+    if (s != AF_OK) return s;
+    for (k = 0; k < run->done && d->stage; k++) d->stage(k, d->user);
+    af__log(m->context, "minimiser: '%s' is resumed after step %lu", d->checkpoint,
+            (unsigned long)run->done);
+    return AF_OK;
+}
+
+static af_status af__minimise_step(af_minimiser *m, const af_minimise_desc *d,
+                                   af__minimise_run *run) {
+    af_minimise_report *r = &run->r;
     af_status s = AF_OK;
-    size_t k, slow = 0;
-    int stop = 0, over = 0;
+    if (d->stage && d->stage(run->done, d->user)) {
+        af_minimiser_restart(m);
+        run->over = 0;
+        run->slow = 0;
+    }
+    if (!run->over) {
+        s = af_minimiser_step(m, d->inputs, r);
+        if (s != AF_OK) return s;
+        r->step = run->done + 1;
+        run->slow = r->before - r->loss < d->tolerance * fabs(r->before) ? run->slow + 1 : 0;
+        run->over = r->converged || run->slow >= (size_t)AF__SLOW_STEPS;
+        if (d->progress) run->stop = d->progress(r, d->user) != 0;
+    }
+    run->done++;
+    return AF_OK;
+}
+
+static af_status af__minimise_check(const af_minimiser *m, const af_minimise_desc *d) {
     if (d->start_canary != 0 || d->end_canary != 0 || d->steps == 0)
         return af__fail(m->context, AF_ERROR_ARGUMENT,
                         "minimise: af_minimise_desc was not initialised, or has no steps");
-    for (k = 0; k < d->steps && s == AF_OK && !stop; k++) {
-        if (d->stage && d->stage(k, d->user)) {
-            af_minimiser_restart(m);
-            over = 0;
-            slow = 0;
-        }
-        if (over && d->stage) continue;
-        if (over) break;
-        s = af_minimiser_step(m, d->inputs, &r);
-        if (s != AF_OK) break;
-        r.step = k + 1;
-        slow = r.before - r.loss < d->tolerance * fabs(r.before) ? slow + 1 : 0;
-        over = r.converged || slow >= (size_t)AF__SLOW_STEPS;
-        if (d->progress) stop = d->progress(&r, d->user) != 0;
+    if (d->checkpoint && m->desc.method == AF_LBFGS)
+        return af__fail(m->context, AF_ERROR_ARGUMENT, "minimise: L-BFGS keeps no checkpoint");
+    return AF_OK;
+}
+
+AF_API af_status af_minimise(af_minimiser *m, const af_minimise_desc *d,
+                             af_minimise_report *report) {
+    af__minimise_run run = AF__ZERO;
+    size_t every = d->checkpoint_every ? d->checkpoint_every : 1;
+    af_status s = af__minimise_check(m, d);
+    if (s != AF_OK) return s;
+    if (d->checkpoint && d->resume) s = af__minimise_resume(m, d, &run);
+    while (s == AF_OK && !run.stop && run.done < d->steps && (d->stage || !run.over)) {
+        s = af__minimise_step(m, d, &run);
+        if (s == AF_OK && d->checkpoint && run.done % every == 0)
+            s = af__minimise_write(m, d, &run);
     }
-    if (report) *report = r;
-    return s == AF_OK && stop ? AF_STOPPED : s;
+    if (s == AF_OK && d->checkpoint && run.written != run.done) s = af__minimise_write(m, d, &run);
+    if (report) *report = run.r;
+    return s == AF_OK && run.stop ? AF_STOPPED : s;
 }
 
 #undef AF__LEVEL

@@ -107,12 +107,21 @@ typedef struct af_minimise_desc {
      * when it has. */
     int (*stage)(size_t step, void *user);
     int (*progress)(const af_minimise_report *report, void *user); /* non-zero stops: AF_STOPPED */
+    /* State of the caller that checkpoints must hold, as it is after `progress`. */
+    af_status (*save)(af_tensors *to, void *user);
+    af_status (*load)(const af_tensors *from, void *user);
     void *user;
+    const char *checkpoint;  /* file; NULL: none. Levenberg-Marquardt only */
+    size_t checkpoint_every; /* steps; default 1; the last is written in any case */
+    int resume;              /* go on from the checkpoint if the file is there */
     uint32_t end_canary;
 } af_minimise_desc;
 
 /* Steps until one of the ends; report (may be NULL) is that of the last step that went well. With a
  * stage function convergence does not end the run before `steps`, since the next stage may go on: a
- * converged stage passes at the cost of its stage calls. */
+ * converged stage passes at the cost of its stage calls. A run that is resumed takes the steps that
+ * the uninterrupted one would have taken, to the bit: `steps` counts those of both, and `stage` is
+ * called for the steps that are done, too, its answer then being ignored. A checkpoint that cannot
+ * be taken in (AF_ERROR_IO, AF_ERROR_FORMAT, AF_ERROR_SHAPE) leaves the parameters as they were. */
 AF_API af_status af_minimise(af_minimiser *m, const af_minimise_desc *desc,
                              af_minimise_report *report);

@@ -278,8 +278,7 @@ int cli_mock(const cli_command *command, int count, char **words) {
             {"kind", CLI_TEXT, &r.o.kind_word, "WORD",
              "halo (default), disc, cold-disc or snapshot: which orbits"},
             {"span", CLI_NUMBER, &r.o.span, "GYR",
-             "times of the stars are in 0 to this; default 0.1, disc 3, cold-disc 30 radial "
-             "periods, snapshot 0.01 from star to star"},
+             "times of the stars are in 0 to this; default 0.1, disc 3, others below"},
             {"even", CLI_FLAG, &r.o.even, NULL, "evenly spaced times; default random ones"},
             {"truth", CLI_TEXT, &r.o.truth, "J.npy", "true actions (S,3) [km/s kpc]"},
             {"truth-error", CLI_TEXT, &r.o.truth_error, "E.npy", "their own error (S,3)"},

@@ -1,6 +1,6 @@
 /* The ActionFinder: the training step as published (residual networks for G and for the point
- * transformation, eqs. 5 to 8, losses of eqs. 12 and 13), against PyTorch; and the evaluation of a
- * default finder.
+ * transformation, eqs. 5 to 8, losses of eqs. 12 and 13), against PyTorch; and the evaluation of
+ * single stars, beside the Staeckel fudge, which is told the potential.
  *
  * What the step does, and where the rows of a width differ:
  *
@@ -85,6 +85,7 @@ static double *mock_orbits(size_t streams) {
 
 typedef struct finder_job {
     size_t width, batch, held; /* streams that are held back */
+    af_generator_kind generator;
     int threads, warm_steps;   /* training steps before anything is compared or timed */
     double seconds;
     char folder[512];
@@ -284,13 +285,14 @@ static void finder_rows(bench *b, size_t width, size_t batch, size_t held, int w
     for (peer = 0; peer < FINDER_PEERS; peer++) finder_row(b, &job, &ours, count.value[0], peer);
 }
 
-/* ---- evaluation of a default finder ---- */
+/* ---- evaluation ---- */
 
 typedef struct finder_evaluation {
     af_evaluator *evaluator;
+    af_fudge fudge;
     size_t stars;
     const double *xv;
-    double *j, *theta;
+    double *j, *theta; /* theta NULL: not wanted */
 } finder_evaluation;
 
 static void finder_evaluate(void *data) {
@@ -298,55 +300,82 @@ static void finder_evaluate(void *data) {
     af_evaluate(e->evaluator, e->stars, e->xv, NULL, e->j, e->theta, NULL);
 }
 
-/* value: seconds. The finder has made some hundred steps. */
+static void fudge_evaluate(void *data) {
+    finder_evaluation *e = (finder_evaluation *)data;
+    af_fudge_actions_of(&e->fudge, e->stars, e->xv, e->j, e->theta, NULL, NULL);
+}
+
+/* value: seconds of J, of J and theta; the same of the fudge, with a focal distance for each star.
+ * The Fourier G has made some hundred steps, the shears a few of Levenberg and Marquardt's. */
 static void finder_evaluation_work(const void *arg, bench_result *result) {
-    enum { STREAMS = 256, EPOCHS = 200 };
+    enum { STREAMS = 256, EPOCHS = 200, SHEAR_STEPS = 10 };
     const finder_job *job = (const finder_job *)arg; /* batch: stars */
-    double *mock = mock_orbits(STREAMS), *xv = bench_numbers(6 * job->batch);
+    double *mock = mock_orbits(STREAMS), *xv = bench_numbers(6 * job->batch), *theta;
     af_context *c = NULL;
     af_orbits *o;
     af_finder *f;
+    af_finder_desc shape;
     af_fit_desc d;
+    galaxy g;
     finder_evaluation e;
     size_t i;
     if (af_context_create(NULL, &c) != AF_OK) bench_die("no context");
-    bench_check(c, af_orbits_create(c, STREAMS, STARS, mock, NULL, &o));
-    bench_check(c, af_finder_create(c, o, NULL, &f));
     memset(&d, 0, sizeof d);
-    d.epochs = EPOCHS;
+    memset(&e, 0, sizeof e);
+    memset(&shape, 0, sizeof shape);
+    shape.generator = job->generator;
+    bench_check(c, af_orbits_create(c, STREAMS, STARS, mock, NULL, &o));
+    bench_check(c, af_finder_create(c, o, &shape, &f));
+    d.epochs = job->generator == AF_GENERATOR_SHEARS ? SHEAR_STEPS : EPOCHS;
     bench_check(c, af_finder_fit(f, o, &d));
-    bench_check(c, af_evaluator_create(f, 1, job->batch > 1 ? 256 : 1, job->threads, &e.evaluator));
+    bench_check(c, af_evaluator_create(f, 1, job->batch > 1 ? 256 : 1, 1, &e.evaluator));
     for (i = 0; i < 6 * job->batch; i++) xv[i] = mock[i % (6 * STREAMS * STARS)];
+    galaxy_fill(&g);
+    e.fudge.field = af_field_of_potential(&g.sum);
     e.stars = job->batch;
     e.xv = xv;
     e.j = bench_numbers(3 * job->batch);
-    e.theta = bench_numbers(3 * job->batch);
-    result->value[0] = bench_time(finder_evaluate, &e, job->seconds);
+    theta = bench_numbers(3 * job->batch);
+    for (i = 0; i < 2; i++) {
+        e.theta = i ? theta : NULL;
+        result->value[i] = bench_time(finder_evaluate, &e, job->seconds);
+        result->value[2 + i] = bench_time(fudge_evaluate, &e, job->seconds);
+    }
 }
 
-static void finder_evaluation_row(bench *b, size_t stars, int threads) {
-    bench_result ours;
+static void finder_evaluation_rows(bench *b, af_generator_kind generator, size_t stars) {
+    bench_result result;
     finder_job job;
-    bench_row row = bench_new_row(NULL, "af_evaluate default finder %lu star%s f64 %d thread%s",
-                                  (unsigned long)stars, stars > 1 ? "s" : "", threads,
-                                  threads > 1 ? "s" : "");
-    if (!bench_wanted(b, row.name)) return;
+    bench_row row[2];
+    int i;
+    for (i = 0; i < 2; i++)
+        row[i] = bench_new_row("Staeckel fudge", "af_evaluate %s, %s, %lu star%s f64 1 thread",
+                               generator == AF_GENERATOR_SHEARS ? "shears" : "Fourier",
+                               i ? "J and theta" : "J", (unsigned long)stars, stars > 1 ? "s" : "");
+    if (!bench_wanted(b, row[0].name) && !bench_wanted(b, row[1].name)) return;
     memset(&job, 0, sizeof job);
+    job.generator = generator;
     job.batch = stars;
-    job.threads = threads;
     job.seconds = bench_seconds(b);
-    bench_child(finder_evaluation_work, &job, &ours);
-    row.ours = ours.value[0];
-    row.elements = (double)stars;
-    bench_report(b, &row);
+    bench_child(finder_evaluation_work, &job, &result);
+    for (i = 0; i < 2; i++) {
+        row[i].ours = result.value[i];
+        row[i].other = result.value[2 + i];
+        row[i].elements = (double)stars;
+        if (bench_wanted(b, row[i].name)) bench_report(b, &row[i]);
+    }
 }
 
 void bench_finder(bench *b) {
+    size_t many = b->quick ? 16384 : 131072;
     bench_head("ActionFinder: a training step, 8 stars a stream", FINDER_REMARK);
     finder_rows(b, 64, 256, 16, 20);
     if (!b->quick) finder_rows(b, 256, 64, 8, 10);
     if (!b->quick) finder_rows(b, 1024, 16, 2, 4);
-    bench_head("ActionFinder: evaluation, stars one by one", NULL);
-    finder_evaluation_row(b, 1, 1);
-    finder_evaluation_row(b, b->quick ? 16384 : 131072, b->threads);
+    bench_head("ActionFinder: evaluation, stars one by one",
+               "    The fudge is the library's own (af_fudge.h). It is told the potential.\n");
+    finder_evaluation_rows(b, AF_GENERATOR_FOURIER, 1);
+    finder_evaluation_rows(b, AF_GENERATOR_FOURIER, many);
+    finder_evaluation_rows(b, AF_GENERATOR_SHEARS, 1);
+    finder_evaluation_rows(b, AF_GENERATOR_SHEARS, many);
 }
