@@ -127,6 +127,7 @@ AF_API size_t af_frequencies(af_frequency_evaluator *e, size_t n, const double *
 /* ---- training data: a stream is one pair of actions and energy ---- */
 
 enum { AF__FREQUENCY_LEAST = 16, AF__FREQUENCY_PIECE = 256, AF__FREQUENCY_ROUNDS = 3 };
+#define AF__FREQUENCY_RIDGE 1e-3  /* in the first round: stiff enough to begin with */
 #define AF__FREQUENCY_OUTLIER 5.0 /* medians: where the weight is half, see af__frequency_reweigh */
 
 typedef struct af__frequency_fit {
@@ -141,6 +142,7 @@ typedef struct af__frequency_fit {
     double *residual;       /* (streams): |r|, and room to sort it */
     double *best;           /* the parameters of the best validation ... */
     double best_misfit;     /* ... and that */
+    double ridge;           /* times the parameters: residuals, too */
     af_frequency_evaluator *judge;
     af_minimiser *minimiser;
 } af__frequency_fit;
@@ -277,10 +279,12 @@ static double af__frequency_median(af__frequency_fit *t, size_t first, size_t co
 }
 
 /* Streams whose energy their actions do not tell lose their weight (Cauchy): chaotic and resonant
- * ones, and those whose actions are wrong. */
+ * ones, and those whose actions are wrong. And the ridge, which takes the parameters for about 1 and
+ * the residuals for errors of the size of their median. */
 static void af__frequency_reweigh(af__frequency_fit *t) {
-    double limit = AF__FREQUENCY_OUTLIER * af__frequency_median(t, 0, t->train);
+    double median = af__frequency_median(t, 0, t->train), limit = AF__FREQUENCY_OUTLIER * median;
     size_t s;
+    if (t->desc.ridge > 0.0) t->ridge = t->desc.ridge * median;
     for (s = 0; s < t->train && limit > 0.0; s++) {
         double x = t->residual[s] / limit;
         t->weight[s] = t->scale[s] / sqrt(1.0 + x * x);
@@ -304,11 +308,12 @@ static int af__frequency_progress(const af_minimise_report *report, void *user) 
     return t->desc.progress ? t->desc.progress(report, t->desc.user) : 0;
 }
 
-static af_status af__frequency_minimiser(af__frequency_fit *t, af_expr in[3]) {
+static af_status af__frequency_minimiser(af__frequency_fit *t) {
+    static const int axes[4] = {0, 0, 0, -1};
     af_context *c = t->h->context;
     af_minimiser_desc d = AF__ZERO;
-    af_expr part[2];
-    size_t dims[2], flat = AF__FREQUENCY_PIECE, count = 1;
+    af_expr in[4], part[2];
+    size_t dims[2], flat = AF__FREQUENCY_PIECE;
     dims[0] = AF__FREQUENCY_PIECE;
     dims[1] = 3;
     in[0] = af_input(c, "actions", 2, dims);
@@ -316,22 +321,22 @@ static af_status af__frequency_minimiser(af__frequency_fit *t, af_expr in[3]) {
     in[1] = af_input(c, "energies", 2, dims);
     in[2] = af_input(c, "weights", 2, dims);
     part[0] = af_mul(c, in[2], af_sub(c, af__hamiltonian_expr(t->h, in[0]), in[1]));
+    in[3] = af_input(c, "ridge", 0, NULL);
     part[0] = af_reshape(c, part[0], 1, &flat);
-    if (t->desc.ridge > 0.0) /* each piece has its part of it */
-        part[count++] = af_scale(c, af_params_input(t->h->params),
-                                 t->desc.ridge * sqrt((double)t->train / (double)t->pieces));
+    part[1] = af_scale(c, af_params_input(t->h->params), 1.0 / sqrt((double)t->pieces));
+    part[1] = af_mul(c, in[3], part[1]); /* each piece has its part of it */
     d.params = t->h->params;
-    d.residuals = af_concat(c, 0, count, part);
+    d.residuals = af_concat(c, 0, 2, part);
     d.inputs = in;
-    d.input_count = 3;
+    d.input_count = 4;
+    d.input_axes = axes;
     d.pieces = t->pieces;
     return af_minimiser_create(c, &d, &t->minimiser);
 }
 
 static af_status af__frequency_run_fit(af__frequency_fit *t) {
     af_minimise_desc d = AF__ZERO;
-    const void *in[3];
-    af_expr input[3];
+    const void *in[4];
     double *rows = AF__ARRAY(&t->arena, double, 4 * t->padded), *energy;
     size_t s, round;
     af_status status = AF_OK;
@@ -345,11 +350,12 @@ static af_status af__frequency_run_fit(af__frequency_fit *t) {
     in[0] = rows;
     in[1] = energy;
     in[2] = t->weight;
+    in[3] = &t->ridge;
     d.inputs = in;
     d.progress = af__frequency_progress;
     d.user = t;
     d.tolerance = 1e-5;
-    status = af__frequency_minimiser(t, input);
+    status = af__frequency_minimiser(t);
     for (round = 0; round < AF__FREQUENCY_ROUNDS && status == AF_OK; round++) {
         if (round) af__frequency_reweigh(t);
         d.steps = (t->desc.steps + AF__FREQUENCY_ROUNDS - 1 - round) / AF__FREQUENCY_ROUNDS;
@@ -415,7 +421,8 @@ AF_API af_status af_finder_fit_frequencies(af_finder *f, const af_orbits *orbits
     if (t.desc.depth == 0) t.desc.depth = 2;
     if (t.desc.steps == 0) t.desc.steps = 60;
     if (t.desc.train == 0) t.desc.train = orbits->streams - orbits->streams / 8;
-    if (t.desc.ridge == 0.0) t.desc.ridge = 1e-4;
+    if (t.desc.ridge == 0.0) t.desc.ridge = 1.0;
+    if (t.desc.ridge > 0.0) t.ridge = AF__FREQUENCY_RIDGE * t.desc.ridge;
     t.finder = f;
     t.arena.allocator = f->context->allocator;
     s = af__frequency_fit_run(&t, orbits, field);
@@ -431,4 +438,5 @@ AF_API af_status af_finder_fit_frequencies(af_finder *f, const af_orbits *orbits
     return s;
 }
 
+#undef AF__FREQUENCY_RIDGE
 #undef AF__FREQUENCY_OUTLIER

@@ -17,7 +17,8 @@ typedef struct af_frequency_desc {
     size_t train;        /* the first `train` streams are trained on, the others choose when to end;
                             default 7/8 of them */
     size_t steps;        /* of Levenberg-Marquardt; default 60. Each solves for all parameters */
-    double ridge;        /* holds the parameters back; default 1e-4, negative: none */
+    double ridge;        /* holds the parameters back, relative to the residuals' median; default 1,
+                            negative: none */
     uint64_t seed;       /* of the first parameters */
     int (*progress)(const af_minimise_report *report, void *user); /* non-zero stops: AF_STOPPED */
     void *user;

@@ -7,11 +7,17 @@ static const double AF__MM_LENGTH[2] = {0.04, 6.0};   /* first after 0, last */
 static const double AF__MM_HEIGHT[2] = {0.002, 20.0}; /* first, last */
 enum { AF__MM_RIDGES = 11 }; /* 10^-1, 10^-1.5 ... 10^-6 */
 
+/* Axis ratios y/x and z/x of the equipotentials of the ellipsoids, instead of the lengths. */
+enum { AF__MM_RATIOS_Y = 3, AF__MM_RATIOS_Z = 4 }; /* their product is AF__MM_LENGTHS */
+static const double AF__MM_RATIO[AF__MM_RATIOS_Z] = {0.85, 1.0, 1.18, 0.72};
+
 struct af_mass_model {
     af_context *context;
     af_allocator allocator;
+    int triaxial; /* ellipsoids instead of discs */
     double length[AF__MM_LENGTHS], height[AF__MM_HEIGHTS];
-    double gm[AF__MM_HEIGHTS][AF__MM_LENGTHS]; /* G M [kpc (km/s)^2] */
+    double y2[AF__MM_LENGTHS], z2[AF__MM_LENGTHS]; /* triaxial: squares of 1/ratio */
+    double gm[AF__MM_HEIGHTS][AF__MM_LENGTHS];     /* G M [kpc (km/s)^2] */
     double misfit, ridge;
 };
 
@@ -32,68 +38,107 @@ static af_mass_model *af__mass_model_new(af_context *c) {
     return m;
 }
 
-/* ---- the field ---- */
-
-/* Sums over the lengths at one height, h = a + sqrt(z^2 + b^2): of GM/d, GM/d^3, GM h/d^3. The trip
- * count is a constant, so that compilers make vectors of it. */
-static void af__mass_model_row(const double *gm, const double *length, double cylinder2,
-                               double root, double sum[3]) {
-    double value[AF__MM_LENGTHS], pull[AF__MM_LENGTHS], lift[AF__MM_LENGTHS];
+static void af__mass_model_ratios(af_mass_model *m) {
     int j;
     for (j = 0; j < AF__MM_LENGTHS; j++) {
-        double h = length[j] + root, d2 = cylinder2 + h * h;
-        double phi = gm[j] / sqrt(d2), f = phi / d2;
-        value[j] = phi;
-        pull[j] = f;
-        lift[j] = f * h;
-    }
-    sum[0] = sum[1] = sum[2] = 0.0;
-    for (j = 0; j < AF__MM_LENGTHS; j++) {
-        sum[0] += value[j];
-        sum[1] += pull[j];
-        sum[2] += lift[j];
+        double p = AF__MM_RATIO[j / AF__MM_RATIOS_Z], q = AF__MM_RATIO[j % AF__MM_RATIOS_Z];
+        m->y2[j] = 1.0 / (p * p);
+        m->z2[j] = 1.0 / (q * q);
     }
 }
 
-AF_API double af_mass_model_value(const af_mass_model *m, const double x[3]) {
-    double phi = 0.0, sum[3], cylinder2 = x[0] * x[0] + x[1] * x[1];
-    int k;
-    for (k = 0; k < AF__MM_HEIGHTS; k++) {
-        double root = sqrt(x[2] * x[2] + m->height[k] * m->height[k]);
-        af__mass_model_row(m->gm[k], m->length, cylinder2, root, sum);
-        phi -= sum[0];
+/* ---- the field ---- */
+
+/* Value and acceleration add up part by part; the trip counts are constants, so that compilers make
+ * vectors of the loops. Discs at one height: h = a + sqrt(z^2 + b^2). */
+static void af__mass_model_discs(const af_mass_model *m, int k, const double x[3], double sum[4]) {
+    double cylinder2 = x[0] * x[0] + x[1] * x[1], pull = 0.0, lift = 0.0, value = 0.0;
+    double root = sqrt(x[2] * x[2] + m->height[k] * m->height[k]);
+    int j;
+    for (j = 0; j < AF__MM_LENGTHS; j++) {
+        double h = m->length[j] + root, d2 = cylinder2 + h * h;
+        double phi = m->gm[k][j] / sqrt(d2), f = phi / d2;
+        value += phi;
+        pull += f;
+        lift += f * h;
     }
-    return phi;
+    sum[0] -= pull * x[0];
+    sum[1] -= pull * x[1];
+    sum[2] -= lift * x[2] / root;
+    sum[3] -= value;
+}
+
+/* Ellipsoids of one scale: d^2 = b^2 + x^2 + (y/p)^2 + (z/q)^2. */
+static void af__mass_model_ellipsoids(const af_mass_model *m, int k, const double x[3],
+                                      double sum[4]) {
+    double first = x[0] * x[0] + m->height[k] * m->height[k], y2 = x[1] * x[1], z2 = x[2] * x[2];
+    double pull = 0.0, pull_y = 0.0, pull_z = 0.0, value = 0.0;
+    int j;
+    for (j = 0; j < AF__MM_LENGTHS; j++) {
+        double d2 = first + y2 * m->y2[j] + z2 * m->z2[j];
+        double phi = m->gm[k][j] / sqrt(d2), f = phi / d2;
+        value += phi;
+        pull += f;
+        pull_y += f * m->y2[j];
+        pull_z += f * m->z2[j];
+    }
+    sum[0] -= pull * x[0];
+    sum[1] -= pull_y * x[1];
+    sum[2] -= pull_z * x[2];
+    sum[3] -= value;
+}
+
+/* Acceleration, then Phi. */
+static void af__mass_model_at(const af_mass_model *m, const double x[3], double sum[4]) {
+    int k;
+    sum[0] = sum[1] = sum[2] = sum[3] = 0.0;
+    for (k = 0; k < AF__MM_HEIGHTS; k++)
+        if (m->triaxial) af__mass_model_ellipsoids(m, k, x, sum);
+        else af__mass_model_discs(m, k, x, sum);
+}
+
+AF_API double af_mass_model_value(const af_mass_model *m, const double x[3]) {
+    double sum[4];
+    af__mass_model_at(m, x, sum);
+    return sum[3];
 }
 
 AF_API void af_mass_model_acceleration(const af_mass_model *m, const double x[3],
                                        double acceleration[3]) {
-    double pull = 0.0, lift = 0.0, sum[3], cylinder2 = x[0] * x[0] + x[1] * x[1];
-    int k;
-    for (k = 0; k < AF__MM_HEIGHTS; k++) {
-        double root = sqrt(x[2] * x[2] + m->height[k] * m->height[k]);
-        af__mass_model_row(m->gm[k], m->length, cylinder2, root, sum);
-        pull += sum[1];
-        lift += sum[2] / root;
-    }
-    acceleration[0] = -pull * x[0];
-    acceleration[1] = -pull * x[1];
-    acceleration[2] = -lift * x[2];
+    double sum[4];
+    af__mass_model_at(m, x, sum);
+    memcpy(acceleration, sum, 3 * sizeof *sum);
 }
 
-AF_API size_t af_mass_model_count(const af_mass_model *m) {
-    (void)m;
-    return AF__MM_PARTS;
-}
+AF_API int af_mass_model_is_axisymmetric(const af_mass_model *m) { return !m->triaxial; }
+
+AF_API size_t af_mass_model_count(const af_mass_model *m) { return m->triaxial ? 0 : (size_t)AF__MM_PARTS; }
 
 AF_API af_potential af_mass_model_part(const af_mass_model *m, size_t i) {
     size_t j = i % AF__MM_LENGTHS, k = i / AF__MM_LENGTHS % AF__MM_HEIGHTS;
     return af_potential_miyamoto_nagai(m->gm[k][j] / AF_GRAVITY, m->length[j], m->height[k]);
 }
 
+/* Laplacian of the ellipsoids' potential, GM [(1 + p^-2 + q^-2)/d^3 - 3 (x^2 + y^2/p^4 +
+ * z^2/q^4)/d^5]. */
+static double af__mass_model_laplacian(const af_mass_model *m, const double x[3]) {
+    double sum = 0.0;
+    int j, k;
+    for (k = 0; k < AF__MM_HEIGHTS; k++)
+        for (j = 0; j < AF__MM_LENGTHS; j++) {
+            double u = m->y2[j], w = m->z2[j], b = m->height[k];
+            double y2 = x[1] * x[1] * u, z2 = x[2] * x[2] * w;
+            double d2 = b * b + x[0] * x[0] + y2 + z2;
+            double bend = 3.0 * (x[0] * x[0] + y2 * u + z2 * w) / d2;
+            sum += m->gm[k][j] * (1.0 + u + w - bend) / (d2 * sqrt(d2));
+        }
+    return sum;
+}
+
 AF_API double af_mass_model_density(const af_mass_model *m, const double x[3]) {
     double sum = 0.0;
     size_t i;
+    if (m->triaxial) return af__mass_model_laplacian(m, x) / (4.0 * AF__PI * AF_GRAVITY);
     for (i = 0; i < AF__MM_PARTS; i++) {
         af_potential part = af_mass_model_part(m, i);
         sum += af_potential_density(&part, 1, x);
@@ -132,6 +177,9 @@ AF_API af_force af_force_of_mass_model(const af_mass_model *m) {
 
 #define AF__MM_FORMAT "actionfinder mass model 1"
 
+/* Ellipsoids have the axis ratios of the library; the lengths are zeros then. */
+static const char *const af__mass_model_parts[2] = {"discs", "ellipsoids"};
+
 static const size_t af__mass_model_dims[2] = {AF__MM_HEIGHTS, AF__MM_LENGTHS};
 
 AF_API af_status af_mass_model_save(const af_mass_model *m, const char *path) {
@@ -142,6 +190,7 @@ AF_API af_status af_mass_model_save(const af_mass_model *m, const char *path) {
     s = af_tensors_set_text(set, "format", AF__MM_FORMAT);
     if (s == AF_OK) s = af_tensors_set_number(set, "misfit", m->misfit);
     if (s == AF_OK) s = af_tensors_set_number(set, "ridge", m->ridge);
+    if (s == AF_OK) s = af_tensors_set_text(set, "parts", af__mass_model_parts[m->triaxial]);
     if (s == AF_OK) s = af_tensors_add(set, "height_kpc", AF_DTYPE_F64, 1, dims, m->height);
     if (s == AF_OK) s = af_tensors_add(set, "length_kpc", AF_DTYPE_F64, 1, dims + 1, m->length);
     if (s == AF_OK) s = af_tensors_add(set, "gm_kpc_kms2", AF_DTYPE_F64, 2, dims, m->gm);
@@ -157,16 +206,18 @@ static int af__mass_model_sane(const af_mass_model *m) {
         !af__all_finite(m->height, AF__MM_HEIGHTS) || m->length[0] != 0.0)
         return 0;
     for (i = 1; i < AF__MM_LENGTHS; i++)
-        if (!(m->length[i] > m->length[i - 1])) return 0;
+        if (m->triaxial ? m->length[i] != 0.0 : !(m->length[i] > m->length[i - 1])) return 0;
     for (i = 0; i < AF__MM_HEIGHTS; i++)
         if (!(m->height[i] > (i ? m->height[i - 1] : 0.0))) return 0;
     return af__is_finite(m->misfit) && m->misfit >= 0.0 && af__positive(m->ridge);
 }
 
 static af_status af__mass_model_take(af_mass_model *m, const af_tensors *from, const char *path) {
-    const char *format = af_tensors_text(from, "format");
+    const char *format = af_tensors_text(from, "format"), *parts = af_tensors_text(from, "parts");
     const size_t *dims = af__mass_model_dims;
     af_status s;
+    m->triaxial = parts && strcmp(parts, af__mass_model_parts[1]) == 0;
+    af__mass_model_ratios(m);
     if (!format || strcmp(format, AF__MM_FORMAT) != 0)
         return af__fail(m->context, AF_ERROR_FORMAT,
                         "'%s' is not a mass model (format '%.40s', expected '%s')", path,
@@ -221,8 +272,9 @@ static void af__mass_model_grid(af_mass_model *m, const af_orbits *o, double *so
             sorted[n++] = af__radius(af_orbits_xv(o, s) + 6 * i);
     qsort(sorted, n, sizeof *sorted, af__compare_doubles);
     unit = af__quantile(sorted, n, 0.5);
+    af__mass_model_ratios(m);
     step = pow(AF__MM_LENGTH[1] / AF__MM_LENGTH[0], 1.0 / (AF__MM_LENGTHS - 2));
-    for (j = 1; j < AF__MM_LENGTHS; j++)
+    for (j = 1; j < AF__MM_LENGTHS && !m->triaxial; j++)
         m->length[j] = unit * AF__MM_LENGTH[0] * pow(step, (double)j - 1.0);
     step = pow(AF__MM_HEIGHT[1] / AF__MM_HEIGHT[0], 1.0 / (AF__MM_HEIGHTS - 1));
     for (j = 0; j < AF__MM_HEIGHTS; j++)
@@ -266,10 +318,12 @@ static void af__energies_row(const af_mass_model *m, const double xv[6], double 
     double cylinder2 = xv[0] * xv[0] + xv[1] * xv[1];
     int j, k;
     for (k = 0; k < AF__MM_HEIGHTS; k++) {
-        double root = sqrt(xv[2] * xv[2] + m->height[k] * m->height[k]);
+        double b2 = m->height[k] * m->height[k], root = sqrt(xv[2] * xv[2] + b2);
         for (j = 0; j < AF__MM_LENGTHS; j++) {
-            double h = m->length[j] + root;
-            a[k * AF__MM_LENGTHS + j] = -1.0 / sqrt(cylinder2 + h * h);
+            double h = m->length[j] + root, d2 = cylinder2 + h * h;
+            if (m->triaxial)
+                d2 = b2 + xv[0] * xv[0] + xv[1] * xv[1] * m->y2[j] + xv[2] * xv[2] * m->z2[j];
+            a[k * AF__MM_LENGTHS + j] = -1.0 / sqrt(d2);
         }
     }
     *t = -0.5 * (xv[3] * xv[3] + xv[4] * xv[4] + xv[5] * xv[5]);
@@ -436,6 +490,8 @@ static af_status af__mass_model_fit(af_mass_model *m, const af_orbits *o,
     if (status != AF_OK) return status;
     sorted = AF__ARRAY(&e->arena, double, o->streams * o->stars);
     if (!sorted) return af__fail_memory(m->context, "the equations of a mass model");
+    m->triaxial = d->axisymmetric == AF_SYMMETRY_NO ||
+                  (d->axisymmetric == AF_SYMMETRY_AUTO && !af__lz_is_conserved(o, sorted));
     af__mass_model_grid(m, o, sorted);
     if (!(m->height[0] > 0.0))
         return af__fail(m->context, AF_ERROR_DATA,

@@ -13,6 +13,13 @@
  * the density may be negative. Only differences of energies are seen, so the zero of Phi at
  * infinity and the total mass are extrapolations.
  *
+ * Where L_z is not conserved the parts are ellipsoids instead, of the same heights b_k and axis
+ * ratios p and q between 0.72 and 1.18,
+ *
+ *     Phi = -sum_jk G M_jk / sqrt(b_k^2 + x^2 + (y/p_j)^2 + (z/q_j)^2),
+ *
+ * for smooth triaxial potentials whose axes are those of the coordinates.
+ *
  * Errors of the velocities that are alike for all stars add the same to all kinetic energies, which
  * cancels within a stream; what scatters averages out. With 1, 5 and 10 km/s in each component the
  * accelerations of tests/test_mass_model.c (160 streams of six) are good to 1, 3 and 4 % or better,
@@ -26,6 +33,8 @@ typedef struct af_mass_model_desc {
     uint32_t start_canary;
     size_t rounds; /* in which streams that contradict the others lose weight (Cauchy, scale: five
                       times the median); default 3; 1 round has equal weights */
+    af_symmetry axisymmetric; /* discs, or else ellipsoids. AUTO: when L_z is conserved in the
+                                 streams to a hundredth of L; say YES where L_z has errors */
     double ridge;  /* relative to the size of the equations; default: chosen from 0.1 to 1e-6 by
                       leaving out a quarter of the streams at a time */
     uint32_t end_canary;
@@ -41,7 +50,7 @@ AF_API void af_mass_model_destroy(af_mass_model *m); /* NULL is fine */
 
 /* Scatter of the energies that streams left out of the fit keep, over that of their kinetic
  * energies; the median over the streams. Small (below 1e-3) says that the streams are in one static
- * axisymmetric potential. */
+ * potential, which is axisymmetric if the model is. */
 AF_API double af_mass_model_misfit(const af_mass_model *m);
 
 /* The median distance of the stars from the centre [kpc], the unit of the grid. */
@@ -58,7 +67,11 @@ AF_API void af_mass_model_acceleration(const af_mass_model *m, const double x[3]
                                        double acceleration[3]);
 AF_API double af_mass_model_density(const af_mass_model *m, const double x[3]);
 
-/* The parts, for programs that know Miyamoto-Nagai discs: how many there are, and part i. */
+/* 1 when the parts are discs. */
+AF_API int af_mass_model_is_axisymmetric(const af_mass_model *m);
+
+/* The parts, for programs that know Miyamoto-Nagai discs: how many there are, and part i. None of a
+ * triaxial model. */
 AF_API size_t af_mass_model_count(const af_mass_model *m);
 AF_API af_potential af_mass_model_part(const af_mass_model *m, size_t i);
 

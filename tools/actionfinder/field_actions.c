@@ -232,6 +232,11 @@ static int actions_run_all(af_context *c, const actions_options *o, const char *
     int code;
     memset(&r, 0, sizeof r);
     if (af_mass_model_load(c, path[0], &m) != AF_OK) return cli_fail_library(c);
+    if (!af_mass_model_is_axisymmetric(m)) {
+        af_mass_model_destroy(m);
+        return cli_fail("'%s' is a triaxial field; actions are computed in axisymmetric ones alone",
+                        path[0]);
+    }
     code = cli_read_orbits(c, path[1], &o->observed, 0, &orbits);
     if (code == CLI_OK && o->skip >= af_orbits_streams(orbits))
         code = cli_fail("--skip %lu leaves none of the %lu streams of '%s'", (unsigned long)o->skip,

@@ -291,12 +291,15 @@ static const double FIT_MISFIT = 1e-3;
 static int fit_extend(af_context *c, const fit_run *r, const af_orbits *o, const char *path,
                       af_orbits **out) {
     af_mass_model *m = NULL;
+    af_mass_model_desc d;
     af_status s;
     double misfit;
     int must = r->o.longer == FIT_EXTEND_YES, code = CLI_OK;
     *out = NULL;
     if (r->o.longer == FIT_EXTEND_NO) return CLI_OK;
-    s = af_mass_model_fit(c, o, NULL, &m);
+    memset(&d, 0, sizeof d);
+    d.axisymmetric = AF_SYMMETRY_YES; /* orbits are continued in such a field alone */
+    s = af_mass_model_fit(c, o, &d, &m);
     if (s != AF_OK) return must || s != AF_ERROR_DATA ? fit_fail(c, s, path) : CLI_OK;
     misfit = af_mass_model_misfit(m);
     if (misfit < FIT_MISFIT || must) {
