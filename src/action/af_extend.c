@@ -111,13 +111,13 @@ static af_status af__extend_check(af_context *c, const af_field *field, const af
     if (d->start_canary != 0 || d->end_canary != 0)
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "extending orbits: af_extend_desc was not initialised to zero");
-    if (!field->acceleration)
+    if (field && !field->acceleration)
         return af__fail(c, AF_ERROR_ARGUMENT, "extending orbits: the field has no acceleration");
-    if (!(d->periods >= 0.0) || !af__is_finite(d->periods) || d->threads < 0)
+    if (!(d->periods >= 0.0) || !af__is_finite(d->periods) || !(d->misfit >= 0.0) || d->threads < 0)
         return af__fail(c, AF_ERROR_ARGUMENT,
-                        "extending orbits: the periods %g must be positive and finite, the threads "
-                        "%d not negative",
-                        d->periods, d->threads);
+                        "extending orbits: the periods %g must be positive and finite, the misfit "
+                        "%g positive, the threads %d not negative",
+                        d->periods, d->misfit, d->threads);
     return AF_OK;
 }
 
@@ -172,24 +172,63 @@ static af_status af__extend_make(af_context *c, af__arena *arena, af__extend *e,
     return af_orbits_create(c, left, stars, e->xv, NULL, out);
 }
 
+static af_status af__extend_in(af_context *c, af__extend *e, const af_field *field,
+                               af_orbits **out) {
+    af__arena arena = AF__ZERO;
+    af_status status;
+    e->force = af_force_of_field(field);
+    arena.allocator = c->allocator;
+    status = af__extend_make(c, &arena, e, out);
+    af__arena_free(&arena);
+    return status;
+}
+
+/* In a table of the model, which many forces are asked of. */
+static af_status af__extend_in_model(af_context *c, af__extend *e, const af_mass_model *m,
+                                     af_orbits **out) {
+    af_field field = af_field_of_mass_model(m);
+    af_field_table_desc d = AF__ZERO;
+    af_field_table *table;
+    af_status status;
+    if (!(m->misfit <= e->desc.misfit))
+        return af__fail(c, AF_ERROR_DATA,
+                        "extending orbits: the energies of a stream differ by %.2g of their kinetic "
+                        "energies in the best axisymmetric field, more than %g: the data have "
+                        "errors, or are in no such field",
+                        m->misfit, e->desc.misfit);
+    d.radius = af_mass_model_radius(m);
+    status = af_field_table_create(c, &field, &d, &table);
+    if (status != AF_OK) return status;
+    field = af_field_of_table(table);
+    status = af__extend_in(c, e, &field, out);
+    af_field_table_destroy(table);
+    return status;
+}
+
+static void af__extend_defaults(af_extend_desc *d, const af_orbits *from) {
+    if (d->streams == 0)
+        d->streams = from->streams > AF__EXTEND_LEAST ? from->streams : (size_t)AF__EXTEND_LEAST;
+    if (d->stars == 0) d->stars = 8;
+    if (!(d->periods > 0.0)) d->periods = 10.0;
+    if (!(d->misfit > 0.0)) d->misfit = 1e-3;
+}
+
 AF_API af_status af_orbits_extend(af_context *c, const af_orbits *orbits, const af_field *field,
                                   const af_extend_desc *desc, af_orbits **out) {
     af__extend e = AF__ZERO;
-    af__arena arena = AF__ZERO;
+    af_mass_model_desc d = AF__ZERO;
+    af_mass_model *m;
     af_status status;
     *out = NULL;
     if (desc) e.desc = *desc;
     status = af__extend_check(c, field, &e.desc);
     if (status != AF_OK) return status;
-    if (e.desc.streams == 0)
-        e.desc.streams = orbits->streams > AF__EXTEND_LEAST ? orbits->streams
-                                                            : (size_t)AF__EXTEND_LEAST;
-    if (e.desc.stars == 0) e.desc.stars = 8;
-    if (!(e.desc.periods > 0.0)) e.desc.periods = 10.0;
+    af__extend_defaults(&e.desc, orbits);
     e.from = orbits;
-    e.force = af_force_of_field(field);
-    arena.allocator = c->allocator;
-    status = af__extend_make(c, &arena, &e, out);
-    af__arena_free(&arena);
+    if (field) return af__extend_in(c, &e, field, out);
+    d.axisymmetric = AF_SYMMETRY_YES;
+    status = af_mass_model_fit(c, orbits, &d, &m);
+    if (status == AF_OK) status = af__extend_in_model(c, &e, m, out);
+    af_mass_model_destroy(m);
     return status;
 }

@@ -15,6 +15,8 @@ typedef struct af_extend_desc {
     size_t stars;    /* default 8 */
     double periods;  /* length of an arc, in periods of a circular orbit at its first star's
                         distance; default 10 */
+    double misfit;   /* without a field: the largest af_mass_model_misfit that is good enough;
+                        default 1e-3 */
     uint64_t seed;
     int threads;     /* as in af_workspace_create; the results do not depend on them */
     uint32_t end_canary;
@@ -22,7 +24,9 @@ typedef struct af_extend_desc {
 
 /* Orbits in the field, of desc->streams streams; those that cannot be followed, or come farther from
  * the centre than twice the farthest star given, are replaced by others. The field's functions must
- * allow threads. AF_ERROR_ARGUMENT; AF_ERROR_DATA when hardly any orbit can be followed;
- * AF_ERROR_MEMORY; *out is NULL then. desc NULL: all defaults. */
+ * allow threads. field NULL: an axisymmetric mass model of the orbits themselves, in a table;
+ * AF_ERROR_DATA when their energies do not agree in one: they have errors, or are in no such field.
+ * AF_ERROR_ARGUMENT; AF_ERROR_DATA when hardly any orbit can be followed; AF_ERROR_MEMORY; *out is
+ * NULL then. desc NULL: all defaults. */
 AF_API af_status af_orbits_extend(af_context *c, const af_orbits *orbits, const af_field *field,
                                   const af_extend_desc *desc, af_orbits **out);

@@ -82,8 +82,9 @@ typedef struct af_evaluator af_evaluator;
 
 /* An evaluator of a finder that must outlive it; it computes `block` streams at a time (1 for one
  * star now and then, some hundreds for many). Single stars (stars = 1) in blocks of eight or more
- * go a faster way, where G is no network (AF_GENERATOR_NETWORK): J is the same to the 1e-10 of
- * |J| that J' is solved for to, and the same to rounding for shears. It uses the finder's context,
+ * go a faster way, but not with AF_GENERATOR_NETWORK: J' is found by other steps, and is the same
+ * as far as it is solved for (1e-10 of a typical |J| are lacking at most; a hard star with several
+ * solutions may get another one); shears give the same to rounding. It uses the finder's context,
  * so create evaluators one after the other. AF_ERROR_ARGUMENT when stars or block is 0,
  * AF_ERROR_MEMORY; *out is NULL then. Destroying NULL is fine. */
 AF_API af_status af_evaluator_create(const af_finder *f, size_t stars, size_t block, int threads,

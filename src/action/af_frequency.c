@@ -127,7 +127,7 @@ AF_API size_t af_frequencies(af_frequency_evaluator *e, size_t n, const double *
 /* ---- training data: a stream is one pair of actions and energy ---- */
 
 enum { AF__FREQUENCY_LEAST = 16, AF__FREQUENCY_PIECE = 256, AF__FREQUENCY_ROUNDS = 3 };
-#define AF__FREQUENCY_RIDGE 1e-3  /* in the first round: stiff enough to begin with */
+#define AF__FREQUENCY_RIDGE 1e-4  /* in the first round: stiff enough to begin with */
 #define AF__FREQUENCY_OUTLIER 5.0 /* medians: where the weight is half, see af__frequency_reweigh */
 
 typedef struct af__frequency_fit {

@@ -261,57 +261,28 @@ static af_status fit_join(af_context *c, const af_orbits *a, const af_orbits *b,
     return status;
 }
 
-/* Orbits in the field of those given, in a table of it. */
-static af_status fit_follow(af_context *c, const fit_run *r, const af_orbits *o,
-                            const af_mass_model *m, af_orbits **out) {
-    af_field field = af_field_of_mass_model(m);
-    af_field_table_desc td;
-    af_extend_desc ed;
-    af_field_table *table;
-    af_status s;
-    memset(&td, 0, sizeof td);
-    memset(&ed, 0, sizeof ed);
-    td.radius = af_mass_model_radius(m);
-    ed.seed = r->o.seed;
-    ed.threads = (int)r->o.threads;
-    s = af_field_table_create(c, &field, &td, &table);
-    if (s != AF_OK) return s;
-    field = af_field_of_table(table);
-    s = af_orbits_extend(c, o, &field, &ed, out);
-    af_field_table_destroy(table);
-    return s;
-}
-
-/* Scatter of the energies of streams left out, relative, that one static axisymmetric field leaves:
- * above it data have errors, or are in no such field. */
-static const double FIT_MISFIT = 1e-3;
-
-/* Longer orbits like those given, in *out, or NULL where they are not wanted or their energies know
- * no field; that is an error with --extend yes. */
+/* Longer orbits like those given, in *out; NULL where they are not wanted, or cannot be made, which
+ * is an error with --extend yes. */
 static int fit_extend(af_context *c, const fit_run *r, const af_orbits *o, const char *path,
                       af_orbits **out) {
-    af_mass_model *m = NULL;
-    af_mass_model_desc d;
+    af_extend_desc d;
     af_status s;
-    double misfit;
-    int must = r->o.longer == FIT_EXTEND_YES, code = CLI_OK;
     *out = NULL;
     if (r->o.longer == FIT_EXTEND_NO) return CLI_OK;
     memset(&d, 0, sizeof d);
-    d.axisymmetric = AF_SYMMETRY_YES; /* orbits are continued in such a field alone */
-    s = af_mass_model_fit(c, o, &d, &m);
-    if (s != AF_OK) return must || s != AF_ERROR_DATA ? fit_fail(c, s, path) : CLI_OK;
-    misfit = af_mass_model_misfit(m);
-    if (misfit < FIT_MISFIT || must) {
-        s = fit_follow(c, r, o, m, out);
-        if (s != AF_OK && (must || s != AF_ERROR_DATA)) code = fit_fail(c, s, path);
+    d.seed = r->o.seed;
+    d.threads = (int)r->o.threads;
+    d.misfit = r->o.longer == FIT_EXTEND_YES ? HUGE_VAL : 0.0;
+    s = af_orbits_extend(c, o, NULL, &d, out);
+    if (s == AF_ERROR_DATA && r->o.longer == FIT_EXTEND_AUTO) {
+        if (!r->o.quiet) printf("no longer orbits are trained on: %s\n", af_error(c));
+        af_error_clear(c);
+        return CLI_OK;
     }
-    af_mass_model_destroy(m);
-    if (r->o.quiet || code != CLI_OK) return code;
-    printf("energies within streams agree to %.1e in one axisymmetric field: ", misfit);
-    if (*out)
-        printf("trains on %lu longer orbits in it\n", (unsigned long)af_orbits_streams(*out));
-    else printf("no longer orbits are made\n");
+    if (s != AF_OK) return fit_fail(c, s, path);
+    if (!r->o.quiet)
+        printf("trains on %lu longer orbits, in the field that the energies tell\n",
+               (unsigned long)af_orbits_streams(*out));
     return CLI_OK;
 }
 
