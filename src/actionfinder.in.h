@@ -303,8 +303,9 @@
  *     unique: the one found is that which is reached from the toy.
  *
  *     Evaluation. An af_evaluator is made once for `stars` stars a stream: with stars = 1 each star
- *     stands alone, with more the stars of a stream share one J', as in training. af_evaluate
- *     allocates nothing; af_finder_evaluate does all orbits at once. Make evaluators after
+ *     stands alone, with more the stars of a stream share one J', as in training. Single stars are
+ *     fastest in blocks of some hundreds (`build/bench --rows evaluate`). af_evaluate allocates
+ *     nothing; af_finder_evaluate does all orbits at once. Make evaluators after
  *     training. Flags say what happened to a star: AF_ORBIT_UNBOUND (NaN), AF_ORBIT_PLANAR, ...,
  *     AF_STAR_UNCONVERGED (J' did not settle; take care).
  *
@@ -321,8 +322,47 @@
  *     af_finder_destroy(finder);
  *     ```
  *
- *     Forces. From a trained finder follow frequencies and the acceleration field (af_accel.h):
- *     actions are conserved, so that dJ/dx.v + dJ/dv.a = 0 for every star.
+ *     Forces. The stars of a stream have one energy, too, and these equations are linear in the
+ *     potential: af_mass_model_fit solves them by least squares, in a second, with no map. Where
+ *     the data are good it is by far the best field. Another way needs only a trained finder
+ *     (af_accel.h): actions are conserved, so that dJ/dx.v + dJ/dv.a = 0 for every star (eq. 15).
+ *
+ *     Longer orbits. In that field short arcs can be followed as far as one likes. af_orbits_extend
+ *     makes orbits like those given, with stars all along them; a finder trained on them is much
+ *     better than one trained on arcs. `actionfinder fit` does that where the energies agree.
+ *
+ *     ```c
+ *     af_orbits *longer;
+ *     af_finder *finder;
+ *     if (af_orbits_extend(context, orbits, NULL, NULL, &longer) != AF_OK) return; // not for noise
+ *     if (af_finder_create(context, longer, NULL, &finder) != AF_OK) return;
+ *     if (af_finder_fit(finder, longer, NULL) != AF_OK) return;
+ *     ```
+ *
+ *     The slow and accurate way. af_orbit_actions in the field of a mass model follows the orbit of
+ *     each star: some hundredths of a second, and the most accurate actions, angles and frequencies
+ *     that there are here (`actionfinder field actions`). A finder is the fast way.
+ *
+ *     The way back. af_inverter_create and af_invert take (theta'',J'') to (x,v) by undoing the
+ *     map: shears layer by layer, a generating function by Newton's method. What was evaluated star
+ *     by star comes back as accurately as its J' was solved for, unless the map is folded there:
+ *     then two stars have the same actions and angles, either is returned, and no flag tells. Stars
+ *     without an answer are NaN and flagged. The way back is as true as the map: errors of its
+ *     angles become errors of position. af_inverse is the paper's network (eq. 18), faster and only
+ *     approximate; give it draws, or it learns its stars by heart.
+ *
+ *     Judging. af_quality says without the truth what a finder does not fit. Stars are solved one
+ *     by one; each stream's relative spread is compared with those of the reference streams (what
+ *     the finder was trained on) nearest in action space. A rank is the fraction of held-back
+ *     reference streams that are as bad: AF_STREAM_MISFIT (another family, a resonance, not one
+ *     orbit) and AF_STAR_APART hit about 2 % of streams and stars like the reference's, or as many
+ *     as false_alarm says; so does AF_STAR_OUTSIDE (unlike anything trained on).
+ *
+ *     Uncertainties. An af_ensemble evaluates several finders, one with units of its networks
+ *     dropped, or stars drawn from their errors of observation, and gives mean or median and
+ *     standard deviation of J and theta. Only what differs is seen: finders that differ by seed
+ *     agree far better than they are right, and their mean is hardly nearer to the truth than one
+ *     of them; bootstrap samples make them differ more.
  *
  *     Accuracy. On mock halo orbits in a disc and a halo (`make demo`): the median error of a
  *     stream's actions is 1.3 km/s kpc, 43 for the untrained toy; the mean 4.9, 60 for the toy,
@@ -390,7 +430,10 @@
  *
  *     Where an axisymmetric potential is known, actions, angles and frequencies come from it: by
  *     the Staeckel fudge (af_fudge_actions), approximately and fast, or from the orbit itself
- *     (af_orbit_actions), accurately, with an error estimate, which takes very much longer.
+ *     (af_orbit_actions), accurately, with an error estimate, which takes very much longer;
+ *     af_orbit_actions_of does many orbits on all threads. Orbits are followed in steps of their
+ *     own choice, so that the thin discs of the two galaxies cost little. af_field_table makes any
+ *     such field fast: a table, smooth enough for integrators.
  *
  *     ```c
  *     const double xv[6] = {8.0, 0.0, 0.1, 10.0, 230.0, 5.0};
@@ -467,9 +510,12 @@
  *     - Triaxial potentials: box orbits do not have the topology of the toy and are not covered;
  *       tubes need axisymmetric = AF_SYMMETRY_NO and are little tested. No rotating frames, no
  *       bars.
- *     - Actions far from those of the training streams are extrapolated, without warning.
- *     - Not there yet: the way back (theta,J) -> (x,v) of a finder's map; a GPU. The command line
- *       does not offer the acceleration field (af_accel) yet.
+ *     - Actions far from those of the training streams are extrapolated; af_quality warns of it.
+ *     - A mass model, and longer orbits in it, want data whose energies agree to a thousandth; with
+ *       errors of some km/s it is still a better field than the toy's, but only that.
+ *     - A Fourier G takes ten microseconds a star; what asks for a million a second is a map of
+ *       shears, or the fudge.
+ *     - Not there yet: a GPU.
  *     - Levenberg-Marquardt holds a matrix of parameters x parameters, and solves it at each step:
  *       some thousand parameters are its limit.
  *     - A Koopman model covers one family of orbits around one centre, such as libration in a well:

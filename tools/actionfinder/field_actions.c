@@ -63,8 +63,9 @@ static int actions_compute(af_context *c, actions_run *r, const af_mass_model *m
 /* ---- files ---- */
 
 static int actions_csv(af_context *c, const actions_run *r) {
-    static const char *const name[10] = {"stream",      "J_phi",   "J_z",       "J_r",     "theta_phi",
-                                         "theta_z",     "theta_r", "Omega_phi", "Omega_z", "Omega_r"};
+    static const char *const name[10] = {"stream",    "J_phi",   "J_z",     "J_r",
+                                         "theta_phi", "theta_z", "theta_r", "Omega_phi",
+                                         "Omega_z",   "Omega_r"};
     size_t n = r->streams * r->stars, s, k;
     double *id = (double *)cli_allocate(n, sizeof *id);
     af_table *t;

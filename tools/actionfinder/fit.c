@@ -21,7 +21,7 @@ typedef struct fit_options {
 } fit_options;
 
 enum { FIT_EXTEND_AUTO, FIT_EXTEND_YES, FIT_EXTEND_NO };
-enum { FIT_LONGER_EPOCHS = 400 }; /* passes over longer orbits, which are many, and do not overfit */
+enum { FIT_LONGER_EPOCHS = 400 }; /* passes over longer orbits, which are many */
 enum { FIT_COLUMNS = 5 }; /* of the history: epoch, loss, validation, rate, seconds */
 
 typedef struct fit_run {
@@ -354,7 +354,8 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
                                                           : "the same ones validate");
     fflush(stdout);
     fit_desc(r, data.count, &d);
-    if (data.longer && !d.epochs && fd->generator != AF_GENERATOR_SHEARS) d.epochs = FIT_LONGER_EPOCHS;
+    if (data.longer && !d.epochs && fd->generator != AF_GENERATOR_SHEARS)
+        d.epochs = FIT_LONGER_EPOCHS;
     cli_catch_stop();
     r->start = r->last_line = cli_clock();
     if (code == CLI_OK && s == AF_OK) s = af_finder_fit(f, data.train, &d);

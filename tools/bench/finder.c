@@ -349,8 +349,8 @@ static void finder_evaluation_rows(bench *b, af_generator_kind generator, size_t
     bench_row row[2];
     int i;
     for (i = 0; i < 2; i++)
-        row[i] = bench_new_row("Staeckel fudge", "af_evaluate %s, %s, %lu star%s f64 1 thread",
-                               generator == AF_GENERATOR_SHEARS ? "shears" : "Fourier",
+        row[i] = bench_new_row("Staeckel fudge", "evaluate %s %s, %lu star%s f64 1 thread",
+                               generator == AF_GENERATOR_SHEARS ? "shears:" : "Fourier:",
                                i ? "J and theta" : "J", (unsigned long)stars, stars > 1 ? "s" : "");
     if (!bench_wanted(b, row[0].name) && !bench_wanted(b, row[1].name)) return;
     memset(&job, 0, sizeof job);
