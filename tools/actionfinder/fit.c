@@ -421,7 +421,7 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
         {"bootstrap", CLI_FLAG, &o->bootstrap, NULL,
          "trains on as many streams, drawn by the seed: an ensemble differs more then"},
         {"extend", CLI_TEXT, &o->extend, "WORD",
-         "yes, no, auto: train on longer orbits, in the field that the energies tell; default auto"},
+         "yes, no, auto: train on longer orbits, in the field that energies tell; default auto"},
         {"batch", CLI_COUNT, &o->batch, "N", "streams a step; default 256"},
         {"rate", CLI_NUMBER, &o->rate, "X", "learning rate at the start; default 3e-3"},
         {"toy-mass", CLI_NUMBER, &o->toy_mass, "MSUN",
