@@ -58,7 +58,7 @@ static void figures_loss(svg_figure *f, const redo_history *h, int row, const ch
         y[n++] = h->validation[i];
     }
     p = svg_panel_begin(f, 90.0, 40.0 + 270.0 * row, 640.0, 190.0, title, across,
-                        svg_axis_of("loss", low, high, 1));
+                        svg_axis_of("loss", low, 2.5 * high, 1)); /* room for the legend */
     svg_line(&p, h->count, h->epoch, h->loss, BLUE);
     svg_line(&p, n, x, y, ORANGE);
     svg_dots(&p, 1, h->epoch + h->best, h->validation + h->best, figures_dots("#cc0000", 9, 1));

@@ -18,6 +18,8 @@ double redo_cpu(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+const char *const REDO_KIND_NAME[REDO_MODELS] = {"fourier", "shears", "longer"};
+
 /* ---- training ---- */
 
 static int fit_progress(const af_progress *p, void *user) {
@@ -68,8 +70,29 @@ int redo_fit(redo *r, const char *test, redo_kind kind, const af_orbits *orbits,
         return cli_fail_library(r->context);
     }
     fprintf(stderr, "fitted %s, %s: %lu streams, %.0f s of CPU time\n", test,
-            kind == REDO_SHEARS ? "shears" : "Fourier", (unsigned long)train, out->cpu);
+            REDO_KIND_NAME[kind], (unsigned long)train, out->cpu);
     return CLI_OK;
+}
+
+/* The same on longer orbits of the training streams. */
+static int fit_longer(redo *r, const redo_test *test, const redo_set *set, size_t train,
+                      redo_model *out) {
+    af_orbits *part = NULL, *longer = NULL;
+    af_extend_desc d;
+    double begin = redo_cpu();
+    size_t n;
+    af_status s = af_orbits_part(r->context, set->orbits, 0, train, &part);
+    int code;
+    redo_settings_extend(r, test, &d);
+    if (s == AF_OK) s = af_orbits_extend(r->context, part, NULL, &d, &longer);
+    af_orbits_destroy(part);
+    if (s != AF_OK) return cli_fail_library(r->context);
+    begin = redo_cpu() - begin;
+    n = af_orbits_streams(longer);
+    code = redo_fit(r, test->name, REDO_LONGER, longer, n - n / 16, NULL, out);
+    if (code == CLI_OK) out->cpu += begin;
+    af_orbits_destroy(longer);
+    return code;
 }
 
 size_t redo_train_count(const redo *r, const redo_test *test, const redo_set *set) {
@@ -84,15 +107,18 @@ int redo_model_of(redo *r, const redo_test *test, const redo_set *set, redo_kind
     redo_keep *keep = &r->kept[r->kept_count];
     size_t i;
     int code;
-    snprintf(name, sizeof name, "%s_%s", test->name, kind == REDO_SHEARS ? "shears" : "fourier");
+    snprintf(name, sizeof name, "%s_%s", test->name, REDO_KIND_NAME[kind]);
     for (i = 0; i < r->kept_count; i++)
         if (strcmp(r->kept[i].name, name) == 0) {
             *out = &r->kept[i].model;
             return CLI_OK;
         }
     if (r->kept_count == REDO_KEPT) return cli_fail("more than %d models", REDO_KEPT);
-    code = redo_fit(r, test->name, kind, set->orbits, redo_train_count(r, test, set), NULL,
-                    &keep->model);
+    if (kind == REDO_LONGER)
+        code = fit_longer(r, test, set, redo_train_count(r, test, set), &keep->model);
+    else
+        code = redo_fit(r, test->name, kind, set->orbits, redo_train_count(r, test, set), NULL,
+                        &keep->model);
     if (code != CLI_OK) return code;
     snprintf(keep->name, sizeof keep->name, "%s", name);
     snprintf(path, sizeof path, "%s/%s.safetensors", r->output, name);

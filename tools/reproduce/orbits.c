@@ -72,14 +72,14 @@ static int orbits_evaluate(redo *r, const af_finder *f, cli_way way, redo_column
 
 /* Both models of this orbit. before: names of files to go on from, or NULL. */
 static int orbits_models(redo *r, const char *test, const char *before, orbits_run *run) {
-    static const char *const kind[REDO_MODELS] = {"fourier", "shears"};
     size_t streams = af_orbits_streams(run->sets);
     char path[REDO_PATH];
     redo_model m;
     int k, code = CLI_OK;
-    for (k = 0; k < REDO_MODELS && code == CLI_OK; k++) {
+    for (k = 0; k < REDO_GIVEN && code == CLI_OK; k++) {
         redo_column column = (redo_column)(REDO_OURS_FOURIER + k);
-        if (before) snprintf(path, sizeof path, "%s/%s_%s.safetensors", r->output, before, kind[k]);
+        if (before) snprintf(path, sizeof path, "%s/%s_%s.safetensors", r->output, before,
+                             REDO_KIND_NAME[k]);
         code = redo_fit(r, test, (redo_kind)k, run->sets, streams - streams / 8,
                         before ? path : NULL, &m);
         if (code != CLI_OK) return code;
@@ -108,6 +108,24 @@ static int orbits_fudge(redo *r, orbits_run *run) {
     return CLI_OK;
 }
 
+/* In the field of this orbit alone. */
+static int orbits_field(redo *r, orbits_run *run) {
+    redo_field field;
+    cli_map map;
+    double begin = redo_cpu();
+    size_t streams = af_orbits_streams(run->sets);
+    int code = redo_field_make(r, run->sets, streams - streams / 8, &field);
+    if (code != CLI_OK) return code;
+    code = redo_field_map(r, &field, 0, run->path, &map);
+    if (code == CLI_OK) {
+        run->cpu[REDO_OURS_FIELD] = redo_cpu() - begin;
+        orbits_score(&map, REDO_OURS_FIELD, run);
+        cli_map_free(&map);
+    }
+    redo_field_free(&field);
+    return code;
+}
+
 static int orbits_one(redo *r, const redo_set *set, const char *test, const char *before,
                       orbits_run *run) {
     int code = orbits_sets(r, set, run->orbit, &run->sets);
@@ -117,6 +135,7 @@ static int orbits_one(redo *r, const redo_set *set, const char *test, const char
         code = cli_fail_library(r->context);
     if (code == CLI_OK) code = orbits_fudge(r, run);
     if (code == CLI_OK) code = orbits_models(r, test, before, run);
+    if (code == CLI_OK && !before) code = orbits_field(r, run);
     af_orbits_destroy(run->path);
     af_orbits_destroy(run->sets);
     return code;
@@ -145,7 +164,7 @@ static void orbits_lines(redo *r, const char *test, const char *title,
     for (k = REDO_OURS_FOURIER; k < REDO_COLUMNS; k++) {
         double sum = 0.0;
         for (i = 0; i < REDO_ORBITS; i++) sum += run[i].cpu[k];
-        redo_cell_number(&line->cell[k], sum);
+        if (run[0].there[k]) redo_cell_number(&line->cell[k], sum);
     }
 }
 
@@ -159,7 +178,7 @@ static int orbits_before(redo *r) {
         redo_set set;
         code = redo_set_load(r, test->set, &set, &there);
         if (code == CLI_OK && !there) code = cli_fail("the four orbits need the set %s", test->set);
-        for (k = 0; k < REDO_MODELS && code == CLI_OK; k++)
+        for (k = 0; k < REDO_GIVEN && code == CLI_OK; k++)
             code = redo_model_of(r, test, &set, (redo_kind)k, &m);
         if (there) redo_set_free(&set);
     }

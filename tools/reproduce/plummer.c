@@ -66,6 +66,22 @@ static int plummer_model(redo *r, plummer_run *p, redo_kind kind) {
     return code;
 }
 
+static int plummer_field(redo *r, plummer_run *p) {
+    redo_field field;
+    cli_map map;
+    double begin = redo_cpu();
+    int code = redo_field_make(r, p->set.orbits, p->train, &field);
+    if (code != CLI_OK) return code;
+    code = redo_field_map(r, &field, 1, p->held, &map);
+    if (code == CLI_OK) {
+        p->cpu[REDO_OURS_FIELD] = redo_cpu() - begin;
+        plummer_score(p, REDO_OURS_FIELD, &map, NULL);
+        cli_map_free(&map);
+    }
+    redo_field_free(&field);
+    return code;
+}
+
 static int plummer_fudge(redo *r, plummer_run *p) {
     mock_galaxy galaxy;
     cli_map map;
@@ -92,7 +108,8 @@ static void plummer_lines(redo *r, const plummer_run *p) {
                 redo_cell_summary(&line->cell[c], k < 3 ? &p->value[k][c] : &p->angle[c]);
     }
     line = redo_line_add(r, "plummer", title, "6.5", &REDO_CPU);
-    for (c = REDO_OURS_FOURIER; c < REDO_COLUMNS; c++) redo_cell_number(&line->cell[c], p->cpu[c]);
+    for (c = REDO_OURS_FOURIER; c < REDO_COLUMNS; c++)
+        if (p->there[c]) redo_cell_number(&line->cell[c], p->cpu[c]);
 }
 
 static int plummer_all(redo *r, plummer_run *p) {
@@ -110,6 +127,7 @@ static int plummer_all(redo *r, plummer_run *p) {
     code = plummer_fudge(r, p);
     if (code == CLI_OK) code = plummer_model(r, p, REDO_FOURIER);
     if (code == CLI_OK) code = plummer_model(r, p, REDO_SHEARS);
+    if (code == CLI_OK) code = plummer_field(r, p);
     if (code == CLI_OK) plummer_lines(r, p);
     af_orbits_destroy(p->held);
     return code;

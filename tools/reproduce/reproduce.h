@@ -10,12 +10,21 @@
 #include "cli.h"
 #include "mock_start.h"
 
-enum { REDO_PATH = 1024, REDO_TEXT = 96, REDO_MODELS = 2, REDO_LONGEST_HISTORY = 20000 };
+enum { REDO_PATH = 1024, REDO_TEXT = 96, REDO_LONGEST_HISTORY = 20000 };
 
 /* ---- the run ---- */
 
-/* Our two models. */
-typedef enum redo_kind { REDO_FOURIER = 0, REDO_SHEARS } redo_kind;
+/* Our models: trained on the streams given, as in the paper; and on longer orbits in the field that
+ * their energies tell. */
+typedef enum redo_kind {
+    REDO_FOURIER = 0,
+    REDO_SHEARS,
+    REDO_GIVEN, /* so many are trained on the streams given */
+    REDO_LONGER = REDO_GIVEN,
+    REDO_MODELS
+} redo_kind;
+
+extern const char *const REDO_KIND_NAME[REDO_MODELS];
 
 /* The training of a model, epoch by epoch; validation is NaN where there was none. */
 typedef struct redo_history {
@@ -104,6 +113,8 @@ typedef struct redo_test {
     size_t streams;    /* S: trained on, the others are scored */
     double mask;       /* only streams whose truth is known to this count; 0: all */
     int accelerations; /* are fitted and scored, too */
+    int spherical;     /* the field is */
+    redo_kind longer;  /* which model is trained on longer orbits */
 } redo_test;
 
 extern const redo_test REDO_TESTS[];
@@ -113,6 +124,7 @@ const redo_test *redo_test_of(const char *name);
 /* The finder and its training for a test. `again`: the training goes on from another model. */
 void redo_settings(const redo *r, const char *test, redo_kind kind, int again, af_finder_desc *fd,
                    af_fit_desc *td);
+void redo_settings_extend(const redo *r, const redo_test *test, af_extend_desc *d);
 void redo_settings_accel(const redo *r, const char *test, af_accel_desc *ad,
                          af_accel_fit_desc *fd);
 
@@ -155,6 +167,24 @@ int redo_accelerations(redo *r, const redo_test *test, const redo_set *set, cons
                        size_t train, cli_summary *out, double *cpu);
 cli_summary redo_acceleration_errors(const redo_set *set, size_t first, af_force force);
 
+/* ---- field.c ---- */
+
+/* What the energies of streams tell: see af_mass_model.h. */
+typedef struct redo_field {
+    af_mass_model *model;
+    af_field_table *table;
+    af_field field; /* the table's */
+    double cpu;
+} redo_field;
+
+int redo_field_make(redo *r, const af_orbits *orbits, size_t train, redo_field *out);
+void redo_field_free(redo_field *field);
+
+/* Actions and angles by following orbits in the field; of so many stars of each stream that it does
+ * not take too long, the others are marked as failed. spherical: of all, by quadratures. */
+int redo_field_map(redo *r, const redo_field *field, int spherical, const af_orbits *orbits,
+                   cli_map *out);
+
 /* ---- table.c ---- */
 
 typedef enum redo_column {
@@ -164,6 +194,8 @@ typedef enum redo_column {
     REDO_FUDGE,
     REDO_OURS_FOURIER,
     REDO_OURS_SHEARS,
+    REDO_OURS_LONGER,
+    REDO_OURS_FIELD,
     REDO_COLUMNS
 } redo_column;
 

@@ -69,6 +69,29 @@ static int rows_model(redo *r, const redo_test *test, const redo_set *set, size_
     return code;
 }
 
+static int rows_field(redo *r, const redo_test *test, const redo_set *set, size_t train,
+                      const af_orbits *held, rows_result *out) {
+    redo_field field;
+    cli_map map;
+    double begin = redo_cpu();
+    int code = redo_field_make(r, set->orbits, train, &field);
+    if (code != CLI_OK) return code;
+    code = redo_field_map(r, &field, test->spherical, held, &map);
+    if (code == CLI_OK) {
+        out->cpu[REDO_OURS_FIELD] = redo_cpu() - begin;
+        redo_score_maps(set, train, test->mask, &map, &map, &out->score[REDO_OURS_FIELD]);
+        out->there[REDO_OURS_FIELD] = 1;
+        cli_map_free(&map);
+    }
+    if (test->accelerations && set->acceleration) {
+        out->acceleration[REDO_OURS_FIELD] =
+            redo_acceleration_errors(set, train, af_force_of_mass_model(field.model));
+        out->acceleration_cpu[REDO_OURS_FIELD] = field.cpu;
+    }
+    redo_field_free(&field);
+    return code;
+}
+
 static void rows_lines(redo *r, const redo_test *test, const char *title, const redo_set *set,
                        const rows_result *found) {
     const redo_quantity *quantity[4];
@@ -91,13 +114,17 @@ static void rows_lines(redo *r, const redo_test *test, const char *title, const 
     }
     line = redo_line_add(r, test->name, title, test->section, &REDO_CPU);
     for (k = REDO_OURS_FOURIER; k < REDO_COLUMNS; k++)
-        redo_cell_number(&line->cell[k], found->cpu[k]);
+        if (found->there[k]) {
+            redo_cell_number(&line->cell[k], found->cpu[k]);
+            line->cell[k].mark =
+                k == REDO_OURS_LONGER ? 'j' : k == REDO_OURS_FIELD ? 'i' : 0;
+        }
     if (!test->accelerations || !set->acceleration) return;
     line = redo_line_add(r, test->name, title, test->section, &REDO_ACCELERATION);
     for (k = 0; k < REDO_COLUMNS; k++)
         if (found->acceleration[k].count) {
             redo_cell_summary(&line->cell[k], &found->acceleration[k]);
-            line->cell[k].mark = k >= REDO_OURS_FOURIER ? 'h' : 0;
+            line->cell[k].mark = k >= REDO_OURS_FOURIER && k < REDO_OURS_FIELD ? 'h' : 0;
         }
     line = redo_line_add(r, test->name, title, test->section, &REDO_CPU_ACCELERATION);
     for (k = REDO_OURS_FOURIER; k < REDO_COLUMNS; k++)
@@ -119,6 +146,7 @@ static int rows_score(redo *r, const redo_test *test, const redo_set *set, size_
             code = rows_model(r, test, set, train, held, m, (redo_column)(REDO_OURS_FOURIER + k),
                               &found);
     }
+    if (code == CLI_OK) code = rows_field(r, test, set, train, held, &found);
     if (code != CLI_OK) return code;
     snprintf(title, sizeof title, "%s; %lu streams trained on, %lu scored", test->title,
              (unsigned long)train, (unsigned long)found.score[REDO_TOY].stream.count);

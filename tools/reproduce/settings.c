@@ -5,15 +5,21 @@
 
 const redo_test REDO_TESTS[] = {
     {"isochrone", "isochrone, toy 20 % too heavy and too wide", "6.1", "isochrone_halo", 1024, 0.0,
-     0},
-    {"disc", "disc orbits, Piffl et al., truth known to 0.1", "6.3", "pjm14_disk", 2048, 0.1, 0},
-    {"pjm14", "halo orbits, Piffl et al., truth known to 1", "6.3", "pjm14_halo", 1024, 1.0, 1},
+     0, 1, REDO_FOURIER},
+    {"disc", "disc orbits, Piffl et al., truth known to 0.1", "6.3", "pjm14_disk", 2048, 0.1, 0, 0,
+     REDO_SHEARS},
+    {"pjm14", "halo orbits, Piffl et al., truth known to 1", "6.3", "pjm14_halo", 1024, 1.0, 1, 0,
+     REDO_FOURIER},
     {"db98", "halo orbits, Dehnen & Binney, truth known to 1", "6.2", "db98_halo", 1024, 1.0,
-     1},
-    {"db98_128", "halo orbits, Dehnen & Binney, truth known to 1", "6.2", "db98_halo", 128, 1.0, 0},
-    {"db98_16", "halo orbits, Dehnen & Binney, truth known to 1", "6.2", "db98_halo", 16, 1.0, 0},
-    {"pjm14_torus", "tori, Piffl et al.", "6.3", "pjm14_torus", 1024, 0.0, 0},
-    {"db98_torus", "tori, Dehnen & Binney", "6.2", "db98_torus", 1024, 0.0, 0},
+     1, 0, REDO_FOURIER},
+    {"db98_128", "halo orbits, Dehnen & Binney, truth known to 1", "6.2", "db98_halo", 128, 1.0, 0, 0,
+     REDO_FOURIER},
+    {"db98_16", "halo orbits, Dehnen & Binney, truth known to 1", "6.2", "db98_halo", 16, 1.0, 0, 0,
+     REDO_FOURIER},
+    {"pjm14_torus", "tori, Piffl et al.", "6.3", "pjm14_torus", 1024, 0.0, 0, 0,
+     REDO_FOURIER},
+    {"db98_torus", "tori, Dehnen & Binney", "6.2", "db98_torus", 1024, 0.0, 0, 0,
+     REDO_FOURIER},
 };
 const size_t REDO_TEST_COUNT = sizeof REDO_TESTS / sizeof *REDO_TESTS;
 
@@ -40,9 +46,12 @@ static const settings_fit FIT[] = {
     {"isochrone", REDO_SHEARS, 0, 0, 0, 0, 0, 4.0008e11, 6.0},
     /* one orbit has one J: there is little to learn, and little to forget */
     {"orbits", REDO_FOURIER, 300, 0, 0, 0, 0, 0.0, 0.0},
-    {"orbits", REDO_SHEARS, 40, 0, 0, 0, 0, 0.0, 0.0},
+    {"orbits", REDO_SHEARS, 60, 0, 0, 0, 0, 0.0, 0.0},
     {"orbits_again", REDO_FOURIER, 0, 150, 0, 0, 0, 0.0, 0.0},
-    {"orbits_again", REDO_SHEARS, 0, 20, 0, 0, 0, 0.0, 0.0},
+    {"orbits_again", REDO_SHEARS, 0, 30, 0, 0, 0, 0.0, 0.0},
+    {"isochrone", REDO_LONGER, 400, 0, 0, 0, 0, 4.0008e11, 6.0},
+    {"disc", REDO_LONGER, 40, 0, 8, 8, 0, 0.0, 0.0},
+    {NULL, REDO_LONGER, 400, 0, 0, 0, 0, 0.0, 0.0},
     {NULL, REDO_FOURIER, 0, 0, 0, 0, 0, 0.0, 0.0},
     {NULL, REDO_SHEARS, 0, 0, 0, 0, 0, 0.0, 0.0},
 };
@@ -53,6 +62,7 @@ void redo_settings(const redo *r, const char *test, redo_kind kind, int again, a
     while (s->kind != kind || (s->test && strcmp(s->test, test) != 0)) s++;
     memset(fd, 0, sizeof *fd);
     memset(td, 0, sizeof *td);
+    if (kind == REDO_LONGER) kind = redo_test_of(test)->longer; /* what is trained */
     fd->generator = kind == REDO_SHEARS ? AF_GENERATOR_SHEARS : AF_GENERATOR_FOURIER;
     fd->layers = s->layers;
     fd->width = s->width;
@@ -69,4 +79,11 @@ void redo_settings_accel(const redo *r, const char *test, af_accel_desc *ad,
     memset(ad, 0, sizeof *ad);
     memset(fd, 0, sizeof *fd);
     if (r->quick) fd->steps = 20;
+}
+
+void redo_settings_extend(const redo *r, const redo_test *test, af_extend_desc *d) {
+    memset(d, 0, sizeof *d);
+    d->streams = test->longer == REDO_SHEARS ? 2048 : 4096;
+    if (r->quick) d->streams = 128;
+    d->misfit = 0.1; /* tori are not quite orbits */
 }

@@ -17,10 +17,11 @@ const redo_quantity REDO_CPU = {"cpu", "training, CPU [s]", TABLE_ONE};
 const redo_quantity REDO_CPU_ACCELERATION = {"acceleration_cpu", "its training, CPU [s]",
                                              TABLE_ONE};
 
-static const char *const TABLE_COLUMN[REDO_COLUMNS] = {"toy",   "paper",   "agama",
-                                                       "fudge", "fourier", "shears"};
+static const char *const TABLE_COLUMN[REDO_COLUMNS] = {
+    "toy", "paper", "agama", "fudge", "fourier", "shears", "longer", "field"};
 static const char *const TABLE_TITLE[REDO_COLUMNS] = {
-    "untrained toy", "paper", "AGAMA's fudge", "our fudge", "**Fourier**", "**shears**"};
+    "untrained toy", "paper",      "AGAMA's fudge",     "our fudge",
+    "**Fourier**",   "**shears**", "**longer orbits**", "**learned field**"};
 
 /* ---- making lines ---- */
 
@@ -176,8 +177,9 @@ static void table_csv(const redo_table *t, table_text *out) {
 }
 
 static void table_plain(const redo_table *t, table_text *out) {
-    static const char *const title[REDO_COLUMNS] = {"untrained toy", "paper",   "AGAMA's fudge",
-                                                    "our fudge",     "Fourier", "shears"};
+    static const char *const title[REDO_COLUMNS] = {
+        "untrained toy", "paper",  "AGAMA's fudge", "our fudge",
+        "Fourier",       "shears", "longer orbits", "learned field"};
     char text[2 * REDO_TEXT];
     size_t i;
     int k;
