@@ -21,7 +21,11 @@ typedef struct fit_options {
 } fit_options;
 
 enum { FIT_EXTEND_AUTO, FIT_EXTEND_YES, FIT_EXTEND_NO };
-enum { FIT_LONGER_EPOCHS = 400 }; /* passes over longer orbits, which are many */
+enum {
+    FIT_LONGER_EPOCHS = 400, /* passes over longer orbits, which are many */
+    FIT_LONGER_STEPS = 40,   /* shears: all of them in each step */
+    FIT_LONGER_SHEARS = 2048
+};
 enum { FIT_COLUMNS = 5 }; /* of the history: epoch, loss, validation, rate, seconds */
 
 typedef struct fit_run {
@@ -263,8 +267,8 @@ static af_status fit_join(af_context *c, const af_orbits *a, const af_orbits *b,
 
 /* Longer orbits like those given, in *out; NULL where they are not wanted, or cannot be made, which
  * is an error with --extend yes. */
-static int fit_extend(af_context *c, const fit_run *r, const af_orbits *o, const char *path,
-                      af_orbits **out) {
+static int fit_extend(af_context *c, const fit_run *r, const af_finder_desc *fd,
+                      const af_orbits *o, const char *path, af_orbits **out) {
     af_extend_desc d;
     af_status s;
     *out = NULL;
@@ -272,6 +276,8 @@ static int fit_extend(af_context *c, const fit_run *r, const af_orbits *o, const
     memset(&d, 0, sizeof d);
     d.seed = r->o.seed;
     d.threads = (int)r->o.threads;
+    if (fd->generator == AF_GENERATOR_SHEARS && af_orbits_streams(o) < FIT_LONGER_SHEARS)
+        d.streams = FIT_LONGER_SHEARS;
     d.misfit = r->o.longer == FIT_EXTEND_YES ? HUGE_VAL : 0.0;
     s = af_orbits_extend(c, o, NULL, &d, out);
     if (s == AF_ERROR_DATA && r->o.longer == FIT_EXTEND_AUTO) {
@@ -300,8 +306,8 @@ static void fit_data_free(fit_data *d) {
     af_orbits_destroy(d->joined);
 }
 
-static int fit_prepare(af_context *c, const fit_run *r, const af_orbits *o, const char *path,
-                       fit_data *d) {
+static int fit_prepare(af_context *c, const fit_run *r, const af_finder_desc *fd,
+                       const af_orbits *o, const char *path, fit_data *d) {
     size_t n = af_orbits_streams(o);
     int code;
     memset(d, 0, sizeof *d);
@@ -313,7 +319,7 @@ static int fit_prepare(af_context *c, const fit_run *r, const af_orbits *o, cons
         d->train = d->drawn;
     }
     if (af_orbits_part(c, d->train, 0, d->count, &d->part) != AF_OK) return cli_fail_library(c);
-    code = fit_extend(c, r, d->part, path, &d->longer);
+    code = fit_extend(c, r, fd, d->part, path, &d->longer);
     if (code != CLI_OK || !d->longer) return code;
     if (fit_join(c, d->longer, o, &d->joined) != AF_OK) return cli_fail_library(c);
     d->all = d->joined;
@@ -346,7 +352,7 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
     fit_data data;
     af_fit_desc d;
     af_status s = AF_OK;
-    int code = fit_prepare(c, r, o, path, &data);
+    int code = fit_prepare(c, r, fd, o, path, &data);
     if (code == CLI_OK) s = af_finder_create(c, data.all, fd, &f);
     if (code == CLI_OK && s == AF_OK && !r->o.quiet)
         printf("%lu streams to train on, %s\n", (unsigned long)data.count,
@@ -354,8 +360,8 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
                                                           : "the same ones validate");
     fflush(stdout);
     fit_desc(r, data.count, &d);
-    if (data.longer && !d.epochs && fd->generator != AF_GENERATOR_SHEARS)
-        d.epochs = FIT_LONGER_EPOCHS;
+    if (data.longer && !d.epochs)
+        d.epochs = fd->generator == AF_GENERATOR_SHEARS ? FIT_LONGER_STEPS : FIT_LONGER_EPOCHS;
     cli_catch_stop();
     r->start = r->last_line = cli_clock();
     if (code == CLI_OK && s == AF_OK) s = af_finder_fit(f, data.train, &d);
@@ -411,7 +417,7 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
         {"streams", CLI_COUNT, &o->streams, "N",
          "train on the first N, the others validate; default 7/8"},
         {"epochs", CLI_COUNT, &o->epochs, "N",
-         "passes over the streams; default 1000, or 4000 steps if more; longer orbits: 400"},
+         "passes over the streams; default 1000, or 4000 steps if more; of longer orbits 400"},
         {"seconds", CLI_NUMBER, &o->seconds, "S",
          "stop after S at the latest"},
         {"seed", CLI_SEED, &o->seed, "K",
