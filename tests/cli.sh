@@ -21,7 +21,7 @@ check "the tool compiles without a warning" build
 x=$out/xv.npy
 m=$out/model.safetensors
 small="--toy-mass 4e11 --toy-scale 5"
-small="$small --epochs 8 --threads 2 --quiet --batch 16 --width 8 --harmonics 4,4,1"
+small="$small --epochs 8 --threads 2 --quiet --batch 16 --width 8 --harmonics 4,4,1 --extend no"
 
 # refuses CODE WORDS COMMAND...: the exit code, every word in the one sentence on stderr.
 refuses() {
@@ -88,13 +88,19 @@ fit -o "$out/seed.safetensors" --seed 1
 check 'another seed, another model' differ "$m" "$out/seed.safetensors"
 check 'fit with a free toy, no symmetry' fit -o "$out/free.safetensors" --free-toy \
     --axisymmetric no
+# shellcheck disable=SC2086 # a list of words
+"$af" fit "$x" $small --extend yes -o "$out/longer.safetensors" >"$out/longer.log"
+check 'fit on longer orbits' differ "$m" "$out/longer.safetensors"
+"$af" fit "$x" -o "$out/longer.safetensors" --epochs 1 --width 8 --harmonics 4,4,1 >"$out/longer.log"
+check 'that is what fit does' grep -q '^trains on 4096 longer orbits' "$out/longer.log"
 check 'fit with shears' fit -o "$out/shears.safetensors" --generator shears --depth 4
 check 'eval by shears' "$af" eval "$out/shears.safetensors" "$x" -o "$out/shears.csv"
 check 'fit with a network as G' fit -o "$out/net.safetensors" --generator network --depth 2 \
     --loss absolute --point-transformation --rate 1e-3
 check 'such a model evaluates' "$af" eval "$out/net.safetensors" "$x" -o "$out/net.npy"
 
-"$af" fit "$x" -o "$out/log.safetensors" --epochs 3 --threads 1 --batch 16 >"$out/fit.log" 2>&1
+"$af" fit "$x" -o "$out/log.safetensors" --epochs 3 --threads 1 --batch 16 \
+    --extend no >"$out/fit.log" 2>&1
 check 'fit reports the spread before' grep -q 'before (toy)' "$out/fit.log"
 check 'a log has plain lines' grep -q 'epoch  *3  loss' "$out/fit.log"
 check 'a log has no carriage returns' lacks "$(printf '\r')" "$out/fit.log"
@@ -104,6 +110,8 @@ check 'eval to CSV' "$af" eval "$m" "$x" -o "$out/out.csv"
 check 'CSV has a row a star' test "$(grep -c '^[0-9]' "$out/out.csv")" -eq 240
 check 'CSV names its columns' \
     grep -q '^stream,J_phi,J_z,J_r,theta_phi,theta_z,theta_r$' "$out/out.csv"
+check 'a model without frequencies' refuses 1 'model.safetensors|knows no frequencies' \
+    "$af" eval "$m" "$x" -o "$out/no.csv" --frequencies
 check 'eval a stream' "$af" eval "$m" "$x" -o "$out/stream.npy" --per-stream
 check 'a stream is not a star' differ "$out/out.npy" "$out/stream.npy"
 check 'invert' "$af" invert "$m" "$out/out.csv" -o "$out/back.csv"
@@ -158,12 +166,24 @@ check 'judge compares with labels' grep -q '^FIGURE auc_toy_spread 0[.][0-9]' "$
 check 'labels of other streams' refuses 1 'a row for each of the 40 streams' \
     "$af" judge "$m" "$x" --labels "$out/disc_J.npy"
 check 'a label without labels' refuses 2 '--labels' "$af" judge "$m" "$x" --positive 2
+"$af" judge "$m" "$x" --chaos 30 --labels "$out/J.npy" -o "$out/chaos.csv" >"$out/judge.log"
+check 'orbits in the isochrone are regular, but near the centre of its field' \
+    awk '$2 == "flagged_chaotic" { good = $3 <= 0.05 } END { exit !good }' "$out/judge.log"
+check 'all orbits can be followed' grep -q '^FIGURE chaos_lost 0$' "$out/judge.log"
+check 'scores of chaos' grep -q '^FIGURE auc_lyapunov 0[.][0-9]' "$out/judge.log"
+check 'columns of chaos' grep -q 'outside,chaos,megno,drift,lyapunov,period,nearest,chaotic$' \
+    "$out/chaos.csv"
+check 'no chaos in so few periods' refuses 2 '--chaos 5' "$af" judge "$m" "$x" --chaos 5
+check 'a field for nothing' refuses 2 '--field|--chaos' "$af" judge "$m" "$x" --field "$m"
+check 'a field that is none' refuses 1 'not a mass model' \
+    "$af" judge "$m" "$x" --chaos 20 --field "$m"
 check 'plot' "$af" plot "$m" "$x" -o "$out/p.svg" --truth "$out/J.npy" --history "$out/loss.csv" \
     --streams 2 --test "$x" --test-truth "$out/J.npy"
 check 'the picture is whole' grep -q '</svg>' "$out/p.svg"
 
 # The toy is the isochrone that the orbits were made in, so its errors vanish.
-"$af" fit "$x" -o "$out/exact.safetensors" --epochs 1 --toy-mass 3.334e11 --toy-scale 5 --quiet
+"$af" fit "$x" -o "$out/exact.safetensors" --epochs 1 --toy-mass 3.334e11 --toy-scale 5 --quiet \
+    --extend no
 "$af" check "$out/exact.safetensors" "$x" --truth "$out/J.npy" --angles \
     "$out/T.npy" >"$out/exact.log"
 tiny() { awk -v name="$1" '$2 == name && $3 < 1e-6 { good = 1 } END { exit !good }' "$2"; }
@@ -267,7 +287,7 @@ await() {
     done
 }
 
-long="--epochs 60 --threads 1 --quiet --batch 16 --width 8"
+long="--epochs 60 --threads 1 --quiet --batch 16 --width 8 --extend no"
 # shellcheck disable=SC2086
 "$af" fit "$x" -o "$out/whole.safetensors" $long
 # shellcheck disable=SC2086
@@ -280,7 +300,7 @@ check 'a killed fit leaves a checkpoint' test -s "$out/state"
 # shellcheck disable=SC2086
 "$af" fit "$x" -o "$out/killed.safetensors" $long --checkpoint "$out/state" --resume
 check 'killed and resumed: the same bytes' same "$out/whole.safetensors" "$out/killed.safetensors"
-slow="--generator shears --depth 4 --width 3 --quiet"
+slow="--generator shears --depth 4 --width 3 --quiet --extend no"
 # shellcheck disable=SC2086
 "$af" fit "$x" -o "$out/whole.safetensors" $slow --epochs 4
 # shellcheck disable=SC2086
@@ -293,7 +313,7 @@ check 'a checkpoint is not a model' refuses 1 "state|model" \
     "$af" eval "$out/state" "$x" -o "$out/no.npy"
 check 'a model is not a checkpoint' refuses 1 "not a checkpoint" \
     "$af" fit "$x" -o "$out/no.safetensors" \
-    --epochs 2 --checkpoint "$m" --resume --quiet
+    --epochs 2 --checkpoint "$m" --resume --quiet --extend no
 
 "$af" fit "$x" -o "$out/stopped.safetensors" --seconds 600 --threads 1 --quiet --checkpoint \
     "$out/running" \
@@ -440,6 +460,41 @@ check 'and says so' grep -q 'stopped' "$out/k_stop.log"
 check 'and keeps its model' k eval "$out/k_stop.safetensors" "$t" --columns z,vz \
     -o "$out/k_stop_out.csv"
 
+# ---- field ----
+
+"$af" mock -o "$out/fx.npy" --streams 60 --stars 6 --seed 5 \
+    --accelerations "$out/fa.npy" >/dev/null
+ff=$out/field.safetensors
+"$af" field fit "$out/fx.npy" -o "$ff" --streams 48 >"$out/ffit.log"
+check 'field fit' below misfit 1e-4 "$out/ffit.log"
+check 'the other streams fit, too' below misfit_others 1e-4 "$out/ffit.log"
+fcheck() { "$af" field check "$1" "$out/fx.npy" --accelerations "$out/fa.npy" --skip 48; }
+fcheck "$ff" >"$out/fcheck.log"
+check 'field check' below field_median 0.1 "$out/fcheck.log"
+check 'knows the toy to be worse' test \
+    "$(awk '$2 == "toy_median" { print ($3 > 5) }' "$out/fcheck.log")" = 1
+"$af" fit "$out/fx.npy" -o "$out/fm.safetensors" --epochs 2 --harmonics 4,4,1 --width 8 \
+    --threads 2 --quiet --extend no
+check 'field fit of a network' "$af" field fit "$out/fx.npy" -o "$out/net_field.safetensors" \
+    --streams 48 --model "$out/fm.safetensors" --steps 30
+fcheck "$out/net_field.safetensors" >"$out/fcheck_net.log"
+check 'and its check' below field_median 15 "$out/fcheck_net.log"
+"$af" field eval "$ff" "$out/fx.npy" -o "$out/fe.npy" >/dev/null
+check 'field eval: four numbers a star' \
+    test "$(wc -c <"$out/fe.npy")" -eq $((128 + 60 * 6 * 4 * 8))
+printf 'stream,x,y,z\n1,8,0,0.5\n2,0,8,-0.5\n' >"$out/places.csv"
+"$af" field eval "$ff" "$out/places.csv" -o "$out/fe.csv" >/dev/null
+symmetric() { # columns stream, ax, ay, az, Phi
+    awk -F, '/^stream/ { ok = $0 == "stream,ax,ay,az,Phi" } /^1,/ { a = $2; c = $4; e = $5 }
+        /^2,/ { exit !(ok && a < 0 && ($3 - a)^2 < 1e-12 * a * a && c < 0 && $4 == -c && $5 == e) }
+        ' "$out/fe.csv"
+}
+check 'field eval of a table' symmetric
+check 'field plot' "$af" field plot "$ff" -o "$out/field.svg" --galaxy disc-halo
+check 'its picture is whole' grep -q '</svg>' "$out/field.svg"
+check 'and has no number that is none' lacks 'nan' "$out/field.svg"
+check 'field plot of a network' "$af" field plot "$out/net_field.safetensors" -o "$out/field_n.svg"
+
 # ---- the command line ----
 
 check '--help' "$af" --help
@@ -449,6 +504,20 @@ for command in fit eval rollout plot mock; do
     check "koopman $command --help" "$af" koopman $command --help
 done
 check 'koopman --help' "$af" koopman --help
+for command in fit eval check plot actions; do
+    check "field $command --help" "$af" field $command --help
+done
+check 'field --help' "$af" field --help
+check 'field alone' test "$("$af" field 2>/dev/null; echo $?)" = 2
+check 'an unknown field command' refuses 2 "there is no command 'evla'" "$af" field evla
+check 'field fit without output' refuses 2 '-o FIELD' "$af" field fit "$out/fx.npy"
+check 'steps without a model' refuses 2 '--steps|--model' \
+    "$af" field fit "$out/fx.npy" -o "$out/no.safetensors" --steps 3
+check 'rounds with a model' refuses 2 '--rounds|--model' \
+    "$af" field fit "$out/fx.npy" -o "$out/no.safetensors" --rounds 3 --model "$m"
+check 'field check without truth' refuses 2 '--accelerations' "$af" field check "$ff" "$out/fx.npy"
+check 'field eval to no known kind' refuses 2 '.npy or .csv' \
+    "$af" field eval "$ff" "$out/fx.npy" -o "$out/no.txt"
 check 'koopman alone' test "$("$af" koopman 2>/dev/null; echo $?)" = 2
 check 'no command' test "$("$af" 2>/dev/null; echo $?)" = 2
 check 'an unknown command' refuses 2 "there is no command 'evla'|did you mean eval" "$af" evla
@@ -528,6 +597,26 @@ bad 'truth of another shape' 'disc_J.npy|(40, 3)' "$af" check "$m" "$x" --truth 
 bad 'angles of another shape' 'disc_T.npy|(40, 6, 3)' \
     "$af" check "$m" "$x" --truth "$out/J.npy" --angles "$out/disc_T.npy"
 bad 'everything skipped' 'no stream' "$af" check "$m" "$x" --truth "$out/J.npy" --skip 40
+
+printf 'x,y\n8,0\n' >"$out/flat.csv"
+bad 'a model given as field' 'model.safetensors|is no field|field fit' \
+    "$af" field eval "$m" "$x" -o "$out/no.npy"
+bad 'a field given as model' 'field.safetensors|mass model' \
+    "$af" eval "$ff" "$x" -o "$out/no.npy"
+head -c 900 "$ff" >"$out/cut_field.safetensors"
+bad 'a cut field' 'cut_field.safetensors' \
+    "$af" field eval "$out/cut_field.safetensors" "$x" -o "$out/no.npy"
+bad 'places of another shape' 'fe.npy|3 or 6 numbers' \
+    "$af" field eval "$ff" "$out/fe.npy" -o "$out/no.npy"
+bad 'places without z' 'flat.csv|no column z' \
+    "$af" field eval "$ff" "$out/flat.csv" -o "$out/no.csv"
+bad 'accelerations of another shape' 'J.npy|(60, 6, 3)' \
+    "$af" field check "$ff" "$out/fx.npy" --accelerations "$out/J.npy"
+bad 'more streams than there are' 'fx.npy|60|--streams 61' \
+    "$af" field fit "$out/fx.npy" -o "$no" --streams 61
+bad 'too few streams' 'at least 8' "$af" field fit "$out/fx.npy" -o "$no" --streams 7
+bad 'everything skipped in field' 'no stream' \
+    "$af" field check "$ff" "$out/fx.npy" --accelerations "$out/fa.npy" --skip 60
 
 # ---- bad input to koopman ----
 

@@ -370,17 +370,15 @@ TEST(noise) {
     static double xv[NUMBERS];
     static const double sigma[3] = {1.0, 5.0, 10.0}, most[3] = {0.01, 0.03, 0.04};
     af_context *c = NULL;
-    af_mass_model_desc d = AF__ZERO;
     size_t n, i;
     CHECK(af_context_create(NULL, &c) == AF_OK);
-    d.axisymmetric = AF_SYMMETRY_YES; /* it does not look so */
     for (n = 0; n < 3; n++) {
         af_mass_model *m;
         double error, toy;
         memcpy(xv, streams(), sizeof xv);
         for (i = 0; i < NUMBERS; i++)
             if (i % 6 > 2) xv[i] += sigma[n] * af_random_normal(31, n, i);
-        m = fit(c, xv, &d);
+        m = fit(c, xv, NULL);
         if (!m) return;
         error = median_error(m, streams());
         toy = toy_error(c, xv);
@@ -388,6 +386,7 @@ TEST(noise) {
             toy, af_mass_model_misfit(m), m->ridge);
         CHECK(error < most[n] && toy > 0.1);
         CHECK(af_mass_model_misfit(m) > 1e-3);
+        CHECK(af_mass_model_is_axisymmetric(m)); /* though L_z is not conserved */
         af_mass_model_destroy(m);
     }
     af_context_destroy(c);
@@ -456,6 +455,9 @@ TEST(errors) {
     d.ridge = HUGE_VAL;
     refused(streams(), TRAIN, NULL, &d, AF_ERROR_ARGUMENT, "ridge inf");
     d.ridge = 0.0;
+    d.axisymmetric = (af_symmetry)3;
+    refused(streams(), TRAIN, NULL, &d, AF_ERROR_ARGUMENT, "af_symmetry 3");
+    d.axisymmetric = AF_SYMMETRY_AUTO;
     d.rounds = 1001;
     refused(streams(), TRAIN, NULL, &d, AF_ERROR_ARGUMENT, "1001");
     refused(xv, TRAIN, NULL, NULL, AF_ERROR_DATA, "centre");
@@ -523,6 +525,8 @@ static void write_set(const char *path, int change) {
     af_tensors_set_text(set, "format",
                         change == 7 ? "actionfinder model 1" : "actionfinder mass model 1");
     if (change != 8) af_tensors_set_number(set, "misfit", change == 9 ? -1.0 : 1e-3);
+    if (change != 12) af_tensors_set_text(set, "parts", change == 13 ? "rings" : "discs");
+    if (change == 14) af_tensors_set_text(set, "parts", "ellipsoids"); /* with lengths */
     af_tensors_set_number(set, "ridge", change == 10 ? NAN : 1e-3);
     af_tensors_add(set, "height_kpc", AF_DTYPE_F64, 1, dims, height);
     if (change != 11) af_tensors_add(set, "length_kpc", AF_DTYPE_F64, 1, dims + 1, length);
@@ -533,15 +537,16 @@ static void write_set(const char *path, int change) {
 }
 
 TEST(file_errors) {
-    static const char *const words[12] = {
+    static const char *const words[15] = {
         "", "height_kpc", "make no sense", "make no sense", "make no sense", "make no sense",
         "make no sense", "is not a mass model (format 'actionfinder model 1'", "misfit",
-        "make no sense", "make no sense", "length_kpc"};
+        "make no sense", "make no sense", "length_kpc", "parts of the mass model are 'none'",
+        "'rings'", "make no sense"};
     const char *path = scratch_file("bad.safetensors"), *cut = scratch_file("cut.safetensors");
     unsigned char *bytes;
     size_t n, i;
     int change;
-    for (change = 1; change < 12; change++) {
+    for (change = 1; change < 15; change++) {
         write_set(path, change);
         load_refused(path, change == 1 ? AF_ERROR_SHAPE : AF_ERROR_FORMAT, words[change]);
     }

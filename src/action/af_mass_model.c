@@ -112,7 +112,9 @@ AF_API void af_mass_model_acceleration(const af_mass_model *m, const double x[3]
 
 AF_API int af_mass_model_is_axisymmetric(const af_mass_model *m) { return !m->triaxial; }
 
-AF_API size_t af_mass_model_count(const af_mass_model *m) { return m->triaxial ? 0 : (size_t)AF__MM_PARTS; }
+AF_API size_t af_mass_model_count(const af_mass_model *m) {
+    return m->triaxial ? 0 : (size_t)AF__MM_PARTS;
+}
 
 AF_API af_potential af_mass_model_part(const af_mass_model *m, size_t i) {
     size_t j = i % AF__MM_LENGTHS, k = i / AF__MM_LENGTHS % AF__MM_HEIGHTS;
@@ -216,12 +218,16 @@ static af_status af__mass_model_take(af_mass_model *m, const af_tensors *from, c
     const char *format = af_tensors_text(from, "format"), *parts = af_tensors_text(from, "parts");
     const size_t *dims = af__mass_model_dims;
     af_status s;
-    m->triaxial = parts && strcmp(parts, af__mass_model_parts[1]) == 0;
-    af__mass_model_ratios(m);
     if (!format || strcmp(format, AF__MM_FORMAT) != 0)
         return af__fail(m->context, AF_ERROR_FORMAT,
                         "'%s' is not a mass model (format '%.40s', expected '%s')", path,
                         format ? format : "none", AF__MM_FORMAT);
+    m->triaxial = parts && strcmp(parts, af__mass_model_parts[1]) == 0;
+    if (!m->triaxial && (!parts || strcmp(parts, af__mass_model_parts[0]) != 0))
+        return af__fail(m->context, AF_ERROR_FORMAT,
+                        "'%s': the parts of the mass model are '%.40s', not discs or ellipsoids",
+                        path, parts ? parts : "none");
+    af__mass_model_ratios(m);
     s = af_tensors_number(from, "misfit", &m->misfit);
     if (s == AF_OK) s = af_tensors_number(from, "ridge", &m->ridge);
     if (s == AF_OK) s = af_tensors_get(from, "height_kpc", 1, dims, m->height);
@@ -340,6 +346,8 @@ static void af__centre(double *x, size_t n, size_t stride) {
 
 static void af__energies_fill(af__energies *e, const af_mass_model *m, const af_orbits *o) {
     size_t p = AF__MM_PARTS, s, i, j, row = 0, used = 0;
+    memset(e->scale, 0, p * sizeof *e->scale);
+    memset(e->spread, 0, e->streams * sizeof *e->spread);
     for (s = 0; s < o->streams; s++) {
         size_t n = o->count[s];
         if (n < 2) continue;
@@ -483,21 +491,37 @@ static af_status af__mass_model_solve(af_mass_model *m, af__energies *e,
     return AF_OK;
 }
 
-static af_status af__mass_model_fit(af_mass_model *m, const af_orbits *o,
-                                    const af_mass_model_desc *d, af__energies *e) {
-    double *sorted;
-    af_status status = af__energies_new(m->context, o, e);
-    if (status != AF_OK) return status;
-    sorted = AF__ARRAY(&e->arena, double, o->streams * o->stars);
-    if (!sorted) return af__fail_memory(m->context, "the equations of a mass model");
-    m->triaxial = d->axisymmetric == AF_SYMMETRY_NO ||
-                  (d->axisymmetric == AF_SYMMETRY_AUTO && !af__lz_is_conserved(o, sorted));
+/* With the parts that m->triaxial says. */
+static af_status af__mass_model_fit_parts(af_mass_model *m, const af_orbits *o,
+                                          const af_mass_model_desc *d, af__energies *e,
+                                          double *sorted) {
     af__mass_model_grid(m, o, sorted);
     if (!(m->height[0] > 0.0))
         return af__fail(m->context, AF_ERROR_DATA,
                         "mass model: half of the stars or more are exactly in the centre");
     af__energies_fill(e, m, o);
     return af__mass_model_solve(m, e, d, sorted);
+}
+
+/* Errors of the velocities, too, make L_z vary: then both kinds of parts are tried. */
+static af_status af__mass_model_fit(af_mass_model *m, const af_orbits *o,
+                                    const af_mass_model_desc *d, af__energies *e) {
+    af_mass_model discs;
+    double *sorted;
+    int both;
+    af_status status = af__energies_new(m->context, o, e);
+    if (status != AF_OK) return status;
+    sorted = AF__ARRAY(&e->arena, double, o->streams * o->stars);
+    if (!sorted) return af__fail_memory(m->context, "the equations of a mass model");
+    both = d->axisymmetric == AF_SYMMETRY_AUTO && !af__lz_is_conserved(o, sorted);
+    m->triaxial = d->axisymmetric == AF_SYMMETRY_NO || both;
+    status = af__mass_model_fit_parts(m, o, d, e, sorted);
+    if (status != AF_OK || !both) return status;
+    discs = *m;
+    discs.triaxial = 0;
+    status = af__mass_model_fit_parts(&discs, o, d, e, sorted);
+    if (status == AF_OK && discs.misfit <= m->misfit) *m = discs;
+    return status;
 }
 
 AF_API af_status af_mass_model_fit(af_context *c, const af_orbits *orbits,
@@ -511,6 +535,9 @@ AF_API af_status af_mass_model_fit(af_context *c, const af_orbits *orbits,
     if (d.start_canary != 0 || d.end_canary != 0)
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "mass model: af_mass_model_desc was not initialised to zero");
+    if (!af__within((int)d.axisymmetric, AF_SYMMETRY_NO))
+        return af__fail(c, AF_ERROR_ARGUMENT, "mass model: there is no af_symmetry %d",
+                        (int)d.axisymmetric);
     if (!(d.ridge >= 0.0) || !af__is_finite(d.ridge) || d.rounds > 1000)
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "mass model: the ridge %g must be 0 or positive and finite, the rounds %lu "

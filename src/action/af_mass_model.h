@@ -33,8 +33,9 @@ typedef struct af_mass_model_desc {
     uint32_t start_canary;
     size_t rounds; /* in which streams that contradict the others lose weight (Cauchy, scale: five
                       times the median); default 3; 1 round has equal weights */
-    af_symmetry axisymmetric; /* discs, or else ellipsoids. AUTO: when L_z is conserved in the
-                                 streams to a hundredth of L; say YES where L_z has errors */
+    af_symmetry axisymmetric; /* discs, or else ellipsoids. AUTO: discs when L_z is conserved in
+                                 the streams to a hundredth of L; otherwise what has the smaller
+                                 misfit */
     double ridge;  /* relative to the size of the equations; default: chosen from 0.1 to 1e-6 by
                       leaving out a quarter of the streams at a time */
     uint32_t end_canary;

@@ -273,8 +273,9 @@ static int fit_extend(af_context *c, const fit_run *r, const af_finder_desc *fd,
     af_status s;
     *out = NULL;
     if (r->o.longer == FIT_EXTEND_NO) return CLI_OK;
+    if (r->o.longer == FIT_EXTEND_AUTO && fd->axisymmetric == AF_SYMMETRY_NO) return CLI_OK;
     memset(&d, 0, sizeof d);
-    d.seed = r->o.seed;
+    d.seed = fd->seed;
     d.threads = (int)r->o.threads;
     if (fd->generator == AF_GENERATOR_SHEARS && af_orbits_streams(o) < FIT_LONGER_SHEARS)
         d.streams = FIT_LONGER_SHEARS;
@@ -314,14 +315,14 @@ static int fit_prepare(af_context *c, const fit_run *r, const af_finder_desc *fd
     d->all = d->train = o;
     d->count = r->o.streams ? r->o.streams : n - n / 8;
     if (r->o.bootstrap) {
-        if (af_orbits_bootstrap(c, o, d->count, r->o.seed, &d->drawn) != AF_OK)
+        if (af_orbits_bootstrap(c, o, d->count, fd->seed, &d->drawn) != AF_OK)
             return cli_fail_library(c);
         d->train = d->drawn;
     }
     if (af_orbits_part(c, d->train, 0, d->count, &d->part) != AF_OK) return cli_fail_library(c);
     code = fit_extend(c, r, fd, d->part, path, &d->longer);
     if (code != CLI_OK || !d->longer) return code;
-    if (fit_join(c, d->longer, o, &d->joined) != AF_OK) return cli_fail_library(c);
+    if (fit_join(c, o, d->longer, &d->joined) != AF_OK) return cli_fail_library(c);
     d->all = d->joined;
     d->train = d->longer;
     n = af_orbits_streams(d->longer);
