@@ -343,6 +343,12 @@
  *     each star: some hundredths of a second, and the most accurate actions, angles and frequencies
  *     that there are here (`actionfinder field actions`). A finder is the fast way.
  *
+ *     Frequencies. In a static field the energies of stars are a function of their actions alone,
+ *     H(J), and Omega = dH/dJ. af_finder_fit_frequencies learns H, an isochrone and a small network,
+ *     from the finder's actions and the energies of streams, in a field given or in that which
+ *     their own energies tell; it is kept in the model's file, and forgotten when the map is
+ *     trained on. af_frequencies gives Omega and H for actions, without allocating.
+ *
  *     The way back. af_inverter_create and af_invert take (theta'',J'') to (x,v) by undoing the
  *     map: shears layer by layer, a generating function by Newton's method. What was evaluated star
  *     by star comes back as accurately as its J' was solved for, unless the map is folded there:
@@ -567,6 +573,8 @@
 #include "dyn/af_sky.h"
 #include "dyn/af_fudge.h"
 #include "dyn/af_orbit_actions.h"
+#include "dyn/af_orbit_point.h"
+#include "dyn/af_chaos.h"
 #include "dyn/af_multipole.h"
 #include "dyn/af_galaxy.h"
 #include "dyn/af_field_table.h"
@@ -576,9 +584,9 @@
 #include "action/af_toy.h"
 #include "action/af_generator.h"
 #include "action/af_finder.h"
-#include "action/af_frequency.h"
 #include "action/af_mass_model.h"
 #include "action/af_extend.h"
+#include "action/af_frequency.h"
 #include "action/af_inverse.h"
 #include "action/af_quality.h"
 #include "action/af_ensemble.h"
@@ -643,6 +651,8 @@
 #include "dyn/af_fudge.c"
 #include "dyn/af_follow.c"
 #include "dyn/af_orbit_actions.c"
+#include "dyn/af_orbit_point.c"
+#include "dyn/af_chaos.c"
 #include "dyn/af_multipole.c"
 #include "dyn/af_galaxy.c"
 #include "dyn/af_field_table.c"
@@ -660,7 +670,6 @@
 #include "action/af_evaluate.c"
 #include "action/af_fit.c"
 #include "action/af_model.c"
-#include "action/af_frequency.c"
 #include "action/af_inverse.c"
 #include "action/af_inverse_net.c"
 #include "action/af_inverse_fit.c"
@@ -669,6 +678,7 @@
 #include "action/af_accel.c"
 #include "action/af_mass_model.c"
 #include "action/af_extend.c"
+#include "action/af_frequency.c"
 #include "action/af_mapper.c"
 #include "action/af_accel_fit.c"
 #include "action/af_accel_linear.c"

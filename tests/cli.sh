@@ -93,6 +93,9 @@ check 'fit with a free toy, no symmetry' fit -o "$out/free.safetensors" --free-t
 check 'fit on longer orbits' differ "$m" "$out/longer.safetensors"
 "$af" fit "$x" -o "$out/longer.safetensors" --epochs 1 --width 8 --harmonics 4,4,1 >"$out/longer.log"
 check 'that is what fit does' grep -q '^trains on 4096 longer orbits' "$out/longer.log"
+check 'and it learns frequencies' "$af" eval "$out/longer.safetensors" "$x" -o "$out/omega.csv" \
+    --frequencies
+check 'which have columns' grep -q 'theta_r,Omega_phi,Omega_z,Omega_r$' "$out/omega.csv"
 check 'fit with shears' fit -o "$out/shears.safetensors" --generator shears --depth 4
 check 'eval by shears' "$af" eval "$out/shears.safetensors" "$x" -o "$out/shears.csv"
 check 'fit with a network as G' fit -o "$out/net.safetensors" --generator network --depth 2 \

@@ -28,7 +28,10 @@ static const char FIT_MANUAL[] =
     "\n"
     "The model begins as a toy, an isochrone whose actions scatter within a stream, and\n"
     "learns a canonical transformation that makes them agree. The potential is never\n"
-    "told. The line of progress:\n"
+    "told. But the stars of a stream have one energy, and where those of all streams agree\n"
+    "in one axisymmetric field, which is then found at once, longer orbits are made in it\n"
+    "and trained on: a far better model than short arcs alone give (--extend no: as the\n"
+    "paper does). Data with errors do not agree so well. The line of progress:\n"
     "\n"
     "    epoch 120  loss 1.91  validation 2.02  best 2.01 (epoch 115)  rate 2.4e-03  0:41 left\n"
     "\n"
@@ -37,7 +40,7 @@ static const char FIT_MANUAL[] =
     "kept. Ctrl-C stops and keeps it.\n"
     "\n"
     "More passes make the training streams agree better, but soon no others: 1000 were\n"
-    "found to be enough for 1000 streams, and --seconds only shortens them. Without it the\n"
+    "found to be enough for 1000 arcs, and --seconds only shortens them. Without it the\n"
     "model is the same to the byte on any number of threads, and after --resume too; with\n"
     "it the model depends on the speed of the machine. Where other programs use the cores,\n"
     "OMP_WAIT_POLICY=passive in the environment is much faster.\n"
@@ -79,6 +82,10 @@ static const char EVAL_MANUAL[] =
     "pmra_error, adds the standard deviation over N draws of each star from its errors, in\n"
     "quadrature. OUT.npy is (S,N,12) then. Models that make the same mistake agree about\n"
     "it: true errors are larger.\n"
+    "\n"
+    "--frequencies adds Omega_phi, Omega_z, Omega_r [km/s/kpc], the rates of the angles, as\n"
+    "three columns more, the last ones: dH/dJ at these J, the mean of the models'. Omega_phi\n"
+    "has the sign of J_phi.\n"
     "\n"
     "Examples:\n"
     "  actionfinder eval model.safetensors stars.csv -o actions.csv\n"
@@ -159,14 +166,27 @@ static const char JUDGE_MANUAL[] =
     "The area under the ROC curve is 0.5 for a score that knows nothing, 1 for one that is\n"
     "always right. Scores of the untrained toy stand beside.\n"
     "\n"
+    "--chaos PERIODS follows the first star of each stream in a field, --field or the mass\n"
+    "model of the energies of the streams trained on (triaxial ones too), and sees whether\n"
+    "others near it drift away exponentially (megno: about 2 on regular orbits, more on\n"
+    "chaotic ones; lyapunov: the largest exponent, a period) and how much its frequencies\n"
+    "change between the halves of that time (drift, turns a period). chaos, made of the two,\n"
+    "is the best score; above 4 a stream is called chaotic, which happens to fewer than one\n"
+    "in a hundred regular orbits. 100 periods are a good start; chaos that sets in later is\n"
+    "not seen.\n"
+    "A misfit of the field above 1e-3 makes chaos of its own, and so may the centre, where\n"
+    "orbits come nearer to it (nearest) than stars have been.\n"
+    "\n"
     "The columns of -o are stream, J_phi, J_z, J_r, spread, relative, typical, ratio, rank,\n"
     "distance, distance_rank, toy_spread, toy_typical, stars, unbound, unconverged, misfit,\n"
-    "outside (1 or 0). Last come lines `FIGURE name value` for programs.\n"
+    "outside (1 or 0), and with --chaos: chaos, megno, drift, lyapunov, period [Gyr],\n"
+    "nearest [kpc], chaotic (1 or 0). Last come lines `FIGURE name value` for programs.\n"
     "\n"
     "Examples:\n"
     "  actionfinder judge model.safetensors xv.npy -o quality.csv\n"
     "  actionfinder judge model.safetensors new.npy --train xv.npy --stars stars.csv\n"
-    "  actionfinder judge m.safetensors new.npy --train xv.npy --labels chaos.npy\n";
+    "  actionfinder judge m.safetensors new.npy --train xv.npy --labels chaos.npy\n"
+    "  actionfinder judge model.safetensors xv.npy --chaos 100 -o quality.csv\n";
 
 static const char MOCK_MANUAL[] =
     "disc-halo: Miyamoto-Nagai discs (4.6e10 Msun, a = 3 kpc, b = 0.28) and (1.1e10, 2.5,\n"
@@ -211,7 +231,7 @@ static const cli_command COMMANDS[] = {
     {"fit", "ORBITS -o MODEL.safetensors [options]", "Trains a model on orbits.", FIT_MANUAL,
      cli_fit},
     {"eval", "MODEL... ORBITS -o OUT.npy|OUT.csv [options]",
-     "Computes actions and angles of stars.", EVAL_MANUAL, cli_eval},
+     "Computes actions, angles and frequencies of stars.", EVAL_MANUAL, cli_eval},
     {"invert", "MODEL ACTIONS -o XV.npy|XV.csv", "Computes stars from actions and angles.",
      INVERT_MANUAL, cli_invert},
     {"check", "MODEL ORBITS --truth J.npy [options]", "Compares a model with true actions.",
@@ -222,6 +242,8 @@ static const cli_command COMMANDS[] = {
      MOCK_MANUAL, cli_mock},
     {"plot", "MODEL ORBITS -o FILE.svg [options]", "Draws actions along orbits.", PLOT_MANUAL,
      cli_plot},
+    {"field", "fit|eval|check|plot|actions ...",
+     "The acceleration field in which the orbits are, and actions in it.", NULL, cli_field},
     {"koopman", "fit|eval|rollout|plot|mock ...",
      "The same from trajectories of any system: the Koopman symplectic autoencoder.", NULL,
      cli_koopman},

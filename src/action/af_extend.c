@@ -71,6 +71,13 @@ static double af__extend_period(const af__extend *e, const double x[3]) {
     return pull > 0.0 && af__is_finite(pull) ? 2.0 * AF__PI / sqrt(pull) : 0.0;
 }
 
+static int af__extend_fits(const af__extend *e, const double xv[6]) {
+    af_potential toy = af_isochrone_potential(&e->desc.toy);
+    if (!(af__radius(xv) < AF__EXTEND_FAR * e->farthest)) return 0;
+    return !(e->desc.toy.mass > 0.0) ||
+           0.5 * af__dot3(xv + 3, xv + 3) + af_potential_value(&toy, 1, xv) < 0.0;
+}
+
 /* Follows one orbit and draws its stars; 0 when that fails or it goes too far. */
 static int af__extend_follow(const af__extend *e, size_t stream, const double start[6]) {
     size_t count = e->desc.stars * AF__EXTEND_GRAIN, k, i;
@@ -82,7 +89,7 @@ static int af__extend_follow(const af__extend *e, size_t stream, const double st
     af__follow_begin(&f, e->force, start, fmin(interval, 0.01 * period), AF__EXTEND_TOLERANCE);
     if (!af__follow_points(&f, interval, count, (size_t)steps, points)) return 0;
     for (k = 0; k < count; k++)
-        if (!(af__radius(points + 6 * k) < AF__EXTEND_FAR * e->farthest)) return 0;
+        if (!af__extend_fits(e, points + 6 * k)) return 0;
     for (i = 0; i < e->desc.stars; i++) {
         uint64_t at = (uint64_t)stream * e->desc.stars + i;
         k = (size_t)(af_random_uniform(e->desc.seed, 3, at) * (double)AF__EXTEND_GRAIN);

@@ -17,6 +17,7 @@ typedef struct af_extend_desc {
                         distance; default 10 */
     double misfit;   /* without a field: the largest af_mass_model_misfit that is good enough;
                         default 1e-3 */
+    af_isochrone toy; /* mass > 0: all stars are bound in it */
     uint64_t seed;
     int threads;     /* as in af_workspace_create; the results do not depend on them */
     uint32_t end_canary;

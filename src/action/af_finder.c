@@ -35,6 +35,12 @@ AF_API void af_finder_destroy(af_finder *f) {
     allocator.release(f, sizeof *f, allocator.user);
 }
 
+/* The frequencies belong to a map that is about to change. */
+static void af__finder_forget(af_finder *f) {
+    af__hamiltonian_destroy(f->hamiltonian);
+    f->hamiltonian = NULL;
+}
+
 static af_finder *af__finder_new(af_context *c) {
     af_finder *f = (af_finder *)c->allocator.allocate(sizeof *f, c->allocator.user);
     if (!f) {

@@ -505,8 +505,7 @@ AF_API af_status af_finder_fit(af_finder *f, const af_orbits *orbits, const af_f
     t.orbits = orbits;
     t.desc = *desc;
     t.arena.allocator = f->context->allocator;
-    af__hamiltonian_destroy(f->hamiltonian); /* of the map that was */
-    f->hamiltonian = NULL;
+    af__finder_forget(f);
     af__fit_defaults(&t);
     s = af__fit_run(&t);
     af_trainer_destroy(t.trainer);

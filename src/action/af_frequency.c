@@ -279,8 +279,8 @@ static double af__frequency_median(af__frequency_fit *t, size_t first, size_t co
 }
 
 /* Streams whose energy their actions do not tell lose their weight (Cauchy): chaotic and resonant
- * ones, and those whose actions are wrong. And the ridge, which takes the parameters for about 1 and
- * the residuals for errors of the size of their median. */
+ * ones, and those whose actions are wrong. And the ridge, which takes the parameters for about 1
+ * and the residuals for errors of the size of their median. */
 static void af__frequency_reweigh(af__frequency_fit *t) {
     double median = af__frequency_median(t, 0, t->train), limit = AF__FREQUENCY_OUTLIER * median;
     size_t s;
@@ -354,7 +354,7 @@ static af_status af__frequency_run_fit(af__frequency_fit *t) {
     d.inputs = in;
     d.progress = af__frequency_progress;
     d.user = t;
-    d.tolerance = 1e-5;
+    d.tolerance = 1e-4; /* a thousandth in ten steps */
     status = af__frequency_minimiser(t);
     for (round = 0; round < AF__FREQUENCY_ROUNDS && status == AF_OK; round++) {
         if (round) af__frequency_reweigh(t);
@@ -394,20 +394,44 @@ static af_status af__frequency_check(const af_finder *f, const af_orbits *o, con
     if (d->start_canary != 0 || d->end_canary != 0)
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "frequencies: af_frequency_desc was not initialised to zero");
-    if (!field || !field->value)
+    if (field && !field->value)
         return af__fail(c, AF_ERROR_ARGUMENT, "frequencies: the field has no potential");
     if (d->width > AF__HAMILTONIAN_WIDEST || d->depth > AF__HAMILTONIAN_DEEPEST ||
-        !af__is_finite(d->ridge))
+        !af__is_finite(d->ridge) || !(d->misfit >= 0.0))
         return af__fail(c, AF_ERROR_ARGUMENT,
-                        "frequencies: width %lu (at most %d), depth %lu (at most %d) or ridge %g "
-                        "is not possible",
+                        "frequencies: width %lu (at most %d), depth %lu (at most %d), ridge %g or "
+                        "misfit %g is not possible",
                         (unsigned long)d->width, (int)AF__HAMILTONIAN_WIDEST,
-                        (unsigned long)d->depth, (int)AF__HAMILTONIAN_DEEPEST, d->ridge);
+                        (unsigned long)d->depth, (int)AF__HAMILTONIAN_DEEPEST, d->ridge,
+                        d->misfit);
     if (d->train > o->streams)
         return af__fail(c, AF_ERROR_ARGUMENT,
                         "frequencies: %lu training streams were asked for, there are %lu",
                         (unsigned long)d->train, (unsigned long)o->streams);
     return AF_OK;
+}
+
+/* With the field given, or that of the orbits' energies. */
+static af_status af__frequency_fit_in(af__frequency_fit *t, const af_orbits *o,
+                                      const af_field *field) {
+    af_mass_model_desc d = AF__ZERO;
+    af_mass_model *m;
+    af_field own;
+    af_status s;
+    if (field) return af__frequency_fit_run(t, o, field);
+    d.axisymmetric = t->finder->g.desc.axisymmetric;
+    s = af_mass_model_fit(t->finder->context, o, &d, &m);
+    if (s != AF_OK) return s;
+    own = af_field_of_mass_model(m);
+    if (af_mass_model_misfit(m) <= t->desc.misfit) s = af__frequency_fit_run(t, o, &own);
+    else
+        s = af__fail(t->finder->context, AF_ERROR_DATA,
+                     "frequencies: the energies of a stream differ by %.2g of their kinetic "
+                     "energies in the best field, more than %g: the data have errors, or are in no "
+                     "such field",
+                     af_mass_model_misfit(m), t->desc.misfit);
+    af_mass_model_destroy(m);
+    return s;
 }
 
 AF_API af_status af_finder_fit_frequencies(af_finder *f, const af_orbits *orbits,
@@ -417,15 +441,16 @@ AF_API af_status af_finder_fit_frequencies(af_finder *f, const af_orbits *orbits
     if (desc) t.desc = *desc;
     s = af__frequency_check(f, orbits, field, &t.desc);
     if (s != AF_OK) return s;
-    if (t.desc.width == 0) t.desc.width = 24;
+    if (t.desc.width == 0) t.desc.width = 16;
     if (t.desc.depth == 0) t.desc.depth = 2;
-    if (t.desc.steps == 0) t.desc.steps = 60;
+    if (t.desc.steps == 0) t.desc.steps = 80;
     if (t.desc.train == 0) t.desc.train = orbits->streams - orbits->streams / 8;
     if (t.desc.ridge == 0.0) t.desc.ridge = 1.0;
+    if (t.desc.misfit == 0.0) t.desc.misfit = 1e-3;
     if (t.desc.ridge > 0.0) t.ridge = AF__FREQUENCY_RIDGE * t.desc.ridge;
     t.finder = f;
     t.arena.allocator = f->context->allocator;
-    s = af__frequency_fit_run(&t, orbits, field);
+    s = af__frequency_fit_in(&t, orbits, field);
     af_minimiser_destroy(t.minimiser);
     af_frequency_evaluator_destroy(t.judge);
     af__arena_free(&t.arena);

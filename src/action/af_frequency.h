@@ -6,39 +6,43 @@
  *
  *     Omega = dH/dJ.
  *
- * H is an isochrone and a small network that corrects it, trained on pairs (J, E) of streams: J from
- * the finder, E from a field, such as that which their own energies gave (af_mass_model.h). It is
- * even in J_phi. The zero of E is the field's. */
+ * H is an isochrone and a small network that corrects it, trained on pairs (J, E) of streams: J
+ * from the finder, E from a field, such as that which their own energies gave (af_mass_model.h). It
+ * is even in J_phi. The zero of E is the field's. */
 
 /* Zero means default for every field. */
 typedef struct af_frequency_desc {
     uint32_t start_canary;
-    size_t width, depth; /* of the network; default 24, at most 512, and 2, at most 16 */
+    size_t width, depth; /* of the network; default 16, at most 512, and 2, at most 16 */
     size_t train;        /* the first `train` streams are trained on, the others choose when to end;
                             default 7/8 of them */
-    size_t steps;        /* of Levenberg-Marquardt; default 60. Each solves for all parameters */
+    size_t steps;        /* of Levenberg-Marquardt; default 80. More help where the actions are very
+                            good */
     double ridge;        /* holds the parameters back, relative to the residuals' median; default 1,
                             negative: none */
+    double misfit;       /* without a field: the largest af_mass_model_misfit that is good enough;
+                            default 1e-3 */
     uint64_t seed;       /* of the first parameters */
     int (*progress)(const af_minimise_report *report, void *user); /* non-zero stops: AF_STOPPED */
     void *user;
     uint32_t end_canary;
 } af_frequency_desc;
 
-/* Learns H from streams of one star or more; it becomes a part of the finder and of its file, in the
- * place of an older one. To be called when the map is trained: af_finder_fit forgets H. Streams
- * extended in the field (af_extend.h) know more than short arcs. AF_ERROR_ARGUMENT;
- * AF_ERROR_DATA when fewer than sixteen streams have actions and energies; AF_ERROR_NONFINITE,
- * AF_ERROR_MEMORY: what was there before stays then. AF_STOPPED: it is the best so far. desc NULL:
- * all defaults. Evaluators of frequencies must be made anew. */
+/* Learns H from streams of one star or more; it becomes a part of the finder and of its file, in
+ * the place of an older one. To be called when the map is trained: training forgets H. Streams
+ * extended in the field (af_extend.h) know more than short arcs. field NULL: a mass model of the
+ * orbits themselves, axisymmetric if the finder is; AF_ERROR_DATA when their energies do not agree
+ * in one. AF_ERROR_ARGUMENT; AF_ERROR_DATA when fewer than sixteen streams have actions and
+ * energies; AF_ERROR_NONFINITE, AF_ERROR_MEMORY: what was there before stays then. AF_STOPPED: it
+ * is the best so far. desc NULL: all defaults. Evaluators of frequencies must be made anew. */
 AF_API af_status af_finder_fit_frequencies(af_finder *f, const af_orbits *orbits,
                                            const af_field *field, const af_frequency_desc *desc);
 
 AF_API int af_finder_has_frequencies(const af_finder *f);
 
 /* How well H gives the energies of the streams that were not trained on (of all, if there were
- * none): the median of |H - E|/(Omega_r (|J_phi| + J_z + J_r)), Omega_r being the toy's. NaN without
- * frequencies. */
+ * none): the median of |H - E|/(Omega_r (|J_phi| + J_z + J_r)), Omega_r being the toy's. NaN
+ * without frequencies. */
 AF_API double af_finder_frequency_misfit(const af_finder *f);
 
 /* Evaluates `block` stars at a time; compiles and allocates, af_frequencies does not. One for each

@@ -2,9 +2,9 @@
  *
  * H(J) = isochrone + network, both in units: actions j = J/action, energies h = H/energy. The
  * isochrone is -depth exp(p0) / (j_r + (l + sqrt(l^2 + core exp(p1)))/2)^2 + p2, l = |j_phi| + j_z,
- * with learned p; the network sees log(l + j_r), j_r/(l + j_r), j_z/(l + j_r), whitened. All of this
- * is regular for circular, planar and radial orbits. H is even in J_phi: in a static potential an
- * orbit can be run backwards. */
+ * with learned p; the network sees log(l + j_r), j_r/(l + j_r), j_z/(l + j_r), whitened. All of
+ * this is regular for circular, planar and radial orbits. H is even in J_phi: in a static potential
+ * an orbit can be run backwards. */
 
 enum { AF__HAMILTONIAN_WIDEST = 512, AF__HAMILTONIAN_DEEPEST = 16 };
 #define AF__HAMILTONIAN_LEAST 1e-9 /* |j_phi|, for orbits at rest in the centre */
@@ -132,18 +132,11 @@ static af_status af__hamiltonian_save(const af__hamiltonian *h, af_tensors *to) 
 }
 
 static int af__hamiltonian_sane(const af__hamiltonian *h) {
-    const double *p[4];
-    int k;
-    p[0] = &h->action;
-    p[1] = &h->energy;
-    p[2] = &h->well;
-    p[3] = h->spread;
-    for (k = 0; k < 6; k++) {
-        double x = k < 3 ? *p[k] : h->spread[k - 3];
-        if (!af__is_finite(x) || !(x > 0.0)) return 0;
-    }
-    return af__all_finite(h->center, 3) && af__is_finite(h->core) && h->core >= 0.0 &&
-           af__is_finite(h->misfit);
+    return af__is_finite(h->action) && h->action > 0.0 && af__is_finite(h->energy) &&
+           h->energy > 0.0 && af__is_finite(h->well) && h->well > 0.0 && af__is_finite(h->core) &&
+           h->core >= 0.0 && af__is_finite(h->misfit) && af__all_finite(h->center, 3) &&
+           af__all_finite(h->spread, 3) && h->spread[0] > 0.0 && h->spread[1] > 0.0 &&
+           h->spread[2] > 0.0;
 }
 
 static af_status af__hamiltonian_take(af__hamiltonian *h, const af_tensors *from,

@@ -239,7 +239,10 @@ AF_API af_status af_finder_fit_known(af_finder *f, const af_orbits *orbits, af_f
     k.weight = weight == 0.0 ? 1.0 : weight;
     af__fit_defaults(&k.fit);
     s = af__known_check(&k);
-    if (s == AF_OK) s = af__known_run(&k);
+    if (s == AF_OK) {
+        af__finder_forget(f);
+        s = af__known_run(&k);
+    }
     af_trainer_destroy(k.fit.trainer);
     af_evaluator_destroy(k.fit.judge);
     af__arena_free(&k.fit.arena);

@@ -49,6 +49,7 @@ typedef struct af__oa_system {
 typedef struct af__oa_work {
     const af_field *field;
     double *xv; /* (2 points, 6) */
+    af_isochrone toy; /* of the last orbit */
     af__oa_half half[2];
     af__oa_system system;
 } af__oa_work;
@@ -280,8 +281,10 @@ static int af__oa_toy(const af_context *context, af__oa_work *w) {
     toy = af__fit_toy(&fit, row);
     for (tries = 0; tries < 20; tries++, toy.mass *= 1.1)
         if (af__oa_toy_coordinates(&toy, w->xv, &w->half[0]) &&
-            af__oa_toy_coordinates(&toy, w->xv + 6 * points, &w->half[1]))
+            af__oa_toy_coordinates(&toy, w->xv + 6 * points, &w->half[1])) {
+            w->toy = toy;
             return 1;
+        }
     return 0;
 }
 

@@ -176,6 +176,8 @@ int cli_check(const cli_command *command, int count, char **words);
 int cli_judge(const cli_command *command, int count, char **words);
 int cli_mock(const cli_command *command, int count, char **words);
 int cli_plot(const cli_command *command, int count, char **words);
+int cli_field(const cli_command *command, int count, char **words);
+int cli_field_actions(const cli_command *command, int count, char **words);
 int cli_koopman(const cli_command *command, int count, char **words);
 
 #endif

@@ -1,4 +1,4 @@
-/* actionfinder eval: actions and angles of stars. */
+/* actionfinder eval: actions, angles and frequencies of stars. */
 #include "cli.h"
 
 #include <stdlib.h>
@@ -7,44 +7,61 @@
 typedef struct eval_options {
     const char *output;
     size_t threads, dropout, draws, seed;
-    int per_star, per_stream, skip_unbound, median;
+    int per_star, per_stream, skip_unbound, median, frequencies;
     cli_sky sky;
     af_observed_desc observed;
     const char **model, *orbits;
     size_t models;
 } eval_options;
 
-/* The names of the columns; the errors come where there are some. */
-enum { EVAL_COLUMNS = 6, EVAL_ERRORS = 6 };
-static const char *const EVAL_NAME[EVAL_COLUMNS + EVAL_ERRORS] = {
-    "J_phi",       "J_z",       "J_r",       "theta_phi",       "theta_z",       "theta_r",
-    "J_phi_error", "J_z_error", "J_r_error", "theta_phi_error", "theta_z_error", "theta_r_error"};
+/* The names of the columns; errors and frequencies come where there are some. */
+enum { EVAL_GROUPS = 5, EVAL_MOST = 3 * EVAL_GROUPS };
+static const char *const EVAL_NAME[EVAL_GROUPS][3] = {
+    {"J_phi", "J_z", "J_r"},
+    {"theta_phi", "theta_z", "theta_r"},
+    {"J_phi_error", "J_z_error", "J_r_error"},
+    {"theta_phi_error", "theta_z_error", "theta_r_error"},
+    {"Omega_phi", "Omega_z", "Omega_r"}};
 
 /* What was found, (S,N,3) each. */
 typedef struct eval_answer {
     cli_map map;
     double *j_error, *theta_error; /* NULL: not known */
+    double *omega;                 /* NULL: not asked for */
     size_t answers, lost;          /* lost: draws that do not count */
 } eval_answer;
 
-static size_t eval_width(const eval_answer *a) {
-    return a->j_error ? EVAL_COLUMNS + EVAL_ERRORS : EVAL_COLUMNS;
+/* Group g of the columns, (S,N,3) or NULL. */
+static const double *eval_group(const eval_answer *a, size_t g) {
+    const double *group[EVAL_GROUPS];
+    group[0] = a->map.j;
+    group[1] = a->map.theta;
+    group[2] = a->j_error;
+    group[3] = a->theta_error;
+    group[4] = a->omega;
+    return group[g];
 }
 
-static void eval_row(const eval_answer *a, size_t at, double *row) {
-    memcpy(row, a->map.j + 3 * at, 3 * sizeof *row);
-    memcpy(row + 3, a->map.theta + 3 * at, 3 * sizeof *row);
-    if (!a->j_error) return;
-    memcpy(row + 6, a->j_error + 3 * at, 3 * sizeof *row);
-    memcpy(row + 9, a->theta_error + 3 * at, 3 * sizeof *row);
+/* The row of a star, and the names of its columns (NULL: not wanted); returns how many. */
+static size_t eval_row(const eval_answer *a, size_t at, double *row, const char **name) {
+    size_t g, k, n = 0;
+    for (g = 0; g < EVAL_GROUPS; g++)
+        for (k = 0; k < 3 && eval_group(a, g); k++) {
+            row[n] = eval_group(a, g)[3 * at + k];
+            if (name) name[n] = EVAL_NAME[g][k];
+            n++;
+        }
+    return n;
 }
 
-/* (S,N,6) or (S,N,12), in the order of EVAL_NAME. */
+/* (S,N,6) or more columns, in the order of EVAL_NAME. */
 static af_status eval_npy(af_context *c, const eval_answer *a, const char *path) {
-    size_t n = a->map.streams * a->map.stars, width = eval_width(a), i, dims[3];
-    double *rows = (double *)cli_allocate(n * width, sizeof *rows);
+    size_t n = a->map.streams * a->map.stars, width, i, dims[3];
+    double one[EVAL_MOST], *rows;
     af_status s;
-    for (i = 0; i < n; i++) eval_row(a, i, rows + width * i);
+    width = n ? eval_row(a, 0, one, NULL) : 0;
+    rows = (double *)cli_allocate(n * width, sizeof *rows);
+    for (i = 0; i < n; i++) eval_row(a, i, rows + width * i, NULL);
     dims[0] = a->map.streams;
     dims[1] = a->map.stars;
     dims[2] = width;
@@ -56,22 +73,27 @@ static af_status eval_npy(af_context *c, const eval_answer *a, const char *path)
 /* One row a star, in the order of the input. */
 static af_status eval_csv(af_context *c, const af_orbits *o, const eval_answer *a,
                           const char *path) {
-    size_t s, i, k, rows = 0, columns = eval_width(a), width = columns + 1;
-    double *data = (double *)cli_allocate(a->map.streams * a->map.stars * width, sizeof *data);
+    const char *name[EVAL_MOST];
+    double one[EVAL_MOST], *data;
+    size_t s, i, k, rows = 0, columns = eval_row(a, 0, one, name), width = columns + 1;
     af_table *t;
     af_status status;
+    data = (double *)cli_allocate(a->map.streams * a->map.stars * width, sizeof *data);
     for (s = 0; s < a->map.streams; s++)
         for (i = 0; i < af_orbits_count(o, s); i++) {
             double *row = data + width * af_orbits_row(o, s, i);
             rows++;
             row[0] = af_orbits_id(o, s);
-            eval_row(a, s * a->map.stars + i, row + 1);
+            eval_row(a, s * a->map.stars + i, row + 1, NULL);
         }
     status = af_table_create(c, &t);
-    if (status == AF_OK) status = af_table_comment(t, "J [km/s kpc], theta [rad] in [0, 2 pi)");
+    if (status == AF_OK)
+        status = af_table_comment(t, a->omega ? "J [km/s kpc], theta [rad] in [0, 2 pi), Omega "
+                                                "[km/s/kpc]"
+                                              : "J [km/s kpc], theta [rad] in [0, 2 pi)");
     if (status == AF_OK) status = af_table_add(t, "stream", rows, data, width);
     for (k = 0; k < columns && status == AF_OK; k++)
-        status = af_table_add(t, EVAL_NAME[k], rows, data + 1 + k, width);
+        status = af_table_add(t, name[k], rows, data + 1 + k, width);
     if (status == AF_OK) status = af_table_write(t, path);
     af_table_destroy(t);
     free(data);
@@ -112,6 +134,7 @@ static void eval_free(eval_answer *a) {
     cli_map_free(&a->map);
     free(a->j_error);
     free(a->theta_error);
+    free(a->omega);
 }
 
 /* The file again, with its errors this time. */
@@ -158,6 +181,27 @@ static int eval_answers(af_context *c, const eval_options *e, af_finder *const *
     return code;
 }
 
+/* dH/dJ at the answers' J: the mean over the models. */
+static int eval_frequencies(af_context *c, const eval_options *e, af_finder *const *f,
+                            eval_answer *a) {
+    size_t n = a->map.streams * a->map.stars, i, k;
+    double *one = (double *)cli_allocate(n * 3, sizeof *one);
+    int code = CLI_OK;
+    a->omega = (double *)cli_allocate(n * 3, sizeof *a->omega);
+    for (i = 0; i < e->models && code == CLI_OK; i++) {
+        af_frequency_evaluator *v;
+        if (af_frequency_evaluator_create(f[i], 256, (int)e->threads, &v) != AF_OK) {
+            code = cli_fail_library(c);
+            break;
+        }
+        af_frequencies(v, n, a->map.j, one, NULL);
+        for (k = 0; k < 3 * n; k++) a->omega[k] += one[k] / (double)e->models;
+        af_frequency_evaluator_destroy(v);
+    }
+    free(one);
+    return code;
+}
+
 static void eval_say(const eval_options *e, const af_orbits *o, const eval_answer *a) {
     size_t stars, unbound, unsettled;
     eval_count(&a->map, o, &stars, &unbound, &unsettled);
@@ -177,8 +221,12 @@ static void eval_say(const eval_options *e, const af_orbits *o, const eval_answe
 
 static int eval_load(af_context *c, const eval_options *e, af_finder **f) {
     size_t i;
-    for (i = 0; i < e->models; i++)
+    for (i = 0; i < e->models; i++) {
         if (af_finder_load(c, e->model[i], f + i) != AF_OK) return cli_fail_model(c, e->model[i]);
+        if (e->frequencies && !af_finder_has_frequencies(f[i]))
+            return cli_fail("'%s' knows no frequencies: it was fitted without the field that tells "
+                            "them", e->model[i]);
+    }
     return CLI_OK;
 }
 
@@ -192,6 +240,7 @@ static int eval_run(af_context *c, const eval_options *e) {
     code = eval_load(c, e, f);
     if (code == CLI_OK) code = cli_read_orbits(c, e->orbits, &e->observed, 0, &o);
     if (code == CLI_OK) code = eval_answers(c, e, f, o, &a);
+    if (code == CLI_OK && e->frequencies) code = eval_frequencies(c, e, f, &a);
     if (code == CLI_OK) {
         eval_count(&a.map, o, &stars, &unbound, &unsettled);
         if (unbound && !e->skip_unbound) code = cli_fail_unbound(f[0], o, e->orbits, &a.map);
@@ -230,6 +279,8 @@ static int eval_parse(const cli_command *command, eval_options *e, int count, ch
         {"per-stream", CLI_FLAG, &e->per_stream, NULL,
          "the stars of a stream share one J', as in the paper"},
         {"median", CLI_FLAG, &e->median, NULL, "of several models, not the mean"},
+        {"frequencies", CLI_FLAG, &e->frequencies, NULL,
+         "Omega_phi, Omega_z, Omega_r [km/s/kpc] as well, where fit has learned them"},
         {"dropout", CLI_COUNT, &e->dropout, "N",
          "N answers of each model with units dropped, where it was trained so"},
         {"draws", CLI_COUNT, &e->draws, "N",

@@ -24,7 +24,8 @@ enum { FIT_EXTEND_AUTO, FIT_EXTEND_YES, FIT_EXTEND_NO };
 enum {
     FIT_LONGER_EPOCHS = 400, /* passes over longer orbits, which are many */
     FIT_LONGER_STEPS = 40,   /* shears: all of them in each step */
-    FIT_LONGER_SHEARS = 2048
+    FIT_LONGER_SHEARS = 2048,
+    FIT_FREQUENCIES = 1024 /* streams that H(J) is learned from */
 };
 enum { FIT_COLUMNS = 5 }; /* of the history: epoch, loss, validation, rate, seconds */
 
@@ -276,6 +277,7 @@ static int fit_extend(af_context *c, const fit_run *r, const af_finder_desc *fd,
     if (r->o.longer == FIT_EXTEND_AUTO && fd->axisymmetric == AF_SYMMETRY_NO) return CLI_OK;
     memset(&d, 0, sizeof d);
     d.seed = fd->seed;
+    d.toy = fd->toy;
     d.threads = (int)r->o.threads;
     if (fd->generator == AF_GENERATOR_SHEARS && af_orbits_streams(o) < FIT_LONGER_SHEARS)
         d.streams = FIT_LONGER_SHEARS;
@@ -346,6 +348,25 @@ static void fit_desc(fit_run *r, size_t train, af_fit_desc *d) {
     d->resume = r->o.resume;
 }
 
+/* Frequencies from the same energies; returns `s`, unless it fails. */
+static af_status fit_frequencies(af_context *c, const fit_run *r, af_finder *f, const af_orbits *o,
+                                 af_status s) {
+    size_t n = af_orbits_streams(o);
+    af_orbits *some;
+    af_status own = af_orbits_part(c, o, 0, n < FIT_FREQUENCIES ? n : FIT_FREQUENCIES, &some);
+    if (own == AF_OK) own = af_finder_fit_frequencies(f, some, NULL, NULL);
+    af_orbits_destroy(some);
+    if (own == AF_ERROR_DATA) {
+        af_error_clear(c);
+        return s;
+    }
+    if (own != AF_OK) return own;
+    if (!r->o.quiet)
+        printf("frequencies        from H(J), energies good to %.1e of the kinetic ones\n",
+               af_finder_frequency_misfit(f));
+    return s;
+}
+
 static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const af_orbits *o,
                      const char *path) {
     size_t n = af_orbits_streams(o), held = r->o.streams ? r->o.streams : n - n / 8;
@@ -369,6 +390,7 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
     if (!r->o.quiet && r->done && r->line_epoch != r->done)
         fit_line(r, &r->last, cli_clock() - r->start);
     if (r->line_open) printf("\n");
+    if ((s == AF_OK || s == AF_STOPPED) && data.longer) s = fit_frequencies(c, r, f, data.train, s);
     if (s != AF_OK && s != AF_STOPPED) code = fit_fail(c, s, path);
     if (s == AF_STOPPED) fprintf(stderr, "actionfinder: stopped; the best model so far is kept\n");
     if (code == CLI_OK && af_finder_save(f, r->o.output) != AF_OK) code = cli_fail_library(c);

@@ -6,8 +6,8 @@
 #include <string.h>
 
 typedef struct judge_options {
-    const char *train, *output, *stars, *labels;
-    double false_alarm, positive;
+    const char *train, *output, *stars, *labels, *field;
+    double false_alarm, positive, chaos;
     size_t trained, neighbours, skip, threads;
     cli_sky sky;
     af_observed_desc observed;
@@ -20,12 +20,15 @@ typedef struct judge_run {
     size_t held_back;
     af_stream_quality *stream; /* (S) */
     af_star_quality *star;     /* (S,N) */
+    af_chaos *chaos;           /* (S), or NULL: not asked for */
+    unsigned *chaos_flags;     /* (S) */
+    double centre;             /* the smallest distance of a reference star from the centre */
     double auc[16];            /* of each score; NaN without labels */
 } judge_run;
 
 /* ---- files ---- */
 
-enum { JUDGE_STREAM_COLUMNS = 18, JUDGE_STAR_COLUMNS = 14 };
+enum { JUDGE_STREAM_COLUMNS = 18, JUDGE_CHAOS_COLUMNS = 7, JUDGE_STAR_COLUMNS = 14 };
 
 static void judge_stream_row(const judge_run *r, size_t s, double *row) {
     const af_stream_quality *q = r->stream + s;
@@ -45,6 +48,15 @@ static void judge_stream_row(const judge_run *r, size_t s, double *row) {
     row[15] = (double)q->unconverged;
     row[16] = q->flags & AF_STREAM_MISFIT ? 1.0 : 0.0;
     row[17] = q->flags & AF_STAR_OUTSIDE ? 1.0 : 0.0;
+    if (!r->chaos) return;
+    row += JUDGE_STREAM_COLUMNS;
+    row[0] = r->chaos[s].score;
+    row[1] = r->chaos[s].megno;
+    row[2] = r->chaos[s].drift;
+    row[3] = r->chaos[s].lyapunov;
+    row[4] = r->chaos[s].period;
+    row[5] = r->chaos[s].nearest;
+    row[6] = q->flags & AF_STREAM_CHAOTIC ? 1.0 : 0.0;
 }
 
 static void judge_star_row(const judge_run *r, size_t s, size_t i, double *row) {
@@ -67,7 +79,8 @@ static af_status judge_write(af_context *c, const char *path, const char *const 
     size_t k;
     af_status status = af_table_create(c, &t);
     if (status == AF_OK)
-        status = af_table_comment(t, "J, deviation, spread [km/s kpc]; the others have no unit");
+        status = af_table_comment(t, "J, deviation, spread [km/s kpc], period [Gyr], nearest "
+                                     "[kpc]; the others have no unit");
     for (k = 0; k < columns && status == AF_OK; k++)
         status = af_table_add(t, name[k], rows, data + k, columns);
     if (status == AF_OK) status = af_table_write(t, path);
@@ -76,15 +89,17 @@ static af_status judge_write(af_context *c, const char *path, const char *const 
 }
 
 static af_status judge_write_streams(af_context *c, const judge_run *r, const char *path) {
-    static const char *const name[JUDGE_STREAM_COLUMNS] = {
+    static const char *const name[JUDGE_STREAM_COLUMNS + JUDGE_CHAOS_COLUMNS] = {
         "stream", "J_phi",    "J_z",           "J_r",        "spread",      "relative",
         "typical", "ratio",   "rank",          "distance",   "distance_rank", "toy_spread",
-        "toy_typical", "stars", "unbound",     "unconverged", "misfit",     "outside"};
-    double *data = (double *)cli_allocate(r->streams * JUDGE_STREAM_COLUMNS, sizeof *data);
-    size_t s;
+        "toy_typical", "stars", "unbound",     "unconverged", "misfit",     "outside",
+        "chaos",  "megno",    "drift",         "lyapunov",   "period",      "nearest",
+        "chaotic"};
+    size_t columns = JUDGE_STREAM_COLUMNS + (r->chaos ? JUDGE_CHAOS_COLUMNS : 0), s;
+    double *data = (double *)cli_allocate(r->streams * columns, sizeof *data);
     af_status status;
-    for (s = 0; s < r->streams; s++) judge_stream_row(r, s, data + JUDGE_STREAM_COLUMNS * s);
-    status = judge_write(c, path, name, JUDGE_STREAM_COLUMNS, r->streams, data);
+    for (s = 0; s < r->streams; s++) judge_stream_row(r, s, data + columns * s);
+    status = judge_write(c, path, name, columns, r->streams, data);
     free(data);
     return status;
 }
@@ -141,6 +156,35 @@ static const judge_score JUDGE_SCORES[] = {
     {"toy_l_z", "toy alone: -|L_z|", judge_toy_l_z}};
 enum { JUDGE_SCORE_COUNT = sizeof JUDGE_SCORES / sizeof *JUDGE_SCORES, JUDGE_SHOWN = 5 };
 
+/* Those that come after, where orbits were followed. */
+static const char *const JUDGE_CHAOS_NAMES[] = {"chaos", "megno", "drift", "lyapunov"};
+static const char *const JUDGE_CHAOS_TITLES[] = {"chaos of the orbit", "its MEGNO",
+                                                 "its frequency drift", "its Lyapunov exponent"};
+enum { JUDGE_CHAOS_COUNT = 4 };
+
+static size_t judge_score_count(const judge_run *r) {
+    return JUDGE_SCORE_COUNT + (r->chaos ? (size_t)JUDGE_CHAOS_COUNT : 0);
+}
+
+static double judge_score_of(const judge_run *r, size_t k, size_t s) {
+    if (k < JUDGE_SCORE_COUNT) return JUDGE_SCORES[k].value(r->stream + s);
+    switch (k - JUDGE_SCORE_COUNT) {
+    case 0: return r->chaos[s].score;
+    case 1: return r->chaos[s].megno;
+    case 2: return r->chaos[s].drift;
+    default: return r->chaos[s].lyapunov;
+    }
+}
+
+static const char *judge_score_title(size_t k) {
+    return k < JUDGE_SCORE_COUNT ? JUDGE_SCORES[k].title
+                                 : JUDGE_CHAOS_TITLES[k - JUDGE_SCORE_COUNT];
+}
+
+static const char *judge_score_name(size_t k) {
+    return k < JUDGE_SCORE_COUNT ? JUDGE_SCORES[k].name : JUDGE_CHAOS_NAMES[k - JUDGE_SCORE_COUNT];
+}
+
 static int judge_order(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -167,6 +211,7 @@ static void judge_quantiles(const judge_run *r) {
 
 typedef struct judge_counts {
     size_t streams, stars, unbound, unconverged, misfit, outside, apart, star_outside;
+    size_t chaotic, lost, inside; /* inside: nearer to the centre than stars of the reference */
 } judge_counts;
 
 static judge_counts judge_count(const judge_run *r) {
@@ -181,6 +226,9 @@ static judge_counts judge_count(const judge_run *r) {
         n.unconverged += q->unconverged;
         n.misfit += q->flags & AF_STREAM_MISFIT ? 1u : 0u;
         n.outside += q->flags & AF_STAR_OUTSIDE ? 1u : 0u;
+        n.chaotic += q->flags & AF_STREAM_CHAOTIC ? 1u : 0u;
+        n.lost += r->chaos && isnan(r->chaos[s].score) ? 1u : 0u;
+        n.inside += r->chaos && r->chaos[s].nearest < r->centre ? 1u : 0u;
         for (i = 0; i < q->stars; i++) {
             unsigned flags = r->star[s * r->width + i].flags;
             n.apart += flags & AF_STAR_APART ? 1u : 0u;
@@ -211,6 +259,13 @@ static void judge_summary(const judge_run *r) {
     judge_line("streams unlike any in the reference (outside)", n.outside, n.streams);
     judge_line("stars that disagree with their stream (apart)", n.apart, n.stars);
     judge_line("stars unlike any in the reference (outside)", n.star_outside, n.stars);
+    if (r->chaos) {
+        printf("by orbits in the field of their energies, %g periods of each\n", r->o.chaos);
+        judge_line("streams whose orbit is chaotic there (chaotic)", n.chaotic, n.streams);
+        judge_line("streams whose orbit goes nearer to the centre than stars", n.inside,
+                   n.streams);
+        if (n.lost) judge_line("streams whose orbit cannot be followed", n.lost, n.streams);
+    }
     if ((double)(r->held_back + 1) * r->o.false_alarm < 1.0)
         printf("No stream can be a misfit: only %lu of the reference were held back from training, "
                "too few for %g %%\n",
@@ -226,8 +281,12 @@ static void judge_figures(const judge_run *r) {
     printf("FIGURE flagged_outside %.6g\n", judge_part(n.outside, n.streams));
     printf("FIGURE flagged_apart %.6g\n", judge_part(n.apart, n.stars));
     printf("FIGURE flagged_star_outside %.6g\n", judge_part(n.star_outside, n.stars));
-    for (k = 0; k < JUDGE_SCORE_COUNT && r->o.labels; k++)
-        printf("FIGURE auc_%s %.6g\n", JUDGE_SCORES[k].name, r->auc[k]);
+    if (r->chaos)
+        printf("FIGURE flagged_chaotic %.6g\nFIGURE chaos_inside %.6g\nFIGURE chaos_lost %.6g\n",
+               judge_part(n.chaotic, n.streams), judge_part(n.inside, n.streams),
+               judge_part(n.lost, n.streams));
+    for (k = 0; k < judge_score_count(r) && r->o.labels; k++)
+        printf("FIGURE auc_%s %.6g\n", judge_score_name(k), r->auc[k]);
 }
 
 /* ---- labels ---- */
@@ -255,16 +314,78 @@ static int judge_labels(af_context *c, judge_run *r) {
     }
     printf("\n%lu of %lu streams are positive; area under the ROC curve of\n",
            (unsigned long)positives, (unsigned long)n);
-    for (k = 0; k < JUDGE_SCORE_COUNT && code == CLI_OK; k++) {
-        for (s = 0; s < n; s++) score[s] = JUDGE_SCORES[k].value(r->stream + s + r->o.skip);
+    for (k = 0; k < judge_score_count(r) && code == CLI_OK; k++) {
+        for (s = 0; s < n; s++) score[s] = judge_score_of(r, k, s + r->o.skip);
         if (af_roc_auc(c, n, score, label, &r->auc[k]) != AF_OK)
             code = cli_fail_library(c);
         else
-            printf("  %-30s%12.3f\n", JUDGE_SCORES[k].title, r->auc[k]);
+            printf("  %-30s%12.3f\n", judge_score_title(k), r->auc[k]);
     }
     free(label);
     free(score);
     af_array_destroy(a);
+    return code;
+}
+
+/* ---- chaos ---- */
+
+/* The field of the reference's streams that the finder was trained on; it goes by their energies
+ * alone. */
+static int judge_field(af_context *c, const judge_run *r, const af_orbits *reference,
+                       af_mass_model **out) {
+    size_t all = af_orbits_streams(reference);
+    size_t trained = r->o.trained ? r->o.trained : all - all / 8;
+    af_orbits *part = NULL;
+    af_status status;
+    if (r->o.field) {
+        status = af_mass_model_load(c, r->o.field, out);
+    } else {
+        status = af_orbits_part(c, reference, 0, trained < all ? trained : all, &part);
+        if (status == AF_OK) status = af_mass_model_fit(c, part, NULL, out);
+        af_orbits_destroy(part);
+    }
+    if (status != AF_OK) return cli_fail_library(c);
+    printf("field of %s%s: misfit of its energies %.3g\n",
+           af_mass_model_is_axisymmetric(*out) ? "discs" : "ellipsoids",
+           r->o.field ? "" : ", fitted to the streams that were trained on",
+           af_mass_model_misfit(*out));
+    if (af_mass_model_misfit(*out) > 1e-3)
+        printf("that is large: chaos in this field need not be chaos of the stars\n");
+    return CLI_OK;
+}
+
+static double judge_centre(const af_orbits *o) {
+    double least = HUGE_VAL;
+    size_t s, i;
+    for (s = 0; s < af_orbits_streams(o); s++)
+        for (i = 0; i < af_orbits_count(o, s); i++) {
+            const double *x = af_orbits_xv(o, s) + 6 * i;
+            least = fmin(least, sqrt(x[0] * x[0] + x[1] * x[1] + x[2] * x[2]));
+        }
+    return least;
+}
+
+/* Follows the first star of each stream. */
+static int judge_chaos(af_context *c, judge_run *r, const af_orbits *reference) {
+    double *xv = (double *)cli_allocate(6 * r->streams, sizeof *xv);
+    af_mass_model *m = NULL;
+    af_chaos_desc d;
+    size_t s;
+    int code = judge_field(c, r, reference, &m);
+    memset(&d, 0, sizeof d);
+    d.periods = r->o.chaos;
+    r->centre = judge_centre(reference);
+    r->chaos = (af_chaos *)cli_allocate(r->streams, sizeof *r->chaos);
+    r->chaos_flags = (unsigned *)cli_allocate(r->streams, sizeof *r->chaos_flags);
+    for (s = 0; s < r->streams; s++)
+        memcpy(xv + 6 * s, af_orbits_xv(r->orbits, s), 6 * sizeof *xv);
+    if (code == CLI_OK && af_orbit_chaos_of(c, af_force_of_mass_model(m), r->streams, xv, &d,
+                                            r->chaos, r->chaos_flags) != AF_OK)
+        code = cli_fail_library(c);
+    for (s = 0; s < r->streams && code == CLI_OK; s++)
+        r->stream[s].flags |= r->chaos_flags[s] & AF_STREAM_CHAOTIC;
+    af_mass_model_destroy(m);
+    free(xv);
     return code;
 }
 
@@ -289,6 +410,7 @@ static int judge_all(af_context *c, judge_run *r, const af_finder *f, const af_o
     if (af_quality_create(f, reference, &d, &q) != AF_OK ||
         af_quality_judge(q, r->orbits, r->stream, r->star) != AF_OK)
         code = cli_fail_library(c);
+    if (code == CLI_OK && r->o.chaos > 0.0) code = judge_chaos(c, r, reference);
     if (code == CLI_OK) {
         r->held_back = af_quality_held_back(q);
         judge_summary(r);
@@ -302,6 +424,8 @@ static int judge_all(af_context *c, judge_run *r, const af_finder *f, const af_o
     af_quality_destroy(q);
     free(r->stream);
     free(r->star);
+    free(r->chaos);
+    free(r->chaos_flags);
     return code;
 }
 
@@ -346,6 +470,10 @@ int cli_judge(const cli_command *command, int count, char **words) {
              "streams that one is compared with; default 64"},
             {"labels", CLI_TEXT, &r.o.labels, "L.npy",
              "what is known (S) or (S,k), the first column; > 0 is positive"},
+            {"chaos", CLI_NUMBER, &r.o.chaos, "PERIODS",
+             "follows the first star of each stream for so long, 20 or more, in a field"},
+            {"field", CLI_TEXT, &r.o.field, "FIELD",
+             "of `actionfinder field fit`; default: one fitted to the streams trained on"},
             {"positive", CLI_NUMBER, &r.o.positive, "X",
              "the label that is positive, and no other"},
             {"skip", CLI_SEED, &r.o.skip, "N", "leaves the first N streams out of the summary"},
@@ -358,6 +486,10 @@ int cli_judge(const cli_command *command, int count, char **words) {
     if (code >= 0) return code;
     if (r.o.positive > 0.0 && !r.o.labels)
         return cli_usage("judge", "--positive needs --labels L.npy, to look it up in");
+    if (r.o.chaos > 0.0 && !(r.o.chaos >= 20.0 && r.o.chaos <= 1e5))
+        return cli_usage("judge", "--chaos %g: between 20 and 100000 periods", r.o.chaos);
+    if (r.o.field && !(r.o.chaos > 0.0))
+        return cli_usage("judge", "--field needs --chaos PERIODS: how long orbits are followed");
     if (!(r.o.false_alarm > 0.0)) r.o.false_alarm = 0.02;
     memset(&cd, 0, sizeof cd);
     cd.threads = (int)r.o.threads;

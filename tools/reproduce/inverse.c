@@ -1,6 +1,7 @@
 /* The inverse, section 6.2: from (theta,J) of stars that were not trained on back to (x,v), in the
  * models of the halo orbits of Dehnen & Binney. Each map is undone exactly; so what is left when it
- * begins with the true (theta,J) are the errors of the map. */
+ * begins with the true (theta,J) are the errors of the map. In the field of the streams' energies
+ * points are found by following orbits, beginning where the first map leads. */
 #include "reproduce.h"
 
 #include <math.h>
@@ -61,6 +62,63 @@ static int inverse_model(redo *r, const redo_model *m, redo_column column, inver
     return s == AF_OK ? CLI_OK : cli_fail_library(r->context);
 }
 
+/* Some of the stars, evenly taken: each needs several orbits. Released by free(xv). */
+static inverse_run inverse_some(const inverse_run *p, size_t most) {
+    inverse_run some;
+    size_t step = p->n > most ? p->n / most : 1, i;
+    memset(&some, 0, sizeof some);
+    some.xv = (double *)cli_allocate(12 * p->n, sizeof *some.xv);
+    some.j = some.xv + 6 * p->n;
+    some.theta = some.j + 3 * p->n;
+    for (i = 0; i < p->n && some.n < most; i += step, some.n++) {
+        memcpy(some.xv + 6 * some.n, p->xv + 6 * i, 6 * sizeof(double));
+        memcpy(some.j + 3 * some.n, p->j + 3 * i, 3 * sizeof(double));
+        memcpy(some.theta + 3 * some.n, p->theta + 3 * i, 3 * sizeof(double));
+    }
+    return some;
+}
+
+/* From the true (theta,J), and from those that the orbits in this field give. */
+static af_status inverse_follow(redo *r, const redo_field *f, af_inverter *inverter,
+                                inverse_run *p) {
+    double *xv = (double *)cli_allocate(12 * p->n, sizeof *xv), *j = xv + 6 * p->n;
+    double *theta = j + 3 * p->n;
+    af_status s;
+    af_invert(inverter, p->n, p->j, p->theta, xv, NULL);
+    s = af_orbit_point_of(r->context, &f->field, p->n, p->j, p->theta, xv, NULL, xv, NULL, NULL);
+    if (s == AF_OK) {
+        inverse_score(p, REDO_OURS_FIELD, 0, xv);
+        s = af_orbit_actions_of(r->context, &f->field, p->n, p->xv, NULL, j, theta, NULL, NULL,
+                                NULL);
+    }
+    if (s == AF_OK) {
+        af_invert(inverter, p->n, j, theta, xv, NULL);
+        s = af_orbit_point_of(r->context, &f->field, p->n, j, theta, xv, NULL, xv, NULL, NULL);
+    }
+    if (s == AF_OK) inverse_score(p, REDO_OURS_FIELD, 2, xv);
+    free(xv);
+    return s;
+}
+
+static int inverse_field(redo *r, const redo_model *m, const redo_set *set, inverse_run *p) {
+    inverse_run some;
+    redo_field field;
+    af_inverter *inverter = NULL;
+    af_status s;
+    size_t i;
+    int code = redo_field_make(r, set->orbits, p->train, &field);
+    if (code != CLI_OK) return code;
+    some = inverse_some(p, r->quick ? 10 : 200);
+    s = af_inverter_create(m->finder, 256, 0, &inverter);
+    if (s == AF_OK) s = inverse_follow(r, &field, inverter, &some);
+    for (i = 0; i < 4; i++) p->value[i][REDO_OURS_FIELD] = some.value[i][REDO_OURS_FIELD];
+    p->there[REDO_OURS_FIELD] = some.there[REDO_OURS_FIELD];
+    af_inverter_destroy(inverter);
+    redo_field_free(&field);
+    free(some.xv);
+    return s == AF_OK ? CLI_OK : cli_fail_library(r->context);
+}
+
 static void inverse_toy(const redo_model *m, inverse_run *p) {
     af_isochrone toy = af_finder_toy(m->finder);
     double *xv = (double *)cli_allocate(6 * p->n, sizeof *xv);
@@ -108,6 +166,7 @@ static int inverse_all(redo *r, const redo_test *test, const redo_set *set, inve
         if (code == CLI_OK && k == 0) inverse_toy(m, p);
         if (code == CLI_OK)
             code = inverse_model(r, m, (redo_column)(REDO_OURS_FOURIER + k), p);
+        if (code == CLI_OK && k == 0) code = inverse_field(r, m, set, p);
     }
     if (code == CLI_OK) inverse_lines(r, test, p);
     free(p->xv);
