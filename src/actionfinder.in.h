@@ -344,9 +344,9 @@
  *     that there are here (`actionfinder field actions`). A finder is the fast way.
  *
  *     Frequencies. In a static field the energies of stars are a function of their actions alone,
- *     H(J), and Omega = dH/dJ. af_finder_fit_frequencies learns H, an isochrone and a small network,
- *     from the finder's actions and the energies of streams, in a field given or in that which
- *     their own energies tell; it is kept in the model's file, and forgotten when the map is
+ *     H(J), and Omega = dH/dJ. af_finder_fit_frequencies learns H, an isochrone and a small
+ *     network, from the finder's actions and the energies of streams, in a field given or in that
+ *     which their own energies tell; it is kept in the model's file, and forgotten when the map is
  *     trained on. af_frequencies gives Omega and H for actions, without allocating.
  *
  *     The way back. af_inverter_create and af_invert take (theta'',J'') to (x,v) by undoing the
@@ -440,6 +440,14 @@
  *     af_orbit_actions_of does many orbits on all threads. Orbits are followed in steps of their
  *     own choice, so that the thin discs of the two galaxies cost little. af_field_table makes any
  *     such field fast: a table, smooth enough for integrators.
+ *
+ *     Chaos. af_orbit_chaos follows an orbit in any static force with an infinitesimal
+ *     displacement, and gives MEGNO (about 2 on regular orbits, growing with time on chaotic ones),
+ *     the drift of the leading frequencies between halves, the largest Lyapunov exponent a period,
+ *     and one score made of the first two; above 4 the orbit is flagged. Chaos that sets in later
+ *     than one looks is not seen. In a field that was fitted (af_mass_model) the orbit is that of
+ *     the fit: where it comes nearer to the centre than any star (`nearest`), or the misfit exceeds
+ *     1e-3, chaos may be the field's. `actionfinder judge --chaos 100` does it for streams.
  *
  *     ```c
  *     const double xv[6] = {8.0, 0.0, 0.1, 10.0, 230.0, 5.0};

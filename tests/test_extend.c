@@ -28,7 +28,8 @@ static af_orbits *extend(const af_orbits *o, uint64_t seed, int threads) {
     return out;
 }
 
-/* Largest scatter of the true actions within the streams, relative to their sum, and the median range of theta_r. */
+/* Largest scatter of the true actions within the streams, relative to their sum, and the median
+ * range of theta_r. */
 static void scatter(const af_orbits *o, double *worst, double *range) {
     af_isochrone iso = mock_truth();
     static double ranges[LONGER];
@@ -78,7 +79,8 @@ TEST(goes_on_from_those_given) {
         af_isochrone_actions(&iso, af_orbits_xv(longer, s), j, NULL, NULL);
         for (t = 0; t < STREAMS; t++) {
             af_isochrone_actions(&iso, af_orbits_xv(given, t), old, NULL, NULL);
-            nearest = fmin(nearest, fabs(old[0] - j[0]) + fabs(old[1] - j[1]) + fabs(old[2] - j[2]));
+            nearest = fmin(nearest,
+                           fabs(old[0] - j[0]) + fabs(old[1] - j[1]) + fabs(old[2] - j[2]));
         }
         old_ones += s < STREAMS && nearest < 0.05;
         new_ones += s >= STREAMS && nearest > 0.05;

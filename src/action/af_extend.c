@@ -1,4 +1,4 @@
-/* ---- longer orbits, and more of them ---------------------------------------------------------- */
+/* ---- longer orbits, and more of them --------------------------------------------------------- */
 
 enum {
     AF__EXTEND_LEAST = 4096, /* streams, unless told */
@@ -81,7 +81,8 @@ static int af__extend_fits(const af__extend *e, const double xv[6]) {
 /* Follows one orbit and draws its stars; 0 when that fails or it goes too far. */
 static int af__extend_follow(const af__extend *e, size_t stream, const double start[6]) {
     size_t count = e->desc.stars * AF__EXTEND_GRAIN, k, i;
-    double *points = e->points + (stream - e->first) * count * 6, period = af__extend_period(e, start);
+    double *points = e->points + (stream - e->first) * count * 6;
+    double period = af__extend_period(e, start);
     double interval = e->desc.periods * period / (double)count;
     double steps = (double)AF__EXTEND_STEPS * (1.0 + e->desc.periods);
     af__follow f;
@@ -199,8 +200,8 @@ static af_status af__extend_in_model(af_context *c, af__extend *e, const af_mass
     af_status status;
     if (!(m->misfit <= e->desc.misfit))
         return af__fail(c, AF_ERROR_DATA,
-                        "extending orbits: the energies of a stream differ by %.2g of their kinetic "
-                        "energies in the best axisymmetric field, more than %g: the data have "
+                        "extending orbits: the energies of a stream differ by %.2g of the kinetic "
+                        "ones in the best axisymmetric field, more than %g: the data have "
                         "errors, or are in no such field",
                         m->misfit, e->desc.misfit);
     d.radius = af_mass_model_radius(m);

@@ -5,6 +5,8 @@
 enum { AF__MM_LENGTHS = 12, AF__MM_HEIGHTS = 16, AF__MM_PARTS = 12 * 16, AF__MM_FOLDS = 4 };
 static const double AF__MM_LENGTH[2] = {0.04, 6.0};   /* first after 0, last */
 static const double AF__MM_HEIGHT[2] = {0.002, 20.0}; /* first, last */
+static const double AF__MM_CORE = 0.06; /* first of ellipsoids: sharper ones make cusps in the
+                                           centre, where few stars are, and chaos there */
 enum { AF__MM_RIDGES = 11 }; /* 10^-1, 10^-1.5 ... 10^-6 */
 
 /* Axis ratios y/x and z/x of the equipotentials of the ellipsoids, instead of the lengths. */
@@ -151,7 +153,7 @@ AF_API double af_mass_model_density(const af_mass_model *m, const double x[3]) {
 AF_API double af_mass_model_misfit(const af_mass_model *m) { return m->misfit; }
 
 AF_API double af_mass_model_radius(const af_mass_model *m) {
-    return m->height[0] / AF__MM_HEIGHT[0];
+    return m->height[AF__MM_HEIGHTS - 1] / AF__MM_HEIGHT[1];
 }
 
 static double af__mass_model_value_of(const double x[3], void *user) {
@@ -272,7 +274,7 @@ typedef struct af__energies {
 
 static void af__mass_model_grid(af_mass_model *m, const af_orbits *o, double *sorted) {
     size_t s, i, n = 0, j;
-    double unit, step;
+    double unit, step, first;
     for (s = 0; s < o->streams; s++)
         for (i = 0; i < o->count[s]; i++)
             sorted[n++] = af__radius(af_orbits_xv(o, s) + 6 * i);
@@ -282,9 +284,9 @@ static void af__mass_model_grid(af_mass_model *m, const af_orbits *o, double *so
     step = pow(AF__MM_LENGTH[1] / AF__MM_LENGTH[0], 1.0 / (AF__MM_LENGTHS - 2));
     for (j = 1; j < AF__MM_LENGTHS && !m->triaxial; j++)
         m->length[j] = unit * AF__MM_LENGTH[0] * pow(step, (double)j - 1.0);
-    step = pow(AF__MM_HEIGHT[1] / AF__MM_HEIGHT[0], 1.0 / (AF__MM_HEIGHTS - 1));
-    for (j = 0; j < AF__MM_HEIGHTS; j++)
-        m->height[j] = unit * AF__MM_HEIGHT[0] * pow(step, (double)j);
+    first = m->triaxial ? AF__MM_CORE : AF__MM_HEIGHT[0];
+    step = pow(AF__MM_HEIGHT[1] / first, 1.0 / (AF__MM_HEIGHTS - 1));
+    for (j = 0; j < AF__MM_HEIGHTS; j++) m->height[j] = unit * first * pow(step, (double)j);
 }
 
 static af_status af__energies_new(af_context *c, const af_orbits *o, af__energies *e) {

@@ -13,7 +13,7 @@
  * the density may be negative. Only differences of energies are seen, so the zero of Phi at
  * infinity and the total mass are extrapolations.
  *
- * Where L_z is not conserved the parts are ellipsoids instead, of the same heights b_k and axis
+ * Where L_z is not conserved the parts are ellipsoids instead, of heights b_k and axis
  * ratios p and q between 0.72 and 1.18,
  *
  *     Phi = -sum_jk G M_jk / sqrt(b_k^2 + x^2 + (y/p_j)^2 + (z/q_j)^2),

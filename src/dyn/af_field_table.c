@@ -1,4 +1,4 @@
-/* ---- dyn: a field in a table ------------------------------------------------------------------ */
+/* ---- dyn: a field in a table ----------------------------------------------------------------- */
 
 enum { AF__FT_KNOTS_R = 200, AF__FT_KNOTS_Z = 240, AF__FT_MOST = 100000 };
 static const double AF__FT_REACH = 1000.0;

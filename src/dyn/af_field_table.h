@@ -1,4 +1,4 @@
-/* ---- dyn: a field in a table, for speed ----------------------------------------------------------
+/* ---- dyn: a field in a table, for speed ---------------------------------------------------------
  *
  * Any potential that is axisymmetric and the same above and below the plane, tabulated once and
  * interpolated after that: what takes a microsecond takes some 50 ns. The table is in asinh(R/r0)

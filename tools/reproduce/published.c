@@ -30,8 +30,8 @@ const char *const REDO_NOTES[] = {
     /* g */ "A simulation of 10^6 particles in their own field; ours move in the smooth one.",
     /* h */ "From the actions and from the energy, which is the same for the stars of a stream: "
             "that needs no map.",
-    /* i */ "By following orbits in the field of the streams' energies, some hundredths of a second "
-            "each: of one star of a stream where there are many streams. The time is that of the "
+    /* i */ "By following orbits in the field of the streams' energies, some hundredths of a "
+            "second each: of one star of a stream where there are many streams. The time is that of the "
             "fit and of these orbits.",
     /* j */ "Trained on longer orbits in the field of the streams' energies: shears for discs, "
             "Fourier for all others. The fastest way to many stars.",
