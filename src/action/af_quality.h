@@ -81,7 +81,7 @@ typedef struct af_quality af_quality;
 
 /* Solves the reference star by star. The finder must outlive the judge and stay as it is; the
  * orbits are not kept. Streams to be judged should have about as many stars as those of the
- * reference: fewer spread less. AF_ERROR_DATA when fewer than eight streams of the reference have two stars
+ * reference: fewer spread less. AF_ERROR_DATA when fewer than eight of its streams have two stars
  * that are bound in the toy; AF_ERROR_ARGUMENT for a desc that is not zeroed or out of range; as
  * af_evaluator_create; *out is NULL then. desc NULL: all defaults. */
 AF_API af_status af_quality_create(const af_finder *f, const af_orbits *reference,

@@ -84,7 +84,7 @@ static void af__chaos_count(af__chaos_growth *g, double time) {
     g->time += time;
     y = 2.0 * (l - g->l_sum / g->time);
     g->y_sum += 0.5 * time * (before + y);
-    if (g->time - g->block < AF__CHAOS_WINDOW) return;
+    if (g->time - g->block < (int)AF__CHAOS_WINDOW) return;
     if (g->block > 0.0) /* not the first, in which w turns from where it happened to begin */
         g->most = fmax(g->most, (g->y_sum - g->block_y_sum) / (g->time - g->block));
     g->block = g->time;
@@ -146,7 +146,7 @@ static double af__chaos_peak(const af__chaos_work *w, int part) {
     top = log(most);
     high = log(af__chaos_power(w, part, best + 1));
     top = (double)best + 0.5 * (low - high) / (low - 2.0 * top + high);
-    return AF__CHAOS_SAMPLES * top / (double)w->size;
+    return (int)AF__CHAOS_SAMPLES * top / (double)w->size;
 }
 
 /* |Change| of the leading frequency of coordinate i. */
@@ -197,7 +197,7 @@ static double af__chaos_period(af_force force, const double start[6], double len
         if (!af__follow_step(&f)) return 0.0;
         af__chaos_squares(&f, &r2, &v2);
         time += f.taken;
-        if (time * sqrt(v2) >= AF__CHAOS_FIRST * 2.0 * AF__PI * sqrt(r2))
+        if (time * sqrt(v2) >= (int)AF__CHAOS_FIRST * 2.0 * AF__PI * sqrt(r2))
             return 2.0 * AF__PI * sqrt(r2 / v2);
     }
     return 0.0;
@@ -220,7 +220,7 @@ static void af__chaos_begin(af__chaos_growth *g, double length, double speed) {
 /* Follows the orbit for `periods` of length `period`; 0 where that does not work. */
 static int af__chaos_follow(af__chaos_work *w, af__chaos_growth *g, af__follow *f, double period,
                             double periods) {
-    double sample = period / (int)AF__CHAOS_SAMPLES, most = AF__CHAOS_MOST_STEPS * periods;
+    double sample = period / (int)AF__CHAOS_SAMPLES, most = (int)AF__CHAOS_MOST_STEPS * periods;
     double xv[6];
     size_t count = 2 * w->points, k = 0;
     while (g->time < periods || k < count) {
@@ -288,7 +288,7 @@ static void af__chaos_some(size_t team, void *user) {
 
 static int af__chaos_room(af__arena *arena, af__chaos_work *w, double periods) {
     size_t i;
-    w->points = (size_t)(0.5 * AF__CHAOS_SAMPLES * periods);
+    w->points = (size_t)(0.5 * (int)AF__CHAOS_SAMPLES * periods);
     for (w->size = 64; w->size < 4 * w->points;) w->size *= 2;
     w->xyz = AF__ARRAY(arena, double, 6 * w->points);
     w->re = AF__ARRAY(arena, double, w->size);
