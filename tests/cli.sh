@@ -88,9 +88,6 @@ fit -o "$out/seed.safetensors" --seed 1
 check 'another seed, another model' differ "$m" "$out/seed.safetensors"
 check 'fit with a free toy, no symmetry' fit -o "$out/free.safetensors" --free-toy \
     --axisymmetric no
-# shellcheck disable=SC2086 # a list of words
-"$af" fit "$x" $small --extend yes -o "$out/longer.safetensors" >"$out/longer.log"
-check 'fit on longer orbits' differ "$m" "$out/longer.safetensors"
 "$af" fit "$x" -o "$out/longer.safetensors" --epochs 1 --width 8 --harmonics 4,4,1 >"$out/longer.log"
 check 'that is what fit does' grep -q '^trains on 4096 longer orbits' "$out/longer.log"
 check 'and it learns frequencies' "$af" eval "$out/longer.safetensors" "$x" -o "$out/omega.csv" \
@@ -476,12 +473,12 @@ fcheck "$ff" >"$out/fcheck.log"
 check 'field check' below field_median 0.1 "$out/fcheck.log"
 check 'knows the toy to be worse' test \
     "$(awk '$2 == "toy_median" { print ($3 > 5) }' "$out/fcheck.log")" = 1
-"$af" fit "$out/fx.npy" -o "$out/fm.safetensors" --epochs 2 --harmonics 4,4,1 --width 8 \
+"$af" fit "$out/fx.npy" -o "$out/fm.safetensors" --epochs 60 --harmonics 4,4,1 --width 8 \
     --threads 2 --quiet --extend no
 check 'field fit of a network' "$af" field fit "$out/fx.npy" -o "$out/net_field.safetensors" \
     --streams 48 --model "$out/fm.safetensors" --steps 30
 fcheck "$out/net_field.safetensors" >"$out/fcheck_net.log"
-check 'and its check' below field_median 15 "$out/fcheck_net.log"
+check 'and its check' below field_median 20 "$out/fcheck_net.log"
 "$af" field eval "$ff" "$out/fx.npy" -o "$out/fe.npy" >/dev/null
 check 'field eval: four numbers a star' \
     test "$(wc -c <"$out/fe.npy")" -eq $((128 + 60 * 6 * 4 * 8))
@@ -541,7 +538,7 @@ check 'a velocity of two numbers' refuses 2 "--sun-velocity|'1,2'" \
     "$af" fit "$x" -o "$m" --sun-velocity 1,2
 check 'a height that is none' refuses 2 "--sun-height|'up'" "$af" fit "$x" -o "$m" --sun-height up
 check 'no such sky' refuses 2 "icrs or galactic|'blue'" "$af" fit "$x" -o "$m" --sky blue
-check 'no such galaxy' refuses 2 "db98 or pjm14|'db99'" \
+check 'no such galaxy' refuses 2 "plummer or triaxial|'db99'" \
     "$af" mock -o "$out/no.npy" --potential db99
 check 'an output of no known kind' refuses 2 '.npy or .csv' "$af" eval "$m" "$x" -o "$out/no.txt"
 
