@@ -157,32 +157,39 @@ static void actions_score_all(const actions_run *r, actions_score *e) {
     }
 }
 
-static void actions_row(const char *title, const char *name, const double *value, size_t room,
-                        size_t n, const char *const *column) {
+/* A line for each component, or, when figures is not 0, those for programs. */
+static void actions_rows(const char *title, const char *name, const double *value, size_t room,
+                         size_t n, const char *const *column, int figures) {
     size_t k;
     for (k = 0; k < 4; k++) {
         double *copy = (double *)cli_allocate(room ? room : 1, sizeof *copy);
         cli_summary s;
         memcpy(copy, value + k * room, n * sizeof *copy);
         s = cli_summarise(copy, n);
-        printf("%-24s%-10s%12.4g%12.4g%12.4g\n", k ? "" : title, column[k], s.mean, s.median,
-               s.trimmed);
-        printf("FIGURE %s_mean_%s %.6g\nFIGURE %s_median_%s %.6g\nFIGURE %s_trimmed_%s %.6g\n",
-               name, column[k], s.mean, name, column[k], s.median, name, column[k], s.trimmed);
         free(copy);
+        if (figures)
+            printf("FIGURE %s_mean_%s %.6g\nFIGURE %s_median_%s %.6g\nFIGURE %s_trimmed_%s %.6g\n",
+                   name, column[k], s.mean, name, column[k], s.median, name, column[k], s.trimmed);
+        else
+            printf("%-24s%-10s%12.4g%12.4g%12.4g\n", k ? "" : title, column[k], s.mean, s.median,
+                   s.trimmed);
     }
 }
 
 static void actions_print_score(const actions_run *r, const actions_score *e) {
     static const char *const j[4] = {"J_phi", "J_z", "J_r", "all"};
     static const char *const theta[4] = {"theta_phi", "theta_z", "theta_r", "all"};
+    int figures;
     printf("%lu streams count, of %lu more no star has an answer\n", (unsigned long)e->streams,
            (unsigned long)e->lost);
     printf("%-34s%12s%12s%12s\n", "", "mean", "median", "98 %");
-    actions_row("|J - truth| [km/s kpc]", "field_stream", e->error, r->streams, e->streams, j);
-    if (e->angles)
-        actions_row("|theta - truth| [deg]", "field_angle", e->angle, r->streams * r->stars,
-                    e->stars, theta);
+    for (figures = 0; figures < 2; figures++) {
+        actions_rows("|J - truth| [km/s kpc]", "field_stream", e->error, r->streams, e->streams, j,
+                     figures);
+        if (e->angles)
+            actions_rows("|theta - truth| [deg]", "field_angle", e->angle, r->streams * r->stars,
+                         e->stars, theta, figures);
+    }
 }
 
 static int actions_check(af_context *c, const actions_run *r) {
