@@ -19,7 +19,8 @@ enum {
     AF__OA_MOMENTS = 6                       /* weights: J_z, J_r, theta (3), time */
 };
 #define AF__OA_TOLERANCE 1e-10 /* of an integration step */
-#define AF__OA_DRIFT 1e-6      /* relative change of the energy of an accurate orbit */
+#define AF__OA_DRIFT 1e-5      /* relative change of the energy of an accurate orbit: in a field
+                                 table it is some 1e-6, in a smooth field 1e-8 */
 #define AF__OA_KICK 1e-4  /* of the speed, out of a planar or circular orbit: J changes by 1e-8 */
 #define AF__OA_RIDGE 1e-12 /* keeps a harmonic that the orbit hardly has solvable */
 

@@ -21,7 +21,7 @@ typedef struct af_orbit_actions_desc {
     uint32_t end_canary;
 } af_orbit_actions_desc;
 
-/* Besides the flags of af_isochrone.h. All NaN: the orbit could not be followed to 1e-6 of its
+/* Besides the flags of af_isochrone.h. All NaN: the orbit could not be followed to 1e-5 of its
  * energy, or the fit makes no sense: chaotic, resonant or nearly radial orbits. */
 enum { AF_ORBIT_UNSETTLED = 512 };
 
