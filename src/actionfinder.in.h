@@ -332,8 +332,9 @@
  *     better than one trained on arcs. `actionfinder fit` does that where the energies agree.
  *
  *     ```c
- *     af_orbits *longer;
+ *     af_orbits *orbits, *longer;
  *     af_finder *finder;
+ *     if (af_orbits_read(context, "stars.csv", &orbits) != AF_OK) return;
  *     if (af_orbits_extend(context, orbits, NULL, NULL, &longer) != AF_OK) return; // not for noise
  *     if (af_finder_create(context, longer, NULL, &finder) != AF_OK) return;
  *     if (af_finder_fit(finder, longer, NULL) != AF_OK) return;
