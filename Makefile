@@ -104,7 +104,7 @@ demo: tool
 	$(AF) mock -o $(D)/train.npy --streams 4096 --seed 1
 	$(AF) mock -o $(D)/test.npy --streams 192 --seed 2 --truth $(D)/J.npy --truth-error $(D)/J_err.npy
 	$(AF) mock -o $(D)/long.npy --streams 3 --stars 200 --span 1 --even --seed 29 --truth $(D)/long_J.npy
-	$(AF) fit $(D)/train.npy -o $(D)/model.safetensors --seconds $(DEMO_SECONDS) --history $(D)/loss.csv
+	$(AF) fit $(D)/train.npy -o $(D)/model.safetensors --extend no --seconds $(DEMO_SECONDS) --history $(D)/loss.csv
 	$(AF) check $(D)/model.safetensors $(D)/test.npy --truth $(D)/J.npy --truth-error $(D)/J_err.npy --max-error 1
 	$(AF) plot $(D)/model.safetensors $(D)/long.npy --truth $(D)/long_J.npy --span 1 \
 	  --history $(D)/loss.csv --test $(D)/test.npy --test-truth $(D)/J.npy -o $(D)/demo.svg
