@@ -305,8 +305,8 @@
  *     Evaluation. An af_evaluator is made once for `stars` stars a stream: with stars = 1 each star
  *     stands alone, with more the stars of a stream share one J', as in training. Single stars are
  *     fastest in blocks of some hundreds (`build/bench --rows evaluate`). af_evaluate allocates
- *     nothing; af_finder_evaluate does all orbits at once. Make evaluators after
- *     training. Flags say what happened to a star: AF_ORBIT_UNBOUND (NaN), AF_ORBIT_PLANAR, ...,
+ *     nothing; af_finder_evaluate does all orbits at once. Make evaluators after training. Flags
+ *     say what happened to a star: AF_ORBIT_UNBOUND (NaN), AF_ORBIT_PLANAR, ...,
  *     AF_STAR_UNCONVERGED (J' did not settle; take care).
  *
  *     ```c
@@ -328,8 +328,9 @@
  *     (af_accel.h): actions are conserved, so that dJ/dx.v + dJ/dv.a = 0 for every star (eq. 15).
  *
  *     Longer orbits. In that field short arcs can be followed as far as one likes. af_orbits_extend
- *     makes orbits like those given, with stars all along them; a finder trained on them is much
- *     better than one trained on arcs. `actionfinder fit` does that where the energies agree.
+ *     makes orbits like those given, with stars all along them; for halo orbits a finder trained on
+ *     them is better than one trained on arcs (README.md has figures). `actionfinder fit` does that
+ *     where the energies agree.
  *
  *     ```c
  *     af_orbits *orbits, *longer;
@@ -372,8 +373,8 @@
  *     of them; bootstrap samples make them differ more.
  *
  *     Accuracy. On mock halo orbits in a disc and a halo (`make demo`): the median error of a
- *     stream's actions is 1.3 km/s kpc, 43 for the untrained toy; the mean 4.9, 60 for the toy,
- *     carried by a few weakly bound orbits. README.md has the table and its commands.
+ *     stream's actions is 1.0 km/s kpc, 43 for the untrained toy; the mean 5.2, 60 for the toy,
+ *     carried by a few weakly bound orbits; trained on arcs alone. README.md has more.
  *
  * KOOPMAN
  *
@@ -441,6 +442,11 @@
  *     af_orbit_actions_of does many orbits on all threads. Orbits are followed in steps of their
  *     own choice, so that the thin discs of the two galaxies cost little. af_field_table makes any
  *     such field fast: a table, smooth enough for integrators.
+ *
+ *     af_orbit_point is the way back: the point (x,v) at which af_orbit_actions gives (J,theta), in
+ *     any axisymmetric field, as in that of a mass model. It starts from a guess (af_invert's, or
+ *     its own) and costs several orbits; AF_ORBIT_UNSETTLED marks points where it did not get
+ *     there, mostly near resonances or with small L_z or J_z.
  *
  *     Chaos. af_orbit_chaos follows an orbit in any static force with an infinitesimal
  *     displacement, and gives MEGNO (about 2 on regular orbits, growing with time on chaotic ones),

@@ -24,8 +24,8 @@ typedef struct af_extend_desc {
 } af_extend_desc;
 
 /* Orbits in the field, of desc->streams streams; those that cannot be followed, or come farther
- * from the centre than twice the farthest star given, are replaced by others. The field's functions must
- * allow threads. field NULL: an axisymmetric mass model of the orbits themselves, in a table;
+ * from the centre than twice the farthest star given, are replaced by others. The field's functions
+ * must allow threads. field NULL: an axisymmetric mass model of the orbits themselves, in a table;
  * AF_ERROR_DATA when their energies do not agree in one: they have errors, or are in no such field.
  * AF_ERROR_ARGUMENT; AF_ERROR_DATA when hardly any orbit can be followed; AF_ERROR_MEMORY; *out is
  * NULL then. desc NULL: all defaults. */

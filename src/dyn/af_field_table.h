@@ -1,12 +1,12 @@
 /* ---- dyn: a field in a table, for speed ---------------------------------------------------------
  *
  * Any potential that is axisymmetric and the same above and below the plane, tabulated once and
- * interpolated after that: what takes a microsecond takes some 50 ns. The table is in asinh(R/r0)
+ * interpolated after that, at a cost that does not depend on the field. The table is in asinh(R/r0)
  * and asinh(z/z0), which is even at first and goes over into logarithms, so that thin discs and
  * outskirts have as many knots as they need. Between knots Phi is a bicubic polynomial with the
  * field's own values and gradients at the corners; the acceleration is its exact gradient and
- * continuous, so that integrators conserve the energy. Outside of the table the field itself is
- * asked. */
+ * continuous, but not smooth at the knots, so that integrators of high order take more steps in it.
+ * Outside of the table the field itself is asked. */
 
 typedef struct af_field_table af_field_table;
 

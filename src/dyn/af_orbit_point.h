@@ -4,9 +4,8 @@
  * at which that gives (J, theta). From a guess an orbit is followed; its generating function S_n
  * and dS_n/dJ map the torus of that orbit, and to first order those beside it, to the toy's
  * coordinates, and tell by how much the point is to be moved in them. The next orbit begins there,
- * until the actions and angles are those asked for: a few orbits, mostly. A step after
- * which they are further off is made shorter. At the end nothing remains of the approximation but what
- * af_orbit_actions itself has. */
+ * until the actions and angles are those asked for. A step after which they are further off is made
+ * shorter. At the end nothing remains of the approximation but what af_orbit_actions itself has. */
 
 /* Zero means default for every field. */
 typedef struct af_orbit_point_desc {

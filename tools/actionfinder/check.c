@@ -379,7 +379,6 @@ static int check_run_all(af_context *c, check_run *r, const char *const path[2])
 int cli_check(const cli_command *command, int count, char **words) {
     check_run r;
     const char *path[2];
-    af_context_desc cd;
     af_context *c;
     int code;
     memset(&r, 0, sizeof r);
@@ -406,9 +405,7 @@ int cli_check(const cli_command *command, int count, char **words) {
     if (r.o.max_error > 0.0 && !r.o.truth_error)
         return cli_usage("check", "--max-error needs --truth-error E.npy, to compare with");
     if (!(r.o.max_error > 0.0)) r.o.max_error = 0.1;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)r.o.threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(r.o.threads, &c)) != CLI_OK) return code;
     code = check_run_all(c, &r, path);
     af_context_destroy(c);
     return code;

@@ -318,6 +318,21 @@ static int cli_check_folder(const char *path) {
     return code;
 }
 
+int cli_check_table(const char *command, const char *path) {
+    if (!path) return cli_usage(command, "-o FILE.csv or -o FILE.npy is missing");
+    if (cli_ends_with(path, ".csv") || cli_ends_with(path, ".npy") ||
+        strncmp(path, "/dev/", 5) == 0)
+        return -1;
+    return cli_usage(command, "'%s' should end in .npy or .csv, which says what to write", path);
+}
+
+int cli_context(size_t threads, af_context **out) {
+    af_context_desc d;
+    memset(&d, 0, sizeof d);
+    d.threads = (int)threads;
+    return af_context_create(&d, out) == AF_OK ? CLI_OK : cli_fail("out of memory");
+}
+
 int cli_check_output(const char *path, const char *const *inputs, size_t input_count) {
     struct stat facts, other;
     size_t i;

@@ -75,6 +75,10 @@ int cli_ends_with(const char *text, const char *end);
  * NULL is fine. */
 int cli_check_output(const char *path, const char *const *inputs, size_t input_count);
 
+/* "-o" is there and ends in .csv or .npy, or is a device; otherwise a usage error. Returns like
+ * cli_parse. */
+int cli_check_table(const char *command, const char *path);
+
 /* Writes a whole text file: a temporary one that is renamed. */
 int cli_write_text(const char *path, const char *text, size_t length);
 
@@ -152,6 +156,9 @@ typedef struct cli_summary {
 
 /* Of the finite ones among values (n), which get sorted. */
 cli_summary cli_summarise(double *values, size_t n);
+
+/* A context for so many threads, 0: all cores; or a sentence. */
+int cli_context(size_t threads, af_context **out);
 
 /* Memory or a sentence and exit: there is nothing else that a command could do. */
 void *cli_allocate(size_t count, size_t size);

@@ -258,15 +258,10 @@ static int eval_run(af_context *c, const eval_options *e) {
 
 static int eval_check(const eval_options *e) {
     int code;
-    if (!e->output)
-        return cli_usage("eval", "-o OUT.npy or -o OUT.csv is missing: where the actions go");
+    if ((code = cli_check_table("eval", e->output)) >= 0) return code;
     if (e->per_star && e->per_stream)
         return cli_usage("eval", "--per-star and --per-stream exclude each other");
     if (e->draws == 1) return cli_usage("eval", "--draws 1 tells of no spread, take some ten");
-    if (!cli_ends_with(e->output, ".csv") && !cli_ends_with(e->output, ".npy") &&
-        strncmp(e->output, "/dev/", 5) != 0)
-        return cli_usage("eval", "'%s' should end in .npy or .csv, which says what to write",
-                         e->output);
     code = cli_check_output(e->output, e->model, e->models);
     return code != CLI_OK ? code : cli_check_output(e->output, &e->orbits, 1);
 }
@@ -296,13 +291,10 @@ static int eval_parse(const cli_command *command, eval_options *e, int count, ch
 }
 
 static int eval_start(const eval_options *e) {
-    af_context_desc cd;
     af_context *c;
     int code = eval_check(e);
     if (code != CLI_OK) return code;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)e->threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(e->threads, &c)) != CLI_OK) return code;
     code = eval_run(c, e);
     af_context_destroy(c);
     return code;

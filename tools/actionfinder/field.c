@@ -323,7 +323,6 @@ int field_fit(const cli_command *command, int count, char **words) {
     static const char *const symmetry[3] = {"auto", "yes", "no"};
     field_fit_run r;
     const char *path[2];
-    af_context_desc cd;
     af_context *c;
     int code;
     memset(&r, 0, sizeof r);
@@ -354,9 +353,7 @@ int field_fit(const cli_command *command, int count, char **words) {
     if (!r.model && r.steps) return cli_usage(NAME, "--steps needs --model MODEL");
     path[1] = r.model;
     if ((code = cli_check_output(r.output, path, 2)) != CLI_OK) return code;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)r.threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(r.threads, &c)) != CLI_OK) return code;
     code = field_fit_all(c, &r, path[0]);
     af_context_destroy(c);
     return code;

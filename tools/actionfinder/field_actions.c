@@ -271,14 +271,14 @@ static int actions_run_all(af_context *c, const actions_options *o, const char *
 }
 
 static int actions_options_check(const actions_options *o, const char *const path[2]) {
+    int code;
     if (!o->output && !o->truth)
         return cli_usage("field actions", "-o OUT.npy, -o OUT.csv or --truth J.npy is missing");
     if (!o->truth && (o->truth_error || o->angles))
         return cli_usage("field actions", "--truth-error and --angles need --truth");
     if ((o->truth_error != NULL) != (o->max_error > 0.0))
         return cli_usage("field actions", "--truth-error and --max-error come together");
-    if (o->output && !cli_ends_with(o->output, ".csv") && !cli_ends_with(o->output, ".npy"))
-        return cli_usage("field actions", "'%s' should end in .npy or .csv", o->output);
+    if (o->output && (code = cli_check_table("field actions", o->output)) >= 0) return code;
     return cli_check_output(o->output, path, 2);
 }
 
@@ -297,7 +297,6 @@ int cli_field_actions(const cli_command *command, int count, char **words) {
         {"threads", CLI_COUNT, &o.threads, "N", "default: all cores"},
     };
     const char *path[2];
-    af_context_desc cd;
     af_context *c;
     int code;
     memset(&o, 0, sizeof o);
@@ -305,9 +304,7 @@ int cli_field_actions(const cli_command *command, int count, char **words) {
     if (code < 0) code = cli_sky_desc("field actions", &o.sky, &o.observed);
     if (code >= 0) return code;
     if ((code = actions_options_check(&o, path)) != CLI_OK) return code;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)o.threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(o.threads, &c)) != CLI_OK) return code;
     code = actions_run_all(c, &o, path);
     af_context_destroy(c);
     return code;

@@ -117,7 +117,6 @@ static int eval_all(af_context *c, const char *const path[2], const char *output
 int field_eval(const cli_command *command, int count, char **words) {
     const char *path[2], *output = NULL;
     size_t threads = 0;
-    af_context_desc cd;
     af_context *c;
     int code;
     {
@@ -128,16 +127,9 @@ int field_eval(const cli_command *command, int count, char **words) {
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 2);
     }
     if (code >= 0) return code;
-    if (!output)
-        return cli_usage("field eval", "-o A.npy or -o A.csv is missing: where the answers go");
-    if (!cli_ends_with(output, ".csv") && !cli_ends_with(output, ".npy") &&
-        strncmp(output, "/dev/", 5) != 0)
-        return cli_usage("field eval", "'%s' should end in .npy or .csv, which says what to write",
-                         output);
+    if ((code = cli_check_table("field eval", output)) >= 0) return code;
     if ((code = cli_check_output(output, path, 2)) != CLI_OK) return code;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(threads, &c)) != CLI_OK) return code;
     code = eval_all(c, path, output, (int)threads);
     af_context_destroy(c);
     return code;
@@ -255,7 +247,6 @@ static int fcheck_all(af_context *c, fcheck_run *r, const char *const path[2]) {
 int field_check(const cli_command *command, int count, char **words) {
     fcheck_run r;
     const char *path[2];
-    af_context_desc cd;
     af_context *c;
     int code;
     memset(&r, 0, sizeof r);
@@ -272,9 +263,7 @@ int field_check(const cli_command *command, int count, char **words) {
     if (code >= 0) return code;
     if (!r.accelerations)
         return cli_usage("field check", "--accelerations ACC.npy is missing: the truth");
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)r.threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(r.threads, &c)) != CLI_OK) return code;
     code = fcheck_all(c, &r, path);
     af_context_destroy(c);
     return code;

@@ -140,7 +140,6 @@ int field_plot(const cli_command *command, int count, char **words) {
                                                            "pjm14", "plummer", "triaxial"};
     fplot_run r;
     const char *path[1];
-    af_context_desc cd;
     af_context *c;
     int code, word;
     memset(&r, 0, sizeof r);
@@ -161,9 +160,7 @@ int field_plot(const cli_command *command, int count, char **words) {
     r.beside = r.galaxy_word != NULL;
     if (!r.output) return cli_usage(NAME, "-o FILE.svg is missing: where the picture goes");
     if ((code = cli_check_output(r.output, path, 1)) != CLI_OK) return code;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)r.threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(r.threads, &c)) != CLI_OK) return code;
     code = fplot_all(c, &r, path[0], word);
     af_context_destroy(c);
     return code;

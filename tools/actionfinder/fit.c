@@ -41,6 +41,9 @@ typedef struct fit_run {
     size_t rows, room;
 } fit_run;
 
+/* What a fit with --seconds gets when all of them went into longer orbits. */
+static const double FIT_LEAST_SECONDS = 1.0;
+
 /* ---- options ---- */
 
 static int fit_harmonics(const char *text, af_finder_desc *d) {
@@ -348,21 +351,20 @@ static void fit_desc(fit_run *r, size_t train, af_fit_desc *d) {
     d->resume = r->o.resume;
 }
 
-/* Frequencies from the same energies; returns `s`, unless it fails. */
-static af_status fit_frequencies(af_context *c, const fit_run *r, af_finder *f, const af_orbits *o,
-                                 af_status s) {
+/* Frequencies from the same energies; none where these do not agree. */
+static af_status fit_frequencies(af_context *c, const fit_run *r, af_finder *f,
+                                 const af_orbits *o) {
     size_t n = af_orbits_streams(o);
     af_orbits *some;
-    af_status own = af_orbits_part(c, o, 0, n < FIT_FREQUENCIES ? n : FIT_FREQUENCIES, &some);
-    if (own == AF_OK) own = af_finder_fit_frequencies(f, some, NULL, NULL);
+    af_status s = af_orbits_part(c, o, 0, n < FIT_FREQUENCIES ? n : FIT_FREQUENCIES, &some);
+    if (s == AF_OK) s = af_finder_fit_frequencies(f, some, NULL, NULL);
     af_orbits_destroy(some);
-    if (own == AF_ERROR_DATA) {
+    if (s == AF_ERROR_DATA) {
         af_error_clear(c);
-        return s;
+        return AF_OK;
     }
-    if (own != AF_OK) return own;
-    if (!r->o.quiet)
-        printf("frequencies        from H(J), energies good to %.1e of the kinetic ones\n",
+    if (s == AF_OK && !r->o.quiet)
+        printf("frequencies        from H(J), good to %.1e of Omega_r (|J_phi| + J_z + J_r)\n",
                af_finder_frequency_misfit(f));
     return s;
 }
@@ -374,6 +376,7 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
     fit_data data;
     af_fit_desc d;
     af_status s = AF_OK;
+    double begun = cli_clock();
     int code = fit_prepare(c, r, fd, o, path, &data);
     if (code == CLI_OK) s = af_finder_create(c, data.all, fd, &f);
     if (code == CLI_OK && s == AF_OK && !r->o.quiet)
@@ -386,11 +389,13 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
         d.epochs = fd->generator == AF_GENERATOR_SHEARS ? FIT_LONGER_STEPS : FIT_LONGER_EPOCHS;
     cli_catch_stop();
     r->start = r->last_line = cli_clock();
+    if (r->o.seconds > 0.0) /* longer orbits took some of them */
+        r->o.seconds = fmax(r->o.seconds - (r->start - begun), FIT_LEAST_SECONDS);
     if (code == CLI_OK && s == AF_OK) s = af_finder_fit(f, data.train, &d);
     if (!r->o.quiet && r->done && r->line_epoch != r->done)
         fit_line(r, &r->last, cli_clock() - r->start);
     if (r->line_open) printf("\n");
-    if ((s == AF_OK || s == AF_STOPPED) && data.longer) s = fit_frequencies(c, r, f, data.train, s);
+    if (code == CLI_OK && s == AF_OK && data.longer) s = fit_frequencies(c, r, f, data.train);
     if (s != AF_OK && s != AF_STOPPED) code = fit_fail(c, s, path);
     if (s == AF_STOPPED) fprintf(stderr, "actionfinder: stopped; the best model so far is kept\n");
     if (code == CLI_OK && af_finder_save(f, r->o.output) != AF_OK) code = cli_fail_library(c);
@@ -403,7 +408,6 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
 }
 
 static int fit_start(fit_run *r, const af_finder_desc *fd, const char *path) {
-    af_context_desc cd;
     af_context *c;
     af_orbits *o = NULL;
     const char *inputs[1];
@@ -413,9 +417,7 @@ static int fit_start(fit_run *r, const af_finder_desc *fd, const char *path) {
         (code = cli_check_output(r->o.history, inputs, 1)) != CLI_OK ||
         (code = cli_check_output(r->o.checkpoint, inputs, 1)) != CLI_OK)
         return code;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)r->o.threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(r->o.threads, &c)) != CLI_OK) return code;
     code = cli_read_orbits(c, path, &r->o.observed, r->o.quiet, &o);
     if (code != CLI_OK) {
         /* it was said why */
@@ -442,7 +444,7 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
         {"epochs", CLI_COUNT, &o->epochs, "N",
          "passes over the streams; default 1000, or 4000 steps if more; of longer orbits 400"},
         {"seconds", CLI_NUMBER, &o->seconds, "S",
-         "stop after S at the latest"},
+         "stop training after S at the latest; frequencies take a little more"},
         {"seed", CLI_SEED, &o->seed, "K",
          "of initial values and the order of streams; default 0"},
         {"ensemble", CLI_COUNT, &o->ensemble, "N",

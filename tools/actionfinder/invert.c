@@ -139,7 +139,6 @@ static int invert_run(af_context *c, const char *const path[2], const char *outp
 int cli_invert(const cli_command *command, int count, char **words) {
     const char *path[2], *output = NULL;
     size_t threads = 0;
-    af_context_desc cd;
     af_context *c;
     int code;
     {
@@ -150,16 +149,9 @@ int cli_invert(const cli_command *command, int count, char **words) {
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 2);
     }
     if (code >= 0) return code;
-    if (!output)
-        return cli_usage("invert", "-o XV.npy or -o XV.csv is missing: where the positions go");
-    if (!cli_ends_with(output, ".csv") && !cli_ends_with(output, ".npy") &&
-        strncmp(output, "/dev/", 5) != 0)
-        return cli_usage("invert", "'%s' should end in .npy or .csv, which says what to write",
-                         output);
+    if ((code = cli_check_table("invert", output)) >= 0) return code;
     if ((code = cli_check_output(output, path, 2)) != CLI_OK) return code;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(threads, &c)) != CLI_OK) return code;
     code = invert_run(c, path, output, (int)threads);
     af_context_destroy(c);
     return code;

@@ -452,7 +452,6 @@ static int judge_files(af_context *c, judge_run *r, const char *const path[2]) {
 int cli_judge(const cli_command *command, int count, char **words) {
     judge_run r;
     const char *path[2];
-    af_context_desc cd;
     af_context *c;
     int code;
     memset(&r, 0, sizeof r);
@@ -491,9 +490,7 @@ int cli_judge(const cli_command *command, int count, char **words) {
     if (r.o.field && !(r.o.chaos > 0.0))
         return cli_usage("judge", "--field needs --chaos PERIODS: how long orbits are followed");
     if (!(r.o.false_alarm > 0.0)) r.o.false_alarm = 0.02;
-    memset(&cd, 0, sizeof cd);
-    cd.threads = (int)r.o.threads;
-    if (af_context_create(&cd, &c) != AF_OK) return cli_fail("out of memory");
+    if ((code = cli_context(r.o.threads, &c)) != CLI_OK) return code;
     code = judge_files(c, &r, path);
     af_context_destroy(c);
     return code;

@@ -463,11 +463,3 @@ int koopman_write(af_context *c, const char *path, const char *comment, const ch
     }
     return s == AF_OK ? CLI_OK : cli_fail_library(c);
 }
-
-int koopman_check_table(const char *command, const char *path) {
-    if (!path) return cli_usage(command, "-o FILE.csv or -o FILE.npy is missing");
-    if (cli_ends_with(path, ".csv") || cli_ends_with(path, ".npy") ||
-        strncmp(path, "/dev/", 5) == 0)
-        return -1;
-    return cli_usage(command, "'%s' should end in .npy or .csv, which says what to write", path);
-}

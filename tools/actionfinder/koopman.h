@@ -62,10 +62,6 @@ double koopman_turning(const koopman_map *map);
 int koopman_write(af_context *c, const char *path, const char *comment, const char *const *names,
                   size_t columns, size_t rows, const double *data);
 
-/* "-o" is there and ends in .csv or .npy, or is a device; otherwise a usage error. Returns like
- * cli_parse. */
-int koopman_check_table(const char *command, const char *path);
-
 /* Names of columns: base for one degree of freedom, base_1 .. base_n for more. Each takes
  * KOOPMAN_NAME of `room`, where the pointers go. */
 enum { KOOPMAN_NAME = 16, KOOPMAN_COLUMNS = 3 + 3 * AF_FREEDOMS_MAX };

@@ -138,7 +138,7 @@ int koopman_eval(const cli_command *command, int count, char **words) {
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 2);
     }
-    if (code < 0) code = koopman_check_table(command->name, output);
+    if (code < 0) code = cli_check_table(command->name, output);
     if (code >= 0) return code;
     code = cli_check_output(output, path, 2);
     if (code == CLI_OK) code = koopman_context(1, &c);
@@ -268,7 +268,7 @@ int koopman_rollout(const cli_command *command, int count, char **words) {
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 1);
     }
-    if (code < 0) code = koopman_check_table(command->name, o.output);
+    if (code < 0) code = cli_check_table(command->name, o.output);
     if (code < 0) code = kroll_point(&o, j, theta, &n);
     if (code < 0) code = kroll_times(o.times, range, &samples);
     if (code >= 0) return code;

@@ -192,7 +192,7 @@ int koopman_mock(const cli_command *command, int count, char **words) {
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, which,
                          1);
     }
-    if (code < 0) code = koopman_check_table(NAME, o.output);
+    if (code < 0) code = cli_check_table(NAME, o.output);
     if (code >= 0) return code;
     for (i = 0; i < 3; i++)
         if (strcmp(which[0], system[i]) == 0) found = (int)i;

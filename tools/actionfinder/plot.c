@@ -278,12 +278,7 @@ int cli_plot(const cli_command *command, int count, char **words) {
     if (!r.o.test != !r.o.test_truth)
         return cli_usage("plot", "--test and --test-truth come together");
     if ((code = cli_check_output(r.o.output, path, 2)) != CLI_OK) return code;
-    {
-        af_context_desc cd;
-        memset(&cd, 0, sizeof cd);
-        cd.threads = (int)r.o.threads;
-        if (af_context_create(&cd, &r.c) != AF_OK) return cli_fail("out of memory");
-    }
+    if ((code = cli_context(r.o.threads, &r.c)) != CLI_OK) return code;
     code = plot_run_all(&r, path);
     af_context_destroy(r.c);
     return code;

@@ -31,8 +31,8 @@ const char *const REDO_NOTES[] = {
     /* h */ "From the actions and from the energy, which is the same for the stars of a stream: "
             "that needs no map.",
     /* i */ "By following orbits in the field of the streams' energies, some hundredths of a "
-            "second each: of one star of a stream where there are many streams. The time is that of the "
-            "fit and of these orbits.",
+            "second each: of one star of a stream where there are many streams. The time is that of "
+            "the fit and of these orbits.",
     /* j */ "Trained on longer orbits in the field of the streams' energies: shears for discs, "
             "Fourier for all others. The fastest way to many stars.",
     NULL};
