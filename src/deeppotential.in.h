@@ -32,11 +32,42 @@
 /* The version of the implementation, to compare with DP_VERSION of the header. */
 AF_API const char *dp_version(void);
 
+#include "dp/dp_sample.h"
+#include "dp/dp_mock.h"
+#include "dp/dp_train.h"
+#include "dp/dp_df.h"
+#include "dp/dp_ensemble.h"
+#include "dp/dp_potential.h"
+#include "dp/dp_local.h"
+#include "dp/dp_products.h"
+
 #endif /* DEEPPOTENTIAL_H */
 
 #if defined(DEEPPOTENTIAL_IMPLEMENTATION) && !defined(DEEPPOTENTIAL_IMPLEMENTATION_DONE)
 #define DEEPPOTENTIAL_IMPLEMENTATION_DONE
 
-AF_API const char *dp_version(void) { return DP_VERSION; }
+#include "dp/dp_base.c"
+/* stars */
+#include "dp/dp_sample.c"
+#include "dp/dp_mock.c"
+/* fits */
+#include "dp/dp_rows.c"
+#include "dp/dp_train.c"
+/* distribution functions: what all share, the kinds, the interface */
+#include "dp/dp_df.c"
+#include "dp/dp_spline.c"
+#include "dp/dp_cnf.c"
+#include "dp/dp_matching.c"
+#include "dp/dp_ffjord.c"
+#include "dp/dp_score.c"
+#include "dp/dp_df_api.c"
+#include "dp/dp_ensemble.c"
+/* potentials: expressions, fit, interface; without a model; what they give */
+#include "dp/dp_potential.c"
+#include "dp/dp_potential_fit.c"
+#include "dp/dp_potential_api.c"
+#include "dp/dp_force.c"
+#include "dp/dp_local.c"
+#include "dp/dp_products.c"
 
 #endif /* DEEPPOTENTIAL_IMPLEMENTATION */

@@ -57,17 +57,29 @@ static void af__default_release(void *pointer, size_t bytes, void *user) {
     free(pointer);
 }
 
-/* Records the first error with its sentence and returns `status`, so that callers can write
- * `return af__fail(...)`. Later errors keep the first sentence: it names the cause. */
-AF__UNUSED AF_PRINTF(3, 4) static af_status af__fail(af_context *context, af_status status,
-                                                    const char *format, ...) {
+static af_status af__vfail(af_context *context, af_status status, const char *format,
+                           va_list arguments) {
     if (context->status == AF_OK) {
-        va_list arguments;
-        va_start(arguments, format);
         vsnprintf(context->error, sizeof context->error, format, arguments);
-        va_end(arguments);
         context->status = status;
     }
+    return status;
+}
+
+AF__UNUSED AF_PRINTF(3, 4) static af_status af__fail(af_context *context, af_status status,
+                                                    const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    status = af__vfail(context, status, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+AF_API af_status af_fail(af_context *context, af_status status, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    status = af__vfail(context, status, format, arguments);
+    va_end(arguments);
     return status;
 }
 
@@ -75,14 +87,25 @@ AF__UNUSED static af_status af__fail_memory(af_context *context, const char *wha
     return af__fail(context, AF_ERROR_MEMORY, "out of memory: %s", what);
 }
 
-AF__UNUSED AF_PRINTF(2, 3) static void af__log(af_context *context, const char *format, ...) {
+static void af__vlog(af_context *context, const char *format, va_list arguments) {
     char text[AF__ERROR_CAPACITY];
-    va_list arguments;
     if (!context->logger.log) return;
-    va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
     context->logger.log(text, context->logger.user);
+}
+
+AF__UNUSED AF_PRINTF(2, 3) static void af__log(af_context *context, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    af__vlog(context, format, arguments);
+    va_end(arguments);
+}
+
+AF_API void af_say(af_context *context, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    af__vlog(context, format, arguments);
+    va_end(arguments);
 }
 
 AF_API af_status af_context_create(const af_context_desc *desc, af_context **out) {
@@ -129,5 +152,11 @@ AF_API void af_error_clear(af_context *context) {
     context->status = AF_OK;
     context->error[0] = 0;
 }
+
+AF_API af_allocator af_context_allocator(const af_context *context) {
+    return context->allocator;
+}
+
+AF_API int af_context_threads(const af_context *context) { return context->threads; }
 
 AF_API const char *af_version(void) { return AF_VERSION; }

@@ -94,3 +94,24 @@ AF_API void af_error_clear(af_context *context);
 
 /* The version of the implementation, to compare with AF_VERSION of the header. */
 AF_API const char *af_version(void);
+
+/* ---- base: for libraries built on this one ---------------------------------------------------- */
+
+/* Records the first error with its sentence (printf's format) and returns the status, so that
+ * callers can write `return af_fail(...)`. Later errors keep the first sentence: it names the
+ * cause. */
+AF_API af_status af_fail(af_context *context, af_status status, const char *format, ...)
+    AF_PRINTF(3, 4);
+
+/* Hands a sentence to the context's logger, if it has one. */
+AF_API void af_say(af_context *context, const char *format, ...) AF_PRINTF(2, 3);
+
+/* The allocator, and the number of threads as it was set (0: OpenMP's choice). */
+AF_API af_allocator af_context_allocator(const af_context *context);
+AF_API int af_context_threads(const af_context *context);
+
+/* Calls run(chunk, user) once for each chunk in [0, chunks), on the context's threads, in any
+ * order. Where the chunks depend on the problem alone, so do the results. `run` may not use the
+ * context. */
+AF_API void af_parallel(const af_context *context, size_t chunks,
+                        void (*run)(size_t chunk, void *user), void *user);

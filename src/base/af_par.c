@@ -33,3 +33,8 @@ static void af__parallel(int threads, size_t chunks, af__chunk_function run, voi
     AF__PRAGMA(omp parallel for num_threads(team) schedule(dynamic, 1))
     for (i = 0; i < (long)chunks; i++) run((size_t)i, user);
 }
+
+AF_API void af_parallel(const af_context *context, size_t chunks,
+                        void (*run)(size_t chunk, void *user), void *user) {
+    af__parallel(context->threads, chunks, run, user);
+}

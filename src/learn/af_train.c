@@ -11,7 +11,7 @@ struct af_trainer {
     double *best;     /* parameters of the best validation */
     double *average;  /* moving average of the parameters, after `averaged` steps; NULL: none */
     uint64_t averaged;
-    double rate;
+    double rate, factor; /* of the last step; of all rates */
 };
 
 AF_API void af_trainer_destroy(af_trainer *t) {
@@ -88,6 +88,7 @@ AF_API af_status af_trainer_create(af_context *c, const af_trainer_desc *desc, a
     t->context = c;
     t->arena.allocator = c->allocator;
     t->desc = *desc;
+    t->factor = 1.0;
     status = af__trainer_open(t);
     if (status != AF_OK) {
         af_trainer_destroy(t);
@@ -120,11 +121,13 @@ AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, doubl
     if (!af__is_finite(gradient[n]))
         return af__fail(t->context, AF_ERROR_NONFINITE,
                         "training: the loss is not finite; lower the learning rate");
-    t->rate = af_schedule_rate(&t->desc.schedule, progress);
+    t->rate = t->factor * af_schedule_rate(&t->desc.schedule, progress);
     status = af_adam_step(t->adam, x, gradient, t->rate);
     if (status == AF_OK && t->average) af__trainer_average(t, x);
     return status;
 }
+
+AF_API void af_trainer_scale_rate(af_trainer *t, double factor) { t->factor = factor; }
 
 /* Exchanges the parameters and their average. */
 static void af__trainer_swap(af_trainer *t) {

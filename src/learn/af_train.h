@@ -49,6 +49,10 @@ AF_API void af_trainer_destroy(af_trainer *t);
 AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, double progress,
                                  double *loss);
 
+/* Multiplies the rates of the schedule by `factor` from now on (1 at first), e.g. after a plateau.
+ * It is not part of checkpoints: a caller who changes it saves and loads it. */
+AF_API void af_trainer_scale_rate(af_trainer *t, double factor);
+
 /* What a progress function sees after each epoch. */
 typedef struct af_progress {
     size_t epoch, epochs;     /* epochs done, and wanted */

@@ -1,0 +1,77 @@
+/* ---- base: memory of objects, errors ----------------------------------------------------------- */
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#ifdef __cplusplus
+#  define DP__ZERO {}
+#else
+#  define DP__ZERO {0}
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#  define DP__UNUSED __attribute__((unused))
+#else
+#  define DP__UNUSED
+#endif
+
+#define DP__PI 3.14159265358979323846
+
+/* All that an object owns, freed in one call. */
+typedef struct dp__block {
+    struct dp__block *next;
+    size_t bytes;
+} dp__block;
+
+typedef struct dp__arena {
+    af_allocator allocator;
+    dp__block *blocks;
+} dp__arena;
+
+enum { DP__ALIGNMENT = 64 };
+
+/* Zeroed, 64-byte aligned memory for count elements, also for none; NULL when there is none. */
+static void *dp__alloc(dp__arena *arena, size_t count, size_t size) {
+    size_t bytes, header = sizeof(dp__block) + DP__ALIGNMENT, misfit;
+    dp__block *block;
+    char *memory;
+    if (count > (SIZE_MAX / 4 - header) / size) return NULL;
+    bytes = header + (count ? count : 1) * size;
+    block = (dp__block *)arena->allocator.allocate(bytes, arena->allocator.user);
+    if (!block) return NULL;
+    block->bytes = bytes;
+    block->next = arena->blocks;
+    arena->blocks = block;
+    memory = (char *)block + sizeof *block;
+    misfit = (size_t)((uintptr_t)memory % DP__ALIGNMENT);
+    memory += misfit ? DP__ALIGNMENT - misfit : 0;
+    memset(memory, 0, (count ? count : 1) * size);
+    return memory;
+}
+
+#define DP__NEW(arena, type) ((type *)dp__alloc((arena), 1, sizeof(type)))
+#define DP__ARRAY(arena, type, count) ((type *)dp__alloc((arena), (count), sizeof(type)))
+
+static void dp__arena_free(dp__arena *arena) {
+    while (arena->blocks) {
+        dp__block *block = arena->blocks;
+        arena->blocks = block->next;
+        arena->allocator.release(block, block->bytes, arena->allocator.user);
+    }
+}
+
+static dp__arena dp__arena_open(const af_context *c) {
+    dp__arena arena = DP__ZERO;
+    arena.allocator = af_context_allocator(c);
+    return arena;
+}
+
+DP__UNUSED static af_status dp__fail_memory(af_context *c, const char *what) {
+    return af_fail(c, AF_ERROR_MEMORY, "out of memory: %s", what);
+}
+
+/* x - x is NaN for NaN and for infinity; -ffast-math is not supported. */
+DP__UNUSED static int dp__is_finite(double x) { return x - x == 0.0; }
+
+AF_API const char *dp_version(void) { return DP_VERSION; }
