@@ -1,4 +1,4 @@
-# make            the two headers and the command-line tool build/actionfinder
+# make            the two headers and the command-line tools build/actionfinder, build/deeppotential
 # make test       every test, twice (plain, and under the address and undefined-behaviour sanitisers),
 #                 and the checks of the house; the last line is `N passed, N failed`
 # make check      test, after checking that the committed headers are those that src/ gives
@@ -12,7 +12,8 @@
 # make reproduce-actionfinder   the tests of the ActionFinder paper as one table, and its figures, in
 #                 build/reproduce/, in some half an hour; DATA=folder takes ready-made samples, ROWS=a,b
 #                 only some of the tests; see build/reproduce-actionfinder --help
-# make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible
+# make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible. HDF5
+#                 (libhdf5-dev) is used by build/deeppotential where it is found, and only there
 # make clean      removes build/
 #
 # CC, CFLAGS, CPPFLAGS, LDFLAGS and LDLIBS are yours to set. What the compiler can do is tried.
@@ -29,8 +30,8 @@ all: headers tool
 
 # ---- what the compiler can do ---------------------------------------------------------------------
 
-# $(call probe,compiler,flags,program): the flags, when the program builds with them and runs
-probe = $(shell mkdir -p $(B); printf '$(3)\n' | $(1) $(CPPFLAGS) $(2) -x c - -o $(B)/probe.$$$$ \
+# $(call probe,compiler,flags,program,libraries): the flags, when the program builds with them and runs
+probe = $(shell mkdir -p $(B); printf '$(3)\n' | $(1) $(CPPFLAGS) $(2) -x c - -o $(B)/probe.$$$$ $(4) \
         >/dev/null 2>&1 && $(B)/probe.$$$$ >/dev/null 2>&1 && echo '$(2)'; rm -f $(B)/probe.$$$$)
 main  = int main(void) { return 0; }
 
@@ -69,7 +70,9 @@ $(B)/amalgamate: tools/amalgamate.c
 	@mkdir -p $(B)
 	$(CC) -std=c99 -O1 $(WARN) $< -o $@
 
-$(B)/include/%.h: src/%.in.h $(PARTS) $(B)/amalgamate
+$(B)/include/actionfinder.h: $(filter-out src/dp/%,$(PARTS))
+$(B)/include/deeppotential.h: $(filter src/dp/%,$(PARTS))
+$(B)/include/%.h: src/%.in.h $(B)/amalgamate
 	@mkdir -p $(B)/include
 	$(B)/amalgamate $< $@
 
@@ -78,16 +81,29 @@ headers: $(HEADERS)
 
 # ---- the tools and the examples -------------------------------------------------------------------
 
-TOOL     := $(patsubst tools/%.c,$(B)/%,$(wildcard tools/actionfinder.c))
+TOOL     := $(B)/actionfinder $(B)/deeppotential
 COMMANDS := $(wildcard tools/actionfinder/*.c)
+DEEP     := $(wildcard tools/deeppotential/*.c) $(addprefix tools/actionfinder/,cli.c sky.c svg.c)
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 FAST      = -std=c99 -O2 $(OPENMP) -Wall -Wextra $(CPPFLAGS) -I$(B)/include $(CFLAGS)
+
+# HDF5, where it is there: HDF5_LIBS are what follows the sources
+HDF5_LIBS := $(or $(shell pkg-config --libs hdf5 2>/dev/null),-lhdf5)
+HDF5_DIRS := $(shell pkg-config --cflags hdf5 2>/dev/null)
+ifneq ($(MAKECMDGOALS),clean)
+HDF5 := $(call probe,$(CC),-DAF_HDF5 $(HDF5_DIRS),$(HASH)include <hdf5.h>\nint main(void) { return H5open() < 0; },$(LDFLAGS) $(HDF5_LIBS))
+endif
+export HDF5
+export HDF5_LIBS := $(if $(HDF5),$(HDF5_LIBS))
 
 tool: $(TOOL)
 examples: $(EXAMPLES)
 
-$(TOOL): $(B)/%: tools/%.c $(COMMANDS) $(wildcard tools/actionfinder/*.h) $(HEADERS) | deps
+$(B)/actionfinder: tools/actionfinder.c $(COMMANDS) $(wildcard tools/actionfinder/*.h) $(HEADERS) | deps
 	$(CC) $(FAST) $< $(COMMANDS) -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+$(B)/deeppotential: tools/deeppotential.c $(DEEP) $(wildcard tools/deeppotential/*.h tools/actionfinder/*.h) $(HEADERS) | deps
+	$(CC) $(FAST) $(HDF5) -Itools/actionfinder $< $(DEEP) -o $@ $(LDFLAGS) $(HDF5_LIBS) -lm $(LDLIBS)
 
 $(EXAMPLES): $(B)/examples/%: examples/%.c $(wildcard examples/*.h) $(HEADERS) | deps
 	@mkdir -p $(@D)
@@ -138,20 +154,51 @@ reproduce-actionfinder: $(B)/reproduce-actionfinder
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
 PLAIN   := $(TESTS:%=$(B)/test/%)
 CHECKED := $(if $(SANITIZE_CC),$(TESTS:%=$(B)/test/%.sanitized))
-SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli reproduce
+SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli cli_dp reproduce
 LOGS    := $(addsuffix .log,$(PLAIN) $(CHECKED) $(SCRIPTS:%=$(B)/test/%))
 # -Isrc: the tests compile the parts, not the generated headers; AF__WHITE_BOX: see af_stb_end.c
-TEST     = -std=c99 $(WARN) -DAF__WHITE_BOX= $(CPPFLAGS) -Isrc -Itests -I$(B)/include -MMD -MP
+TEST     = -std=c99 $(WARN) -DAF__WHITE_BOX= $(CPPFLAGS) -Isrc -Itests -I$(B)/include -MMD -MP -MF $@.d -MT $@
+OBJECT  := $(B)/test/library.o
+CHECKED_OBJECT := $(B)/test/library.sanitized.o
 
-$(PLAIN): $(B)/test/%: tests/%.c $(HEADERS) | deps
-	@mkdir -p $(@D)
-	$(CC) $(TEST) -O2 $(OPENMP) $(CFLAGS) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
-
-# Kernels for all instruction sets take half of the time to compile: where it is them that are tested.
+# Tests of private parts include the implementation; all others, those of Deep Potential too, are
+# linked with one object of it. Compiling is most of the time of `make test`, so that sanitised
+# programs that include it have the kernels of all instruction sets only where it is them that are
+# tested, and are not optimised where they run for a few seconds only; the object has all kernels.
+WHOLE := $(patsubst tests/%.c,%,$(shell grep -l 'define ACTIONFINDER_IMPLEMENTATION' tests/test_*.c tests/fuzz_*.c))
+LINKED := $(filter-out $(WHOLE),$(TESTS))
 KERNEL_TESTS := test_expr test_math test_diff test_threads test_minimise_parts
-$(CHECKED): $(B)/test/%.sanitized: tests/%.c $(HEADERS) | deps
+SHORT_TESTS  := fuzz_io test_sky test_diff test_minimise test_minimise_parts
+# These need only the floors up to learn, which this list has: $(call floors,test) comes before -Isrc.
+LOW_TESTS := $(KERNEL_TESTS) test_minimise
+LIST   := $(B)/test/learn/actionfinder.in.h
+floors  = $(if $(filter $(1),$(LOW_TESTS)),-I$(dir $(LIST)) -Wno-unused-function)
+
+$(LIST): src/actionfinder.in.h
 	@mkdir -p $(@D)
-	$(SANITIZE_CC) $(TEST) $(if $(filter $*,$(KERNEL_TESTS)),,-DAF_NO_AVX) -O1 $(SANITIZE) $(SANITIZE_OMP) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
+	sed -e '/^$(HASH)include "dyn\//d' -e '/^$(HASH)include "action\//d' $< >$@
+
+$(LOW_TESTS:%=$(B)/test/%) $(LOW_TESTS:%=$(B)/test/%.sanitized): $(LIST)
+
+$(OBJECT): tests/library.c $(B)/include/actionfinder.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(TEST) -O2 $(OPENMP) $(CFLAGS) -c $< -o $@
+
+$(CHECKED_OBJECT): tests/library.c $(B)/include/actionfinder.h | deps
+	@mkdir -p $(@D)
+	$(SANITIZE_CC) $(TEST) -O1 $(SANITIZE) $(SANITIZE_OMP) -c $< -o $@
+
+$(LINKED:%=$(B)/test/%): $(OBJECT)
+$(LINKED:%=$(B)/test/%.sanitized): $(CHECKED_OBJECT)
+$(filter $(B)/test/test_dp_%,$(PLAIN) $(CHECKED)): $(B)/include/deeppotential.h
+
+$(PLAIN): $(B)/test/%: tests/%.c $(B)/include/actionfinder.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(call floors,$*) $(TEST) -O2 $(OPENMP) $(CFLAGS) $< $(filter %.o,$^) -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+$(CHECKED): $(B)/test/%.sanitized: tests/%.c $(B)/include/actionfinder.h | deps
+	@mkdir -p $(@D)
+	$(SANITIZE_CC) $(call floors,$*) $(TEST) $(if $(filter $*,$(SHORT_TESTS)),-O0,-O1) $(if $(filter $*,$(LINKED) $(KERNEL_TESTS)),,-DAF_NO_AVX) $(SANITIZE) $(SANITIZE_OMP) $< $(filter %.o,$^) -o $@ $(LDFLAGS) -lm $(LDLIBS)
 
 $(addsuffix .log,$(PLAIN) $(CHECKED)): %.log: % always
 	@echo "$*"; sh tests/run.sh $@ $*

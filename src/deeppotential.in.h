@@ -1,24 +1,118 @@
-/* deeppotential.h - Deep Potential: potentials from snapshots of stars
+/* deeppotential.h - from a snapshot of stars to the potential they move in, in C
  *
- * WHAT IS NOT THERE YET
+ * Learns the distribution function f(x, v) of stars from their positions and velocities, then the
+ * gravitational potential that keeps it stationary: Deep Potential (Green & Ting 2020,
+ * arXiv:2011.04673; Green, Ting & Kamdar 2023, ApJ 942, 26). No symmetry, no model of the mass and
+ * no assumption that the stars make the field are needed; that the system is stationary, is.
  *
- *     Nothing of Deep Potential is there yet: no normalising flows for the distribution function,
- *     no fit of the potential, no search for formulas. This header only fixes the place, the prefix
- *     (dp_, DP_) and the build; the method is that of Green & Ting (2020, arXiv:2011.04673) and
- *     Green, Ting & Kamdar (2023, ApJ 942, 26).
+ * Licence: MIT, see the file LICENSE.
  *
- * BUILD
+ * DO THIS
  *
- *     Beside actionfinder.h, which it includes and whose public interface it will use. In one C or
- *     C++ file:
+ *     In ONE C or C++ file, with actionfinder.h beside it:
  *
  *         #define ACTIONFINDER_IMPLEMENTATION
  *         #define DEEPPOTENTIAL_IMPLEMENTATION
  *         #include "deeppotential.h"
  *
- *     The two implementations may also stand in different files. AF_STATIC and AF_API act on both.
+ *     Everywhere else only the include. The two implementations may also stand in different files.
+ *     BUILD LINES, OPTIONS, ERRORS, THREADS and MEMORY are those of actionfinder.h.
  *
- * LICENCE: MIT, see the file LICENSE. */
+ * A WHOLE PROGRAM
+ *
+ *     From a table of stars (x, y, z in kpc, vx, vy, vz in km/s) to the acceleration and the density
+ *     at a point.
+ *
+ *     ```c
+ *     #define ACTIONFINDER_IMPLEMENTATION
+ *     #define DEEPPOTENTIAL_IMPLEMENTATION
+ *     #include "deeppotential.h"
+ *     #include <stdio.h>
+ *     #include <stdlib.h>
+ *
+ *     int main(int argc, char **argv) {
+ *         af_context *c = NULL;
+ *         dp_sample *stars = NULL;
+ *         dp_df *df = NULL;
+ *         dp_potential *potential = NULL;
+ *         dp_points points = {0};
+ *         double *gradient, x[3] = {1.0, 0.0, 0.0}, phi, a[3], rho;
+ *         if (argc < 2 || af_context_create(NULL, &c) != AF_OK) return 1;
+ *         if (dp_sample_read(c, argv[1], NULL, &stars) != AF_OK) goto failed; // CSV or NPY
+ *         points.n = dp_sample_count(stars);
+ *         points.eta = dp_sample_eta(stars);
+ *         points.gradient = gradient = (double *)malloc(6 * points.n * sizeof(double));
+ *         if (!gradient || dp_df_create(stars, NULL, &df) != AF_OK ||      // NULL: all defaults
+ *             dp_df_fit(df, stars, NULL, NULL) != AF_OK ||                 // minutes
+ *             dp_df_evaluate(df, points.n, points.eta, NULL, gradient) != AF_OK ||
+ *             dp_potential_create(c, NULL, &points, &potential) != AF_OK ||
+ *             dp_potential_fit(potential, &points, NULL, NULL, NULL) != AF_OK ||
+ *             dp_potential_evaluate(potential, 1, x, &phi, a, &rho) != AF_OK)
+ *             goto failed;
+ *         printf("acceleration %g %g %g (km/s)^2/kpc, density %g Msun/kpc^3\n", a[0], a[1], a[2], rho);
+ *         return 0;
+ *     failed:
+ *         fprintf(stderr, "%s\n", af_error(c));
+ *         return 1;
+ *     }
+ *     ```
+ *
+ * SAMPLES
+ *
+ *     A dp_sample holds the stars, with weights, measurement errors and the volume within which it is
+ *     complete. A volume with sharp edges is no harm to the method, which uses f only locally; but f
+ *     is learned badly at the edge itself: fit it to all stars there are, and cut the points for the
+ *     potential to a somewhat smaller volume (dp_sample_cut, dp_volume_holds).
+ *
+ * DISTRIBUTION FUNCTIONS
+ *
+ *     All kinds have one interface: ln f, its gradients, draws, files. The default is a score: a
+ *     scalar network for ln f that is trained by denoising. It gives the best gradients a minute, and
+ *     nothing else is needed for the potential; it neither draws stars nor knows its normalisation
+ *     (dp_df_normalise, with a flow). DP_DF_MATCHING is the flow for likelihoods and draws;
+ *     DP_DF_SPLINE and DP_DF_FFJORD are those of the papers.
+ *
+ *     ```c
+ *     dp_sample *stars;
+ *     dp_df *score, *flow;
+ *     dp_df_desc desc = {0};
+ *     dp_df_report report;
+ *     if (dp_sample_read(context, "stars.csv", NULL, &stars) != AF_OK) return;
+ *     if (dp_df_create(stars, NULL, &score) != AF_OK) return;
+ *     if (dp_df_fit(score, stars, NULL, &report) != AF_OK) return;
+ *     desc.kind = DP_DF_MATCHING;
+ *     if (dp_df_create(stars, &desc, &flow) != AF_OK) return;
+ *     if (dp_df_fit(flow, stars, NULL, &report) != AF_OK) return;
+ *     dp_df_normalise(score, flow, 100000, 1, NULL); // ln f of the score is right now
+ *     dp_df_save(score, "f.safetensors");
+ *     ```
+ *
+ *     How the score's noise is chosen: on stars held out, by the objective mean(|s|^2/2 + div s)
+ *     (Hyvarinen 2005), which orders candidates as their true errors would.
+ *
+ * POTENTIALS
+ *
+ *     dp_potential_fit takes points with gradients d ln f/d(x, v), from any source. A network, or a
+ *     sum of analytic parts whose masses and lengths are fitted (part_count). The residual is
+ *     d ln f/dt by default, which counts the outskirts as much as the centre; DP_LOSS_DF is the
+ *     papers' df/dt. The frame in which f is stationary may move and turn, and be found with the
+ *     potential (free_frame).
+ *
+ *     The paper's eqs. 14 and 15 take Omega x u for the fictitious acceleration. Velocities turn, too:
+ *     it is Omega x (v - u0), and the two agree only where f depends on v through |v - u| alone.
+ *
+ *     Without selection function: a score with conditional = 1 learns p(v|x) alone, and density_net
+ *     lets dp_potential_fit find ln n(x) of the true density beside the potential (Kalda & Green
+ *     2025): whatever selects stars by their position drops out.
+ *
+ *     A check that has no model of the potential: dp_local_accelerations. A force for an N-body code:
+ *     dp_force_at, one point at a time, thread-safe, without allocation.
+ *
+ * LIMITS
+ *
+ *     All six coordinates must be known. The stars must be stationary in some frame: what is not ends
+ *     up in the residual (dp_potential_residual), and in part in the potential. The constant of the
+ *     potential is not observable. GPUs: not yet. */
 #ifndef DEEPPOTENTIAL_H
 #define DEEPPOTENTIAL_H
 
@@ -60,6 +154,8 @@ AF_API const char *dp_version(void);
 #include "dp/dp_matching.c"
 #include "dp/dp_ffjord.c"
 #include "dp/dp_score.c"
+#include "dp/dp_score_errors.c"
+#include "dp/dp_score_fit.c"
 #include "dp/dp_df_api.c"
 #include "dp/dp_ensemble.c"
 /* potentials: expressions, fit, interface; without a model; what they give */

@@ -1,5 +1,4 @@
-/* Mock orbits and a counting allocator for the tests of ActionFinder. Include it after
- * af_test.h. */
+/* Mock orbits for the tests of ActionFinder. Include it after af_test.h. */
 #ifndef AF_MOCK_H
 #define AF_MOCK_H
 
@@ -16,39 +15,20 @@
 #  define MOCK_UNUSED
 #endif
 
-/* An allocator that counts what is out, remembers the largest request, and fails at one call. */
-typedef struct heap {
-    long live, calls, fail_at;
-    size_t largest;
-} heap;
+#include "af_heap.h"
 
-static void *heap_allocate(size_t bytes, void *user) {
-    heap *h = (heap *)user;
-    void *memory;
-    if (++h->calls == h->fail_at) return NULL;
-    if (bytes > h->largest) h->largest = bytes;
-    if (bytes > (size_t)1 << 30) return NULL; /* no test needs a gigabyte */
-    memory = malloc(bytes);
-    if (memory) h->live++;
-    return memory;
-}
+#ifdef ACTIONFINDER_IMPLEMENTATION
+#  define MOCK_PARAMS(finder) ((finder)->g.params)
+#else
+#  include "af_private.h"
+#  define MOCK_PARAMS(finder) test_finder_params(finder)
+#endif
 
-static void heap_release(void *pointer, size_t bytes, void *user) {
-    (void)bytes;
-    if (pointer) ((heap *)user)->live--;
-    free(pointer);
-}
-
-MOCK_UNUSED static af_context *heap_context(heap *h, int threads) {
-    af_context_desc d = AF__ZERO;
-    af_context *c = NULL;
-    d.allocator.allocate = heap_allocate;
-    d.allocator.release = heap_release;
-    d.allocator.user = h;
-    d.threads = threads;
-    af_context_create(&d, &c);
-    return c;
-}
+/* Figures that a test prints where AF_VERBOSE is set in its environment. */
+#define SAY(...)                                            \
+    do {                                                    \
+        if (getenv("AF_VERBOSE")) printf("  " __VA_ARGS__); \
+    } while (0)
 
 /* The true isochrone of the paper's section 6.1. */
 MOCK_UNUSED static af_isochrone mock_truth(void) {
@@ -127,8 +107,8 @@ MOCK_UNUSED static double median(double *x, size_t n) {
 
 /* Random numbers of this size into all parameters. */
 MOCK_UNUSED static void shake(af_finder *f, uint64_t seed, double size) {
-    double *w = af_params_data(f->g.params);
-    size_t i, n = af_params_size(f->g.params);
+    double *w = af_params_data(MOCK_PARAMS(f));
+    size_t i, n = af_params_size(MOCK_PARAMS(f));
     for (i = 0; i < n; i++) w[i] += size * af_random_normal(seed, 9, i);
 }
 

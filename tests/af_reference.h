@@ -1,40 +1,15 @@
-/* A naive interpreter of the expression graph, random graphs, and a counting allocator: what the
- * tests of the expression floor share. Include it after the library and af_test.h. */
+/* A naive interpreter of the expression graph, random graphs: what the tests of the
+ * expression floor share. Include it after the library and af_test.h. */
 #ifndef AF_REFERENCE_H
 #define AF_REFERENCE_H
 
-/* ---- an allocator that counts, and fails at a chosen call ---- */
+#include "af_heap.h"
 
-typedef struct test_memory {
-    long calls, live, fail_at; /* fail_at 0: never */
-    size_t bytes;
-} test_memory;
-
-static inline void *test_allocate(size_t bytes, void *user) {
-    test_memory *m = (test_memory *)user;
-    if (++m->calls == m->fail_at) return NULL;
-    m->live++;
-    m->bytes += bytes;
-    return malloc(bytes);
-}
-
-static inline void test_release(void *pointer, size_t bytes, void *user) {
-    test_memory *m = (test_memory *)user;
-    m->live--;
-    m->bytes -= bytes;
-    free(pointer);
-}
-
-static inline af_context *test_context(test_memory *memory) {
-    af_context_desc desc;
+/* NULL: the default allocator. */
+static inline af_context *test_context(heap *memory) {
     af_context *c = NULL;
-    memset(&desc, 0, sizeof desc);
-    if (memory) {
-        desc.allocator.allocate = test_allocate;
-        desc.allocator.release = test_release;
-        desc.allocator.user = memory;
-    }
-    af_context_create(&desc, &c);
+    if (memory) return heap_context(memory, 0);
+    af_context_create(NULL, &c);
     return c;
 }
 

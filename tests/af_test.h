@@ -14,6 +14,17 @@
 
 static int test_passed, test_failed, test_broken;
 
+/* Tests that do not include the implementation are linked with it (library.c, af_private.h); these
+ * few private names they have here. */
+#ifndef AF__ZERO
+#  ifdef __cplusplus
+#    define AF__ZERO {}
+#  else
+#    define AF__ZERO {0}
+#  endif
+#  define AF__PI 3.14159265358979323846264338327950288
+#endif
+
 /* Elements of an array. */
 #define AF__COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -41,6 +52,19 @@ static int test_passed, test_failed, test_broken;
             printf("  %s:%d: '%s' is not in '%s'\n", __FILE__, __LINE__, (words), (text));     \
         }                                                                                      \
     } while (0)
+
+static inline double dot3(const double a[3], const double b[3]) {
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
+
+static inline double norm3(const double a[3]) { return sqrt(dot3(a, a)); }
+
+static inline int all_finite(const double *x, size_t n) {
+    size_t i;
+    for (i = 0; i < n; i++)
+        if (!isfinite(x[i])) return 0;
+    return 1;
+}
 
 static inline void test_close(const char *file, int line, const char *what, double value,
                               double expected, double tolerance) {

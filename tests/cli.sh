@@ -250,6 +250,33 @@ awk -F, -v OFS=, 'NR == 1 { print $0, "parallax"; next } { print $0, 1 / $4 - 0.
 check 'eval with parallaxes' "$af" eval "$out/t.safetensors" "$out/both.csv" $sun \
     --distance parallax --parallax-zero -0.03 -o "$out/both_out.csv"
 check 'the same actions' nearly "$out/t_out.csv" "$out/both_out.csv"
+# Streams of twins: one complete, one without velocity, one without distance; and an odd star.
+awk -F, -v OFS=, 'NR == 1 { print; next }
+    NR > 2 { $1 = NR; print; v = $7; $7 = ""; print; $7 = v; $4 = ""; print }
+    END { $1 = 99; print }' "$out/sky.csv" >"$out/holes.csv"
+# shellcheck disable=SC2086
+"$af" fill "$out/t.safetensors" "$out/holes.csv" $sun -o "$out/filled.csv" >"$out/fill.log"
+check 'fill says what was missing' grep -q \
+    '^16 stars: 6 without distance, 5 without velocity, 0 without both' "$out/fill.log"
+check 'and what was found' grep -q '^10 filled in, 0 of them .* 1 left' "$out/fill.log"
+twins() {
+    awk -F, '/^[0-9]/ { n++; if ($8 == 0) { d = $4; v = $7 }
+        if ($1 < 99 && !(($4 - d) ^ 2 + ($7 - v) ^ 2 < 1e-12)) bad = 1
+        bits = bits $8 } END { exit bad || n != 16 || bits != "0210210210210211" }' "$out/filled.csv"
+}
+check 'the twins have distance and velocity of the complete star' twins
+# shellcheck disable=SC2086
+check 'eval leaves nothing out' refuses 1 'filled.csv|no distance' \
+    "$af" eval "$out/t.safetensors" "$out/filled.csv" $sun -o "$out/no.csv"
+grep -v '^99,' "$out/filled.csv" >"$out/whole.csv"
+# shellcheck disable=SC2086
+check 'what was filled in is read' "$af" eval "$out/t.safetensors" "$out/whole.csv" $sun \
+    -o "$out/no.csv"
+{ cat "$out/sky.csv"; sed -n '2s/,[^,]*$/,/p' "$out/sky.csv"; } >"$out/seven.csv"
+# shellcheck disable=SC2086
+"$af" fit "$out/seven.csv" -o "$out/complete.safetensors" $sun --skip-incomplete --epochs 1 \
+    --toy-mass 8e11 --toy-scale 7 >"$out/fill.log" 2>&1
+check 'fit to the complete stars' grep -q ': 6 of 7 stars are complete' "$out/fill.log"
 for i in 1 2; do
     awk -v OFS=, -v e=$i 'NR == 1 { print $0, "hrv_error"; next } { print $0, e }' \
         "$out/sky.csv" >"$out/error_$i.csv"
@@ -580,6 +607,10 @@ bad 'and in a table' 't.csv|the Sun' \
 bad 'two distances' 'both.csv|parallax' \
     "$af" eval "$out/t.safetensors" "$out/both.csv" -o "$out/no.csv"
 sed '3s/,[^,]*$/,/' "$out/sky.csv" >"$out/hole.csv"
+bad 'a model for the distances of a stream' 'hole.csv|two on the same orbit' \
+    "$af" fit "$out/hole.csv" -o "$no" --skip-incomplete
+check 'a range that is none' refuses 2 "two numbers|'5,1'" \
+    "$af" fill "$out/t.safetensors" "$out/hole.csv" -o "$out/no.csv" --distances 5,1
 bad 'a velocity not measured' 'hole.csv|row 2|no velocity' "$af" fit "$out/hole.csv" -o "$no"
 bad 'a Sun that is too high' 'height' "$af" fit "$out/sky.csv" -o "$no" --sun-height 9
 bad 'dropout of a model without' 'not trained with dropout' \

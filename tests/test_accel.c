@@ -3,7 +3,6 @@
 #if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
 #  define _POSIX_C_SOURCE 200809L /* getpid */
 #endif
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
 #define MOCK_NAME "accel"
@@ -306,7 +305,7 @@ TEST(potential_gradient) {
         d.net.random_last = 1;
         CHECK(af_accel_create(w.c, w.o, &d, &a) == AF_OK);
         CHECK(af_accel_is_axisymmetric(a) == !(kind & 1));
-        p = af_params_data(a->params);
+        p = af_params_data(test_accel_params(a));
         for (i = 0; i < af_accel_parameters(a); i++) p[i] += 0.1 * af_random_normal(3, kind, i);
         CHECK(af_accel_evaluator_create(a, 3, 1, &e) == AF_OK);
         af_accel_evaluate(e, 1, x, pull, NULL);

@@ -1,8 +1,9 @@
 /* Floor dyn: units, potentials, orbits, the isochrone's actions and angles. */
 
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
+#include "af_heap.h"
+#include "af_private.h"
 
 static double uniform(uint64_t stream, uint64_t i, double low, double high) {
     return low + (high - low) * af_random_uniform(11, stream, i);
@@ -82,13 +83,13 @@ static double acceleration_along(double h, void *user) {
 
 /* a = -grad Phi and rho = -div a / (4 pi G) at x, by differences. */
 static void check_field(const af_potential *parts, size_t count, const double x[3]) {
-    double a[3], scale, r = af__norm3(x), h = 0.02 * r, divergence = 0.0, largest = 0.0;
+    double a[3], scale, r = norm3(x), h = 0.02 * r, divergence = 0.0, largest = 0.0;
     line l;
     l.parts = parts;
     l.count = count;
     memcpy(l.x, x, sizeof l.x);
     af_potential_acceleration(parts, count, x, a);
-    scale = af__norm3(a);
+    scale = norm3(a);
     if (h > 0.05) h = 0.05; /* the disc is 0.28 kpc thick */
     for (l.axis = 0; l.axis < 3; l.axis++) {
         double slope = richardson(acceleration_along, &l, h);
@@ -201,12 +202,12 @@ TEST(potential_centre) {
         sum = 0.0;
         power = 1.0; /* (-u)^(k-2) */
         for (i = 2; i < 80; i++, power *= -u) sum += power * (i - 1) / i;
-        CHECK_CLOSE(af__nfw_mass_over_u2(u) / sum, 1.0, 4e-16 * 4.0);
+        CHECK_CLOSE(test_nfw_mass_over_u2(u) / sum, 1.0, 4e-16 * 4.0);
         x[2] = u * 15.6;
         af_potential_acceleration(&p[5], 1, x, a);
         CHECK_CLOSE(-a[2] * 15.6 * 15.6 / (AF_GRAVITY * 5.4e11), sum, 4e-15);
     }
-    CHECK_CLOSE(af__nfw_mass_over_u2(0.3), af__nfw_mass_over_u2(0.3 + 1e-15), 1e-14);
+    CHECK_CLOSE(test_nfw_mass_over_u2(0.3), test_nfw_mass_over_u2(0.3 + 1e-15), 1e-14);
 }
 
 TEST(potential_check) {
@@ -234,7 +235,7 @@ TEST(potential_check) {
 /* ---- orbits ---- */
 
 static double energy(const af_potential *parts, size_t count, const double xv[6]) {
-    return 0.5 * af__dot3(xv + 3, xv + 3) + af_potential_value(parts, count, xv);
+    return 0.5 * dot3(xv + 3, xv + 3) + af_potential_value(parts, count, xv);
 }
 
 /* Largest relative energy error over 1 Gyr in steps of 1/steps Gyr. */
@@ -377,7 +378,7 @@ static void random_star(const af_isochrone *toy, uint64_t i, double limit, doubl
     for (k = 3; k < 6; k++) xv[k] *= v;
 }
 
-static int finite3(const double *p) { return af__all_finite(p, 3); }
+static int finite3(const double *p) { return all_finite(p, 3); }
 
 /* Error of (x,v) -> (theta,J) -> (x,v), in units of r + v/Omega_r and Omega_r r + v. */
 static double round_trip(const af_isochrone *toy, const double xv[6], unsigned *flags) {
@@ -397,10 +398,10 @@ static double round_trip(const af_isochrone *toy, const double xv[6], unsigned *
         dv[k] = back[3 + k] - xv[3 + k];
         slip = fmax(slip, fabs(again[k] / omega[k] - 1.0));
     }
-    size = af__norm3(xv) + af__norm3(xv + 3) / omega[2];
+    size = norm3(xv) + norm3(xv + 3) / omega[2];
     speed = size * omega[2];
-    if (size == 0.0) return fmax(slip, af__norm3(back) + af__norm3(back + 3));
-    return fmax(slip, fmax(af__norm3(dx) / size, af__norm3(dv) / speed));
+    if (size == 0.0) return fmax(slip, norm3(back) + norm3(back + 3));
+    return fmax(slip, fmax(norm3(dx) / size, norm3(dv) / speed));
 }
 
 TEST(isochrone_random_sample) {
@@ -447,7 +448,7 @@ TEST(isochrone_special_lattice) {
             for (i = n, k = 0; k < 6; k++, i /= 5) xv[k] = place[i % 5] * (k < 3 ? 1.0 : 20.0);
             error = round_trip(&toy, xv, &flags);
             seen |= flags;
-            if (b == 2 && af__norm3(xv) == 0.0)
+            if (b == 2 && norm3(xv) == 0.0)
                 CHECK(flags == AF_ORBIT_INVALID); /* Kepler's centre */
             else
                 CHECK(!(flags & AF_ORBIT_FAILED));
@@ -571,7 +572,7 @@ TEST(isochrone_is_canonical) {
         toy_line l;
         double *j = l.base + 3, r;
         random_star(&halo, i, 0.9, l.xv);
-        r = af__norm3(l.xv);
+        r = norm3(l.xv);
         af_isochrone_actions(&halo, l.xv, j, l.base, NULL);
         if (r < 3.0 || r > 30.0 || j[2] < 60.0 || j[1] < 60.0 || fabs(j[0]) < 200.0) continue;
         used++;
@@ -602,7 +603,7 @@ TEST(isochrone_angles_advance) {
     for (i = 0; i < 60; i++) {
         double xv[6], path[6 * 21], j0[3], j[3], theta0[3], theta[3], omega[3], interval;
         random_star(&halo, i, 0.7, xv);
-        if (af__norm3(xv) > 30.0) /* the steps must resolve the pericentre */
+        if (norm3(xv) > 30.0) /* the steps must resolve the pericentre */
             for (k = 0; k < 3; k++) xv[k] *= 0.05;
         if (i == 0) xv[2] = xv[5] = 0.0;           /* planar */
         if (i == 1) xv[1] = xv[4] = 0.0;           /* polar */
@@ -781,7 +782,7 @@ TEST(kepler_equation) {
     for (i = 0; i <= 48; i++)
         for (k = 0; k <= 48; k++) {
             double left = pow(10.0, -i / 3.0), f = 1.0 - left, m = AF__PI * pow(10.0, -k / 3.0);
-            double eta = af__kepler_solve(m, f, left);
+            double eta = test_kepler_solve(m, f, left);
             long double x = (long double)eta, value;
             value = x > 0.1L ? x - sinl(x) : x * x * x / 6 * (1 - x * x / 20 * (1 - x * x / 42 *
                     (1 - x * x / 72 * (1 - x * x / 110))));
@@ -789,9 +790,9 @@ TEST(kepler_equation) {
             CHECK(fabsl(value) <= 1e-15L * (long double)m + 4e-16L * (long double)
                   (eta * (left + 2.0 * f * sin(0.5 * eta) * sin(0.5 * eta))));
         }
-    CHECK(af__kepler_solve(0.0, 1.0, 0.0) == 0.0);
-    CHECK_CLOSE(af__kepler_solve(AF__PI, 0.7, 0.3), AF__PI, 1e-15);
-    CHECK_CLOSE(af__kepler_solve(1e-18, 1.0, 0.0), cbrt(6e-18), 1e-15); /* radial Kepler */
+    CHECK(test_kepler_solve(0.0, 1.0, 0.0) == 0.0);
+    CHECK_CLOSE(test_kepler_solve(AF__PI, 0.7, 0.3), AF__PI, 1e-15);
+    CHECK_CLOSE(test_kepler_solve(1e-18, 1.0, 0.0), cbrt(6e-18), 1e-15); /* radial Kepler */
 }
 
 TEST(isochrone_batches) {
@@ -864,7 +865,7 @@ TEST(isochrone_fit_binds) {
     for (i = 0; i < STREAMS; i++) {
         double start[6];
         random_star(&halo, i, 0.5, start);
-        for (k = 0; k < 3; k++) start[k] *= 10.0 / af__norm3(start);
+        for (k = 0; k < 3; k++) start[k] *= 10.0 / norm3(start);
         start[4] += 120.0;
         CHECK(af_orbit_integrate(AF_INTEGRATOR_YOSHIDA6, af_force_of_potential(&sum), start, 0.03,
                                  20, STARS, xv + 6 * STARS * i) == AF_OK);
@@ -887,37 +888,22 @@ TEST(isochrone_fit_binds) {
                     row[i] += fabs(j[3 * k + 2] - mean) / (double)STARS;
             }
             if (failed) continue;
-            other = af__median(row, STREAMS);
+            other = test_median(row, STREAMS);
             CHECK(other >= spread * (1.0 - 1e-9));
             if (m == 0 && s == 0) CHECK_CLOSE(other, spread, 1e-9);
         }
     af_context_destroy(context);
 }
 
-static void *no_memory(size_t bytes, void *user) {
-    int *left = (int *)user;
-    return (*left)-- > 0 ? malloc(bytes) : NULL;
-}
-
-static void give_memory(void *pointer, size_t bytes, void *user) {
-    (void)bytes;
-    (void)user;
-    free(pointer);
-}
-
 TEST(isochrone_fit_failures) {
     double xv[24];
-    af_context_desc desc = AF__ZERO;
     af_isochrone toy = {1.0, 2.0};
     af_context *context;
-    int left = 1, i;
-    desc.allocator.allocate = no_memory;
-    desc.allocator.release = give_memory;
-    desc.allocator.user = &left;
+    heap memory;
+    int i;
     for (i = 0; i < 24; i++) xv[i] = (double)(i % 5);
-    CHECK(af_context_create(&desc, &context) == AF_OK);
+    CHECK(heap_open(&memory, 2, 0, &context) == AF_OK); /* its second call fails */
     CHECK(af_isochrone_fit(context, xv, 2, 2, 0.0, &toy, NULL) == AF_ERROR_MEMORY);
-    left = 1000;
     af_error_clear(context);
     CHECK(af_isochrone_fit(context, xv, 0, 2, 0.0, &toy, NULL) == AF_ERROR_ARGUMENT);
     CHECK(af_isochrone_fit(context, xv, 2, 2, 0.5, &toy, NULL) == AF_ERROR_ARGUMENT);
@@ -935,6 +921,7 @@ TEST(isochrone_fit_failures) {
     CHECK_TEXT(af_error(context), "all stars at rest");
     CHECK(toy.mass == 1.0 && toy.scale == 2.0);
     af_context_destroy(context);
+    CHECK(memory.live == 0);
 }
 
 int main(void) {

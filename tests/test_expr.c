@@ -808,7 +808,7 @@ static af_status script_run(af_context *c, const af_expr *in, size_t outputs, co
     return status;
 }
 
-static af_status script(test_memory *memory) {
+static af_status script(heap *memory) {
     af_context *c = test_context(memory);
     size_t dx[2] = {10, 4}, dw[2] = {4, 5}, dy[2] = {10, 5}, k;
     static double rows[4000];
@@ -840,7 +840,7 @@ static af_status script(test_memory *memory) {
 }
 
 TEST(memory_that_fails_at_every_allocation) {
-    test_memory memory;
+    heap memory;
     long k, calls;
     af_status status;
     memset(&memory, 0, sizeof memory);
@@ -861,7 +861,7 @@ TEST(memory_that_fails_at_every_allocation) {
 }
 
 TEST(running_allocates_nothing) {
-    test_memory memory;
+    heap memory;
     af_context *c;
     uint64_t seed;
     for (seed = 0; seed < 20; seed++) {

@@ -3,7 +3,6 @@
 #if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
 #  define _POSIX_C_SOURCE 200809L /* getpid */
 #endif
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
 #define MOCK_NAME "extend"
@@ -73,7 +72,7 @@ TEST(goes_on_from_those_given) {
     size_t s, t, old_ones = 0, new_ones = 0;
     double farthest = 0.0;
     for (s = 0; s < STREAMS * STARS; s++)
-        farthest = fmax(farthest, af__radius(af_orbits_xv(given, 0) + 6 * s));
+        farthest = fmax(farthest, norm3(af_orbits_xv(given, 0) + 6 * s));
     for (s = 0; s < LONGER; s++) {
         double j[3], old[3], nearest = HUGE_VAL;
         af_isochrone_actions(&iso, af_orbits_xv(longer, s), j, NULL, NULL);
@@ -85,7 +84,7 @@ TEST(goes_on_from_those_given) {
         old_ones += s < STREAMS && nearest < 0.05;
         new_ones += s >= STREAMS && nearest > 0.05;
         for (t = 0; t < 6; t++)
-            CHECK(af__radius(af_orbits_xv(longer, s) + 6 * t) < 2.0 * farthest);
+            CHECK(norm3(af_orbits_xv(longer, s) + 6 * t) < 2.0 * farthest);
     }
     CHECK(old_ones + 3 >= STREAMS);                    /* but those that go too far */
     CHECK(new_ones >= (size_t)(LONGER - STREAMS) * 4 / 5); /* a star may draw its own velocity */
@@ -98,7 +97,7 @@ TEST(goes_on_from_those_given) {
 TEST(velocities_are_turned) {
     const double x[3] = {3.0, 4.0, 1.0}, v[3] = {10.0, -20.0, 30.0}, to[3] = {-5.0, 0.0, -1.0};
     double out[3];
-    af__turn_velocity(x, v, to, 1, out);
+    test_turn_velocity(x, v, to, 1, out);
     CHECK_CLOSE(to[0] * out[1] - to[1] * out[0], x[0] * v[1] - x[1] * v[0], 1e-14);
     CHECK_CLOSE(to[0] * out[0] + to[1] * out[1], x[0] * v[0] + x[1] * v[1], 1e-14);
     CHECK(out[2] == -30.0);

@@ -9,12 +9,6 @@
 #define MOCK_NAME "frequency"
 #include "af_mock.h"
 
-/* AF_VERBOSE=1 prints what is measured. */
-#define SAY(...) \
-    do { \
-        if (getenv("AF_VERBOSE")) printf("  " __VA_ARGS__); \
-    } while (0)
-
 enum { STREAMS = 40, STARS = 3 };
 
 /* ---- an isochrone, and a finder that knows it ---- */
@@ -561,7 +555,7 @@ static af_status everything(af_context *c, const char *path) {
 /* Memory that ends at the k-th call. */
 TEST(memory_ends) {
     const char *path = scratch_file("memory.safetensors");
-    heap h = {0, 0, 0, 0};
+    heap h = AF__ZERO;
     long calls, k;
     af_context *c = heap_context(&h, 1);
     CHECK(everything(c, path) == AF_OK);

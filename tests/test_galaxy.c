@@ -1,46 +1,21 @@
 /* Multipole expansions against closed forms, and galaxies of discs and spheroids against Bessel
  * functions, Hankel transforms, homoeoids, Poisson's equation and another program. */
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
+#include "af_heap.h"
 
-/* An allocator that counts what is out and fails at one call. */
-typedef struct counter {
-    long live, calls, fail_at;
-} counter;
-
-static void *count_allocate(size_t bytes, void *user) {
-    counter *c = (counter *)user;
-    void *memory;
-    if (++c->calls == c->fail_at) return NULL;
-    memory = malloc(bytes);
-    if (memory) c->live++;
-    return memory;
-}
-
-static void count_release(void *pointer, size_t bytes, void *user) {
-    (void)bytes;
-    if (pointer) ((counter *)user)->live--;
-    free(pointer);
-}
-
-static counter heap;
+static heap memory;
 static af_context *context;
 
 static void begin(void) {
-    af_context_desc desc = AF__ZERO;
-    memset(&heap, 0, sizeof heap);
-    desc.allocator.allocate = count_allocate;
-    desc.allocator.release = count_release;
-    desc.allocator.user = &heap;
-    if (af_context_create(&desc, &context) != AF_OK) abort();
+    if (heap_open(&memory, 0, 0, &context) != AF_OK) abort();
 }
 
 static void end(void) {
     CHECK_TEXT(af_error(context), "");
     CHECK(af_error_status(context) == AF_OK);
     af_context_destroy(context);
-    CHECK(heap.live == 0);
+    CHECK(memory.live == 0);
 }
 
 /* The call fails with the status and a sentence that holds the words; clears the error. */
@@ -65,7 +40,7 @@ static double distance(const double p[3], const double q[3]) {
     double d[3];
     int i;
     for (i = 0; i < 3; i++) d[i] = p[i] - q[i];
-    return af__norm3(d);
+    return norm3(d);
 }
 
 /* ---- multipoles ---- */
@@ -109,7 +84,7 @@ static void compare(const af_multipole *m, const af_potential *part, double low,
         af_potential_acceleration(part, 1, x, b);
         error[0] = fmax(error[0], fabs(af_multipole_value(m, x) /
                                        af_potential_value(part, 1, x) - 1.0));
-        error[1] = fmax(error[1], distance(a, b) / af__norm3(b));
+        error[1] = fmax(error[1], distance(a, b) / norm3(b));
         error[2] = fmax(error[2], fabs(af_multipole_density(m, x) /
                                        af_potential_density(part, 1, x) - 1.0));
     }
@@ -206,7 +181,7 @@ TEST(multipole_flattened) {
             place(i, 0.01 * pow(10.0, (double)i / 45.0), x);
             af_multipole_acceleration(m, x, a);
             phi = kuzmin(x, b);
-            error = fmax(error, distance(a, b) / af__norm3(b));
+            error = fmax(error, distance(a, b) / norm3(b));
             error_of_value = fmax(error_of_value, fabs(af_multipole_value(m, x) / phi - 1.0));
         }
         CHECK(error < 0.2 * old);
@@ -281,7 +256,7 @@ static double check_gradient(const af_field *f, const double x[3], double h, dou
         for (k = 0; k < 3; k++) size = fmax(size, fabs(d[i][k]));
     for (i = 0; i < 3; i++) {
         double rounding = 1e-14 * fabs(f->value(x, f->user)) / h;
-        CHECK(fabs(d[i][3] + a[i]) < tolerance * af__norm3(a) + rounding);
+        CHECK(fabs(d[i][3] + a[i]) < tolerance * norm3(a) + rounding);
         for (k = 0; k < i; k++) CHECK(fabs(d[i][k] - d[k][i]) < 100.0 * tolerance * size);
     }
     return -(d[0][0] + d[1][1] + d[2][2]) / (4.0 * AF__PI * AF_GRAVITY);
@@ -571,7 +546,7 @@ TEST(models_against_another_program) {
         for (i = 0; i < 3; i++) {
             double a[3];
             af_galaxy_acceleration(g, x[kind][i], a);
-            CHECK(distance(a, truth[kind][i]) < 6e-4 * af__norm3(a));
+            CHECK(distance(a, truth[kind][i]) < 6e-4 * norm3(a));
         }
         CHECK_CLOSE(af_galaxy_circular_speed(g, 8.122), kind ? 240.2 : 221.9, 3e-4);
         af_galaxy_destroy(g);
@@ -590,7 +565,7 @@ TEST(models_obey_poisson) {
         for (i = 0; i < 200; i++) {
             double x[3], rho, r, h;
             place((uint64_t)i, 0.3 * pow(10.0, 0.01 * i), x);
-            r = af__norm3(x);
+            r = norm3(x);
             if (i % 2) x[2] *= 0.05; /* many in the disc */
             h = 0.1 * fmin(fabs(x[2]), 0.1 * r);
             rho = check_gradient(&field, x, h, 2e-6) / af_galaxy_density(g, x);
@@ -621,7 +596,7 @@ TEST(discs_obey_poisson) {
         double x[3], a[3], b[3], sum[3] = {0.0, 0.0, 0.0}, rho, phi = 0.0, r;
         place((uint64_t)i, 1.0 + 0.1 * i, x);
         x[2] *= 0.1;
-        r = af__norm3(x);
+        r = norm3(x);
         rho = check_gradient(&field, x, 0.1 * fmin(fabs(x[2]), 0.1 * r), 2e-6);
         CHECK_CLOSE(rho / af_galaxy_density(g, x), 1.0, 2e-3);
         af_galaxy_acceleration(g, x, a);
@@ -632,7 +607,7 @@ TEST(discs_obey_poisson) {
             sum[2] += b[2];
             phi += af_galaxy_value(one[k], x);
         }
-        CHECK(distance(a, sum) < 1e-6 * af__norm3(a)); /* their grids differ */
+        CHECK(distance(a, sum) < 1e-6 * norm3(a)); /* their grids differ */
         CHECK_CLOSE(phi / af_galaxy_value(g, x), 1.0, 1e-7);
         x[2] = -x[2];
         af_galaxy_acceleration(g, x, b);
@@ -647,7 +622,7 @@ TEST(discs_obey_poisson) {
  * in the plane, or at either end. */
 TEST(limits_of_space) {
     static const double far_away[3] = {3e7, -4e7, 1e7};
-    double x[3] = {0.0, 0.0, 0.0}, a[3], mass, r = af__norm3(far_away);
+    double x[3] = {0.0, 0.0, 0.0}, a[3], mass, r = norm3(far_away);
     af_disc disc = AF__ZERO;
     af_galaxy_desc desc = AF__ZERO;
     af_galaxy *g;
@@ -669,18 +644,18 @@ TEST(limits_of_space) {
     for (kind = 0; kind < 2; kind++) {
         long calls;
         g = model(kind, 16);
-        calls = heap.calls;
+        calls = memory.calls;
         for (i = -300; i < 300; i++) {
             int axis = i & 2;
             x[0] = x[1] = x[2] = 0.0;
             if (i > -300) x[axis] = pow(10.0, i / 10.0);
             af_galaxy_acceleration(g, x, a);
-            CHECK(af__all_finite(a, 3) && a[axis] <= 0.0);
+            CHECK(all_finite(a, 3) && a[axis] <= 0.0);
             CHECK(a[(axis + 1) % 3] == 0.0 && a[(axis + 2) % 3] == 0.0);
             CHECK(af_galaxy_value(g, x) < 0.0 && af_galaxy_value(g, x) > -2e6);
             CHECK(af_galaxy_density(g, x) >= 0.0);
         }
-        CHECK(heap.calls == calls);
+        CHECK(memory.calls == calls);
         x[0] = NAN;
         af_galaxy_acceleration(g, x, a);
         CHECK(!(a[0] == a[0]) && !(af_galaxy_value(g, x) < 1.0));
@@ -712,7 +687,7 @@ TEST(orbits_in_a_galaxy) {
                                  401, row[0]) == AF_OK);
         for (i = 0; i <= 400; i++) {
             const double *xv = row[i];
-            double e = 0.5 * af__dot3(xv + 3, xv + 3) + af_galaxy_value(g, xv), j[3];
+            double e = 0.5 * dot3(xv + 3, xv + 3) + af_galaxy_value(g, xv), j[3];
             double lz = (xv[0] * xv[4] - xv[1] * xv[3]) /
                         (start[k][0] * start[k][4] - start[k][1] * start[k][3]);
             if (i == 0) energy = e;
@@ -835,15 +810,15 @@ TEST(memory_ends) {
     af_status status = AF_ERROR_MEMORY;
     long k, live;
     begin();
-    live = heap.live;
+    live = memory.live;
     af_galaxy_desc_piffl_2014(&desc);
     desc.degree = 4;
     desc.knots = 200;
     for (k = 1; k < 100 && status != AF_OK; k++) {
-        heap.fail_at = heap.calls + k;
+        memory.fail_at = memory.calls + k;
         status = af_galaxy_create(context, &desc, &g);
         if (status == AF_OK) break;
-        CHECK(status == AF_ERROR_MEMORY && !g && heap.live == live);
+        CHECK(status == AF_ERROR_MEMORY && !g && memory.live == live);
         CHECK_TEXT(af_error(context), "out of memory");
         af_error_clear(context);
     }

@@ -1,7 +1,8 @@
 /* Files: numbers as text, atomic writing, safetensors, NPY, tables. */
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
+#include "af_heap.h"
+#include "af_private.h"
 
 #include <locale.h>
 
@@ -18,42 +19,17 @@ int setresuid(unsigned real, unsigned effective, unsigned saved); /* hidden unde
 #  define POSIX 0
 #endif
 
-/* An allocator that counts what is out and fails at one call. */
-typedef struct counter {
-    long live, calls, fail_at;
-} counter;
-
-static void *count_allocate(size_t bytes, void *user) {
-    counter *c = (counter *)user;
-    void *memory;
-    if (++c->calls == c->fail_at) return NULL;
-    memory = malloc(bytes);
-    if (memory) c->live++;
-    return memory;
-}
-
-static void count_release(void *pointer, size_t bytes, void *user) {
-    (void)bytes;
-    if (pointer) ((counter *)user)->live--;
-    free(pointer);
-}
-
-static counter heap;
+static heap memory;
 static af_context *context;
 
 static void open_context(void) {
-    af_context_desc desc = AF__ZERO;
-    memset(&heap, 0, sizeof heap);
-    desc.allocator.allocate = count_allocate;
-    desc.allocator.release = count_release;
-    desc.allocator.user = &heap;
-    if (af_context_create(&desc, &context) != AF_OK) abort();
+    if (heap_open(&memory, 0, 0, &context) != AF_OK) abort();
 }
 
 /* Nothing may be left: every object of the test has been destroyed. */
 static void close_context(void) {
     af_context_destroy(context);
-    CHECK(heap.live == 0);
+    CHECK(memory.live == 0);
 }
 
 static const char *folder = "."; /* for temporary files */
@@ -104,14 +80,10 @@ static int exists(const char *path) {
 
 /* ---- numbers */
 
-static af__number_kind read_number(const char *text, double *value) {
-    return af__number_read(text, text + strlen(text), value);
-}
-
 /* Equal to strtod to the bit, for text that strtod takes too. */
 static int same_as_strtod(const char *text) {
     double ours = 1.0, theirs = strtod(text, NULL);
-    read_number(text, &ours);
+    test_number_read(text, &ours);
     if (memcmp(&ours, &theirs, sizeof ours) == 0) return 1;
     printf("  %s: %.17g, strtod %.17g\n", text, ours, theirs);
     return 0;
@@ -149,30 +121,35 @@ TEST(numbers_exact) {
 
 TEST(numbers_kinds) {
     double v = 7.0;
-    CHECK(read_number("", &v) == AF__NUMBER_EMPTY && v == 7.0);
-    CHECK(read_number("x", &v) == AF__NUMBER_BAD && v == 7.0);
-    CHECK(read_number("-", &v) == AF__NUMBER_BAD && read_number(".", &v) == AF__NUMBER_BAD);
-    CHECK(read_number("1.2.3", &v) == AF__NUMBER_BAD && read_number("1,5", &v) == AF__NUMBER_BAD);
-    CHECK(read_number("1e", &v) == AF__NUMBER_BAD && read_number("1e+", &v) == AF__NUMBER_BAD);
-    CHECK(read_number("0x10", &v) == AF__NUMBER_BAD && read_number("1 ", &v) == AF__NUMBER_BAD);
-    CHECK(read_number("nanx", &v) == AF__NUMBER_BAD && read_number("in", &v) == AF__NUMBER_BAD);
-    CHECK(read_number("1e999", &v) == AF__NUMBER_LARGE);
-    CHECK(read_number("NaN", &v) == AF__NUMBER_NAN && v != v);
-    CHECK(read_number("-Infinity", &v) == AF__NUMBER_INFINITE && v < 0);
-    CHECK(read_number("-1.5d-3", &v) == AF__NUMBER_FINE && v == -1.5e-3);
-    CHECK(read_number("1D400", &v) == AF__NUMBER_LARGE);
+    CHECK(test_number_read("", &v) == TEST_NUMBER_EMPTY && v == 7.0);
+    CHECK(test_number_read("x", &v) == TEST_NUMBER_BAD && v == 7.0);
+    CHECK(test_number_read("-", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read(".", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("1.2.3", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("1,5", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("1e", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("1e+", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("0x10", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("1 ", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("nanx", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("in", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("1e999", &v) == TEST_NUMBER_LARGE);
+    CHECK(test_number_read("NaN", &v) == TEST_NUMBER_NAN && v != v);
+    CHECK(test_number_read("-Infinity", &v) == TEST_NUMBER_INFINITE && v < 0);
+    CHECK(test_number_read("-1.5d-3", &v) == TEST_NUMBER_FINE && v == -1.5e-3);
+    CHECK(test_number_read("1D400", &v) == TEST_NUMBER_LARGE);
 }
 
 TEST(numbers_survive_the_locale) {
     static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "de_DE"};
-    char text[AF__NUMBER_TEXT];
+    char text[TEST_NUMBER_ROOM];
     double v = 0.0;
     size_t i;
     for (i = 0; i < AF__COUNT(names); i++)
         if (setlocale(LC_NUMERIC, names[i])) break;
-    CHECK(read_number("1.5e-40", &v) == AF__NUMBER_FINE && v > 1.49e-40 && v < 1.51e-40);
-    CHECK(read_number("2.5", &v) == AF__NUMBER_FINE && v == 2.5);
-    af__number_write(0.75, text);
+    CHECK(test_number_read("1.5e-40", &v) == TEST_NUMBER_FINE && v > 1.49e-40 && v < 1.51e-40);
+    CHECK(test_number_read("2.5", &v) == TEST_NUMBER_FINE && v == 2.5);
+    test_number_write(0.75, text);
     CHECK(strcmp(text, "0.75") == 0);
     setlocale(LC_NUMERIC, "C");
 }
@@ -957,16 +934,16 @@ TEST(memory_fails_everywhere) {
             open_context();
             CHECK(write_kind(kind, file("full")) == AF_OK);
             for (k = 1; k < 1000 && status != AF_OK; k++) {
-                long live = heap.live;
-                heap.fail_at = heap.calls + k;
+                long live = memory.live;
+                memory.fail_at = memory.calls + k;
                 status = writing ? write_kind(kind, file("full")) : read_kind(kind, file("full"));
-                CHECK(heap.live == live);
+                CHECK(memory.live == live);
                 CHECK(status == AF_OK || status == AF_ERROR_MEMORY);
                 if (status != AF_OK) CHECK_FAILED(AF_ERROR_MEMORY, "out of memory");
                 CHECK(!exists(file("full.tmp-0")));
             }
             CHECK(k > 2 && k < 1000);
-            heap.fail_at = 0;
+            memory.fail_at = 0;
             CHECK(read_kind(kind, file("full")) == AF_OK);
             remove(file("full"));
             close_context();

@@ -1,7 +1,8 @@
 /* Learning: parameter store, networks, Adam and RAdam, schedules. */
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
+#include "af_heap.h"
+#include "af_private.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #  include <unistd.h>
@@ -12,38 +13,12 @@
 #  define FOLDER "."
 #endif
 
-/* An allocator that counts what is out and fails at one call. */
-typedef struct counter {
-    long live, calls, fail_at;
-} counter;
-
-static void *count_allocate(size_t bytes, void *user) {
-    counter *c = (counter *)user;
-    void *memory;
-    if (++c->calls == c->fail_at) return NULL;
-    memory = malloc(bytes);
-    if (memory) c->live++;
-    return memory;
-}
-
-static void count_release(void *pointer, size_t bytes, void *user) {
-    (void)bytes;
-    if (pointer) ((counter *)user)->live--;
-    free(pointer);
-}
-
-static counter heap;
+static const af_expr no_expr = AF__ZERO;
+static heap memory;
 static af_context *context;
 
 static af_status open_context(long fail_at) {
-    af_context_desc desc = AF__ZERO;
-    memset(&heap, 0, sizeof heap);
-    heap.fail_at = fail_at;
-    desc.allocator.allocate = count_allocate;
-    desc.allocator.release = count_release;
-    desc.allocator.user = &heap;
-    desc.threads = 1;
-    return af_context_create(&desc, &context);
+    return heap_open(&memory, fail_at, 1, &context);
 }
 
 static af_params *store; /* of the test that runs */
@@ -56,7 +31,7 @@ static void begin(void) {
 static void end(void) {
     af_params_destroy(store);
     af_context_destroy(context);
-    CHECK(heap.live == 0);
+    CHECK(memory.live == 0);
 }
 
 /* The call fails with the status and a sentence that holds the words; clears the error. */
@@ -226,7 +201,7 @@ static void check_flat_gradient(double penalty) {
     CHECK(af_grad(context, scalar_of_views(0.0), 3, views, out + 1) == AF_OK);
     to[0] = flat;
     for (i = 0; i < 3; i++) to[i + 1] = part[i];
-    if (evaluate(1, 4, out, af__none, NULL, to)) {
+    if (evaluate(1, 4, out, no_expr, NULL, to)) {
         const double *x = af_params_data(store);
         for (i = 0; i < 6; i++) CHECK_CLOSE(flat[i], part[0][i] + 2 * penalty * x[i], 1e-15);
         for (i = 0; i < 12; i++)
@@ -236,9 +211,9 @@ static void check_flat_gradient(double penalty) {
     for (i = 0; i < 23; i++) { /* against central differences of the loss itself */
         double *x = af_params_data(store) + i, kept = *x, above = 0, below = 0, h = 1e-5;
         *x = kept + h;
-        evaluate_one(y, af__none, NULL, &above);
+        evaluate_one(y, no_expr, NULL, &above);
         *x = kept - h;
-        evaluate_one(y, af__none, NULL, &below);
+        evaluate_one(y, no_expr, NULL, &below);
         *x = kept;
         CHECK_CLOSE(flat[i], (above - below) / (2 * h), 1e-7); /* h^2 and rounding / h */
     }
@@ -255,7 +230,7 @@ TEST(params_gradient_of_a_single_view) {
     begin();
     CHECK(af_params_add(store, "x", 1, &n, AF_INIT_CONSTANT, 3.0, NULL) == AF_OK);
     y = af_sum(context, af_square(context, af_params_expr(store, 0)));
-    evaluate_one(af_params_grad(store, y), af__none, NULL, g);
+    evaluate_one(af_params_grad(store, y), no_expr, NULL, g);
     CHECK(g[0] == 6.0 && g[1] == 6.0 && g[2] == 6.0);
     CHECK(af_params_grad(store, af_params_expr(store, 0)).id == 0); /* not a scalar */
     CHECK_TEXT(af_error(context), "scalar");
@@ -477,7 +452,7 @@ static void check_against_plain(const af_net_desc *d) {
     for (i = 0; i < af_params_size(store); i++) af_params_data(store)[i] *= 0.5;
     fill_normal(x, 30, 2);
     in = af_input(context, "x", 3, dims);
-    if (evaluate_one(af_net_apply(net, in, af__none), in, x, y)) {
+    if (evaluate_one(af_net_apply(net, in, no_expr), in, x, y)) {
         for (i = 0; i < 10; i++) {
             plain_net(d, x + 3 * i, expected);
             for (j = 0; j < 2; j++) CHECK_CLOSE(y[2 * i + j], expected[j], 2e-13);
@@ -540,7 +515,7 @@ static void check_zero_start(af_architecture architecture, int random_last) {
     gradient = (double *)malloc(n * sizeof *gradient);
     fill_normal(at, 33, 5);
     x = af_input(context, "x", 2, dims);
-    out[0] = af_net_apply(net, x, af__none);
+    out[0] = af_net_apply(net, x, no_expr);
     out[1] = af_square(context, af_offset(context, out[0], -1.0));
     out[1] = af_params_grad(store, af_mean(context, out[1]));
     to[0] = y;
@@ -581,7 +556,7 @@ TEST(resdense_keeps_the_size_of_signals) {
             net = make_net(&d);
             fill_normal(at, 240, 6);
             x = af_input(context, "x", 2, dims);
-            evaluate_one(af_net_apply(net, x, af__none), x, at, y);
+            evaluate_one(af_net_apply(net, x, no_expr), x, at, y);
             size = rms(y, 120);
             CHECK(size > 0.2 && size < 20.0);
             af_net_destroy(net);
@@ -615,7 +590,7 @@ TEST(weight_norm) {
     gradient = (double *)malloc(n * sizeof *gradient);
     fill_normal(at, 21, 7);
     x = af_input(context, "x", 2, dims);
-    out[0] = af_net_apply(net, x, af__none);
+    out[0] = af_net_apply(net, x, no_expr);
     out[1] = af_params_grad(store, af_sum(context, af_exp(context, out[0])));
     to[0] = y;
     to[1] = gradient;
@@ -683,13 +658,13 @@ TEST(dropout_masks) {
     for (i = 0; i < 4; i++) out[i] = (double *)malloc(N * sizeof **out);
     seed = af_input(context, "seed", 0, NULL);
     ones = af_full(context, 2, dims, 1.0);
-    y[0] = af__dropout(net, ones, WIDTH, 0, seed);
-    y[1] = af__dropout(net, ones, WIDTH, 1, seed);
-    y[2] = af__dropout(second, ones, WIDTH, 0, seed);
-    y[3] = af__dropout(net, ones, WIDTH, 0, af_offset(context, seed, 1.0));
-    CHECK(af__dropout(net, ones, 32, 0, seed).id == ones.id); /* not wider than dropout_above */
-    CHECK(af__dropout(net, ones, 33, 0, seed).id != ones.id);
-    CHECK(af__dropout(net, ones, WIDTH, 0, af__none).id == ones.id);
+    y[0] = test_dropout(net, ones, WIDTH, 0, seed);
+    y[1] = test_dropout(net, ones, WIDTH, 1, seed);
+    y[2] = test_dropout(second, ones, WIDTH, 0, seed);
+    y[3] = test_dropout(net, ones, WIDTH, 0, af_offset(context, seed, 1.0));
+    CHECK(test_dropout(net, ones, 32, 0, seed).id == ones.id); /* not wider than dropout_above */
+    CHECK(test_dropout(net, ones, 33, 0, seed).id != ones.id);
+    CHECK(test_dropout(net, ones, WIDTH, 0, no_expr).id == ones.id);
     evaluate(1, 4, y, seed, &number, out);
     for (i = 0; i < N; i++) {
         if (out[0][i] == 0.0) dropped++;
@@ -735,11 +710,11 @@ TEST(dropout_in_networks) {
     n = af_params_size(store);
     fill_normal(at, 900, 8);
     x = af_input(context, "x", 2, dims);
-    out[0] = af_net_apply(net, x, af__none);
+    out[0] = af_net_apply(net, x, no_expr);
     out[1] = af_net_apply(net, x, af_constant(context, 5.0));
     out[2] = af_net_apply(net, x, af_constant(context, 6.0));
     CHECK(af_net_apply(narrow, x, af_constant(context, 5.0)).id ==
-          af_net_apply(narrow, x, af__none).id);
+          af_net_apply(narrow, x, no_expr).id);
     CHECK(af_net_apply(net, x, af_constant(context, 5.0)).id == out[1].id); /* one mask a step */
     for (i = 0; i < 3; i++) {
         y[i] = (double *)malloc(600 * sizeof **y);
@@ -800,12 +775,12 @@ TEST(networks_refuse) {
     if (net) {
         af_net *twin;
         FAILS(af_net_create(store, &d, &twin), AF_ERROR_ARGUMENT, "net.0.weight");
-        CHECK(af_net_apply(net, af_input(context, "x", 2, wrong), af__none).id == 0);
+        CHECK(af_net_apply(net, af_input(context, "x", 2, wrong), no_expr).id == 0);
         CHECK_TEXT(af_error(context), "(5,4)");
         af_error_clear(context);
-        CHECK(af_net_apply(net, af_input(context, "x", 1, &one), af__none).id == 0);
+        CHECK(af_net_apply(net, af_input(context, "x", 1, &one), no_expr).id == 0);
         af_error_clear(context);
-        CHECK(af_net_apply(net, af__none, af__none).id == 0);
+        CHECK(af_net_apply(net, no_expr, no_expr).id == 0);
         af_net_destroy(net);
     }
     af_net_destroy(NULL);
@@ -976,11 +951,11 @@ TEST(adam_clips) {
     d.clip = 1.0;
     adam = make_adam(&d, 2);
     CHECK(af_adam_step(adam, x, g, 0.1) == AF_OK && af_adam_step(free_adam, y, unit, 0.1) == AF_OK);
-    CHECK_CLOSE(adam->first[0], free_adam->first[0], 1e-16);
-    CHECK_CLOSE(adam->first[1], free_adam->first[1], 1e-16);
+    CHECK_CLOSE(test_adam_first(adam)[0], test_adam_first(free_adam)[0], 1e-16);
+    CHECK_CLOSE(test_adam_first(adam)[1], test_adam_first(free_adam)[1], 1e-16);
     CHECK_CLOSE(x[0], y[0], 1e-15);
     CHECK(af_adam_step(adam, x, small, 0.1) == AF_OK);
-    CHECK_CLOSE(adam->first[0], 0.9 * 0.06 + 0.1 * 0.3, 1e-15);
+    CHECK_CLOSE(test_adam_first(adam)[0], 0.9 * 0.06 + 0.1 * 0.3, 1e-15);
     af_adam_destroy(adam);
     af_adam_destroy(free_adam);
     end();
@@ -1010,7 +985,8 @@ TEST(adam_file) {
     CHECK(af_tensors_add(hurt, "adam.first", AF_DTYPE_F64, 1, &three, g) == AF_OK);
     CHECK(af_tensors_add(hurt, "adam.second", AF_DTYPE_F64, 1, &three, g) == AF_OK);
     FAILS(af_adam_load(copy, hurt), AF_ERROR_FORMAT, "adam.step");
-    CHECK(copy->first[0] == 0.0 && copy->second[0] == 0.0 && copy->step == 0);
+    CHECK(test_adam_first(copy)[0] == 0.0 && test_adam_second(copy)[0] == 0.0);
+    CHECK(test_adam_step(copy) == 0);
     FAILS(af_adam_load(larger, set), AF_ERROR_SHAPE, "adam.first");
     CHECK(af_adam_load(copy, set) == AF_OK);
     for (t = 10; t < 20; t++) {
@@ -1122,9 +1098,9 @@ static af_status build_and_save(void) {
     s = af_params_create(context, 3, &store);
     if (s == AF_OK) s = af_net_create(store, &d, &net);
     if (s == AF_OK) {
-        af_expr y = af_net_apply(net, af_input(context, "x", 2, dims), af__none);
-        if (!af_params_grad(store, af_mean(context, y)).id) s = context->status;
-        if (s == AF_OK) s = context->status;
+        af_expr y = af_net_apply(net, af_input(context, "x", 2, dims), no_expr);
+        if (!af_params_grad(store, af_mean(context, y)).id) s = af_error_status(context);
+        if (s == AF_OK) s = af_error_status(context);
     }
     if (s == AF_OK) s = af_adam_create(context, NULL, af_params_size(store), &adam);
     if (s == AF_OK) s = af_tensors_create(context, &set);
@@ -1149,10 +1125,10 @@ TEST(memory_fails_at_every_call) {
             s = build_and_save();
             CHECK(s == AF_OK || s == AF_ERROR_MEMORY);
             if (s != AF_OK) CHECK_TEXT(af_error(context), "out of memory");
-            CHECK(s != AF_OK || heap.calls < k); /* no failure was swallowed */
+            CHECK(s != AF_OK || memory.calls < k); /* no failure was swallowed */
             af_context_destroy(context);
         }
-        CHECK(heap.live == 0);
+        CHECK(memory.live == 0);
         calls = k;
     }
     CHECK(s == AF_OK && calls > 20);

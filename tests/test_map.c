@@ -3,7 +3,6 @@
 #if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
 #  define _POSIX_C_SOURCE 200809L /* getpid, threads */
 #endif
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
 #define MOCK_NAME "map"
@@ -265,7 +264,7 @@ static int jacobian(af_evaluator *e, const double star[6], double h, double m[6]
             for (b = 0; b < 2; b++) d[b] = (j[4 * a + 2 * b][k] - j[4 * a + 2 * b + 1][k]) / ACTION;
             m[3 + k][a] = (4.0 * d[1] / h - d[0] / (2.0 * h)) / 3.0;
         }
-    af_isochrone_actions(&e->toy, star, toy, NULL, NULL);
+    af_isochrone_actions(test_toy(e), star, toy, NULL, NULL);
     *change = fabs(j[24][2] - toy[2]) / ACTION;
     return 1;
 }
@@ -295,7 +294,7 @@ static void check_canonical(af_finder_desc *d, double random, double least_chang
     while (e && n < 40 && draw < 400) {
         double star[6], j[3];
         mock_star(909, draw++, star);
-        if (af_isochrone_actions(&e->toy, star, j, NULL, NULL) != 0) continue;
+        if (af_isochrone_actions(test_toy(e), star, j, NULL, NULL) != 0) continue;
         /* nearly planar, polar, radial and circular ones want shorter steps than rounding allows */
         if (fabs(j[0]) < 300.0 || j[1] < 300.0 || j[2] < 100.0) continue;
         if (!jacobian(e, star, 2e-3, m, &change[n])) continue;
@@ -445,20 +444,13 @@ static void check_residual(af_generator_kind kind, double random) {
     static scene s;
     static answer a;
     double guess[STREAMS][3], worst = 0.0;
-    af__request r = AF__ZERO;
     af_evaluator *e = NULL;
     size_t i, k, n, settled = 0;
     scene_open(&s, kind, random);
     memset(guess, 0xff, sizeof guess); /* NaN */
-    r.streams = STREAMS;
-    r.xv = s.xv[0][0];
-    r.guess = guess[0];
-    r.j = a.j[0][0];
-    r.theta = a.theta[0][0];
-    r.flags = a.flags[0];
-    r.most_steps = AF__SOLVE_STEPS;
     CHECK(af_evaluator_create(s.f, STARS, 16, 1, &e) == AF_OK);
-    if (e) af__evaluate_request(e, &r);
+    if (e)
+        test_evaluate(e, STREAMS, s.xv[0][0], guess[0], a.j[0][0], a.theta[0][0], a.flags[0]);
     for (n = 0; n < STREAMS && e; n++) {
         if (a.flags[n][0]) continue;
         settled++;
@@ -468,7 +460,7 @@ static void check_residual(af_generator_kind kind, double random) {
                 mean += a.j[n][i][k] / STARS;
                 CHECK(a.theta[n][i][k] >= 0.0 && a.theta[n][i][k] < 2.0 * AF__PI);
             }
-            worst = fmax(worst, fabs(mean / s.f->g.action_scale - guess[n][k]));
+            worst = fmax(worst, fabs(mean / test_action_scale(s.f) - guess[n][k]));
         }
     }
     CHECK(settled >= STREAMS - 5);

@@ -12,17 +12,17 @@
 #  define getpid() 0
 #endif
 
-static test_memory heap;
+static heap memory;
 static af_context *context;
 static af_params *store;
 static af_minimiser *minimiser;
 static af_minimiser_desc desc; /* of the minimiser that make() creates */
 
 static void begin(void) {
-    memset(&heap, 0, sizeof heap);
+    memset(&memory, 0, sizeof memory);
     memset(&desc, 0, sizeof desc);
     minimiser = NULL;
-    context = test_context(&heap);
+    context = test_context(&memory);
     if (!context || af_params_create(context, 7, &store) != AF_OK) abort();
     af_context_set_threads(context, 1);
     desc.params = store;
@@ -38,7 +38,7 @@ static void end(void) {
     drop();
     af_params_destroy(store);
     af_context_destroy(context);
-    CHECK(heap.live == 0);
+    CHECK(memory.live == 0);
 }
 
 /* The call fails with the status and a sentence that holds the words; clears the error. */
@@ -1397,7 +1397,7 @@ TEST(damping_by_hand) {
 /* ---- what is refused ---- */
 
 static void refuse(af_status status, const char *words) {
-    minimiser = (af_minimiser *)&heap; /* anything but NULL */
+    minimiser = (af_minimiser *)&memory; /* anything but NULL */
     FAILS(af_minimiser_create(context, &desc, &minimiser), status, words);
     CHECK(minimiser == NULL);
     minimiser = NULL;
@@ -1513,11 +1513,11 @@ static af_status build_and_step(int variant) {
     desc.method = variant == 2 ? AF_LBFGS : AF_LEVENBERG_MARQUARDT;
     if (s == AF_OK) s = af_minimiser_create(context, &desc, &minimiser);
     CHECK((s == AF_OK) == (minimiser != NULL));
-    calls = heap.calls;
+    calls = memory.calls;
     for (k = 0; k < 3 && s == AF_OK; k++) s = af_minimiser_step(minimiser, NULL, NULL);
     if (s == AF_OK) af_minimiser_restart(minimiser);
     if (s == AF_OK) s = af_minimiser_step(minimiser, NULL, NULL);
-    CHECK(heap.calls == calls);
+    CHECK(memory.calls == calls);
     drop();
     af_params_destroy(store);
     return s;
@@ -1529,19 +1529,19 @@ TEST(memory_fails_at_every_call) {
         af_status s = AF_ERROR_MEMORY;
         long k;
         for (k = 1; s != AF_OK && k < 10000; k++) {
-            memset(&heap, 0, sizeof heap);
-            heap.fail_at = k;
-            context = test_context(&heap);
+            memset(&memory, 0, sizeof memory);
+            memory.fail_at = k;
+            context = test_context(&memory);
             CHECK(context || k == 1);
             if (context) {
                 af_context_set_threads(context, 1);
                 s = build_and_step(variant);
                 CHECK(s == AF_OK || s == AF_ERROR_MEMORY);
                 if (s != AF_OK) CHECK_TEXT(af_error(context), "out of memory");
-                CHECK(s != AF_OK || heap.calls < k); /* no failure was swallowed */
+                CHECK(s != AF_OK || memory.calls < k); /* no failure was swallowed */
                 af_context_destroy(context);
             }
-            CHECK(heap.live == 0);
+            CHECK(memory.live == 0);
         }
         CHECK(s == AF_OK && k > 10);
     }

@@ -781,19 +781,17 @@ TEST(lbfgs_no_memory) {
 TEST(lbfgs_out_of_memory) {
     long k;
     for (k = 1;; k++) {
-        test_memory heap;
+        heap memory;
         af__arena arena = AF__ZERO;
         af__lbfgs l;
         int good;
-        memset(&heap, 0, sizeof heap);
-        heap.fail_at = k;
-        arena.allocator.allocate = test_allocate;
-        arena.allocator.release = test_release;
-        arena.allocator.user = &heap;
+        memset(&memory, 0, sizeof memory);
+        memory.fail_at = k;
+        arena.allocator = heap_allocator(&memory);
         good = af__lbfgs_create(&arena, 5000, 20, &l);
-        CHECK(good == (heap.calls < k));
+        CHECK(good == (memory.calls < k));
         af__arena_free(&arena);
-        CHECK(heap.live == 0);
+        CHECK(memory.live == 0);
         if (good) break;
     }
     CHECK(k > 3);

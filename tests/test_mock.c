@@ -1,6 +1,5 @@
 /* The true actions of mock orbits (tools/actionfinder/mock_truth.c) against closed forms and
  * against themselves from another place on the same orbit. */
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 
 #include "../tools/actionfinder/mock_truth.c"

@@ -9,12 +9,6 @@
 #define MOCK_NAME "orbit_point"
 #include "af_mock.h"
 
-/* AF_VERBOSE=1 prints what is measured. */
-#define SAY(...) \
-    do { \
-        if (getenv("AF_VERBOSE")) printf("  " __VA_ARGS__); \
-    } while (0)
-
 /* Disc, bulge and halo: v_c(8 kpc) = 230 km/s. */
 static af_field galaxy(void) {
     static af_potential part[3];

@@ -2,7 +2,6 @@
 #if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
 #  define _POSIX_C_SOURCE 200809L /* getpid */
 #endif
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
 #define MOCK_NAME "quality"
@@ -262,9 +261,9 @@ TEST(figures_by_brute_force) {
         for (s = 0; s < STREAMS; s++)
             root[s] = place[s][k] =
                 (stream[s].j[k] < 0.0 ? -1.0 : 1.0) * sqrt(fabs(stream[s].j[k]));
-        scale[k] = af__median(root, STREAMS);
+        scale[k] = test_median(root, STREAMS);
         for (s = 0; s < STREAMS; s++) root[s] = fabs(place[s][k] - scale[k]);
-        scale[k] = af__median(root, STREAMS);
+        scale[k] = test_median(root, STREAMS);
     }
     for (s = 0; s < STREAMS; s += 37) {
         static double far[STREAMS][2];
@@ -289,11 +288,11 @@ TEST(figures_by_brute_force) {
         }
         qsort(far, STREAMS, sizeof far[0], mock_less);
         for (i = 0; i < 50; i++) near_relative[i] = far[i][1]; /* an eighth of the reference */
-        CHECK_CLOSE(stream[s].typical / af__median(near_relative, 50), 1.0, 1e-9);
+        CHECK_CLOSE(stream[s].typical / test_median(near_relative, 50), 1.0, 1e-9);
         CHECK_CLOSE(stream[s].ratio, stream[s].relative / stream[s].typical, 1e-12);
     }
     for (s = 0; s < STREAMS; s++) root[s] = stream[s].distance;
-    CHECK_CLOSE(af__median(root, STREAMS), 1.0, 1e-9);
+    CHECK_CLOSE(test_median(root, STREAMS), 1.0, 1e-9);
     drop_bench(&b);
 }
 

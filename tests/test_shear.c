@@ -1,44 +1,17 @@
 /* Symplectic maps from shears: the definition in plain numbers, inverse, symplectic form, frozen
  * slopes, symmetries, files, failures. */
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
+#include "af_heap.h"
 
 enum { MAX = AF_FREEDOMS_MAX, SAMPLES = 6, DOUBLES = 4096 };
 
-/* An allocator that counts what is out and fails at one call. */
-typedef struct counter {
-    long live, calls, fail_at;
-} counter;
-
-static void *count_allocate(size_t bytes, void *user) {
-    counter *c = (counter *)user;
-    void *memory;
-    if (++c->calls == c->fail_at) return NULL;
-    memory = malloc(bytes);
-    if (memory) c->live++;
-    return memory;
-}
-
-static void count_release(void *pointer, size_t bytes, void *user) {
-    (void)bytes;
-    if (pointer) ((counter *)user)->live--;
-    free(pointer);
-}
-
-static counter heap;
+static heap memory;
 static af_context *context;
 static af_params *store;
 
 static af_status open_context(long fail_at) {
-    af_context_desc desc = AF__ZERO;
-    memset(&heap, 0, sizeof heap);
-    heap.fail_at = fail_at;
-    desc.allocator.allocate = count_allocate;
-    desc.allocator.release = count_release;
-    desc.allocator.user = &heap;
-    desc.threads = 1;
-    return af_context_create(&desc, &context);
+    return heap_open(&memory, fail_at, 1, &context);
 }
 
 static void begin(void) {
@@ -48,7 +21,7 @@ static void begin(void) {
 static void end(void) {
     af_params_destroy(store);
     af_context_destroy(context);
-    CHECK(heap.live == 0);
+    CHECK(memory.live == 0);
 }
 
 /* The call fails with the status and a sentence that holds the words; clears the error. */
@@ -1306,8 +1279,8 @@ static void check_memory(int life) {
             af_params_destroy(store);
             af_context_destroy(context);
         } else CHECK(k == 1);
-        CHECK(heap.live == 0);
-        if (k == 0) calls = heap.calls;
+        CHECK(memory.live == 0);
+        if (k == 0) calls = memory.calls;
     }
     CHECK(calls > 5);
 }

@@ -2,7 +2,6 @@
 #if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
 #  define _POSIX_C_SOURCE 200809L /* getpid */
 #endif
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
 #define MOCK_NAME "symplectic"
@@ -107,9 +106,9 @@ TEST(learns_halos) { check_learning(0); }
 /* ---- identities of any map ---- */
 
 static void jiggle(af_finder *f) {
-    double *x = af_params_data(f->g.params);
+    double *x = af_params_data(MOCK_PARAMS(f));
     size_t i;
-    for (i = 0; i < af_params_size(f->g.params); i++) x[i] += 0.03 * af_random_normal(2, 7, i);
+    for (i = 0; i < af_params_size(MOCK_PARAMS(f)); i++) x[i] += 0.03 * af_random_normal(2, 7, i);
 }
 
 /* (theta'', J'') of one star. */
@@ -207,8 +206,8 @@ TEST(same_bits_on_threads) {
         size_t n = af_finder_parameters(f);
         fit.epochs = 3;
         CHECK(af_finder_fit(f, o, &fit) == AF_OK && n < AF__COUNT(first));
-        if (threads == 1) memcpy(first, af_params_data(f->g.params), n * sizeof *first);
-        CHECK(memcmp(first, af_params_data(f->g.params), n * sizeof *first) == 0);
+        if (threads == 1) memcpy(first, af_params_data(MOCK_PARAMS(f)), n * sizeof *first);
+        CHECK(memcmp(first, af_params_data(MOCK_PARAMS(f)), n * sizeof *first) == 0);
         af_finder_destroy(f);
         af_orbits_destroy(o);
         af_context_destroy(c);
@@ -239,7 +238,7 @@ static size_t fit_with_checkpoint(const af_orbits *o, af_context *c, const char 
     fit.progress = stop_at_step;
     fit.user = &stop;
     CHECK(af_finder_fit(f, o, &fit) == (stop ? AF_STOPPED : AF_OK));
-    memcpy(x, af_params_data(f->g.params), n * sizeof *x);
+    memcpy(x, af_params_data(MOCK_PARAMS(f)), n * sizeof *x);
     af_finder_destroy(f);
     return n;
 }

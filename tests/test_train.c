@@ -2,9 +2,9 @@
 #if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
 #  define _POSIX_C_SOURCE 200809L /* kill, nanosleep */
 #endif
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
+#include "af_heap.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #  include <signal.h>
@@ -17,26 +17,7 @@
 #  define POSIX 0
 #endif
 
-/* An allocator that counts what is out and fails at one call. */
-typedef struct counter {
-    long live, calls, fail_at;
-} counter;
-
-static void *count_allocate(size_t bytes, void *user) {
-    counter *c = (counter *)user;
-    void *memory;
-    if (++c->calls == c->fail_at) return NULL;
-    memory = malloc(bytes);
-    if (memory) c->live++;
-    return memory;
-}
-
-static void count_release(void *pointer, size_t bytes, void *user) {
-    (void)bytes;
-    if (pointer) ((counter *)user)->live--;
-    free(pointer);
-}
-
+static const af_expr no_expr = AF__ZERO;
 static char folder[400];
 
 /* A path for this process, in one of four buffers in turn. */
@@ -64,7 +45,7 @@ enum { POINTS = 128, BATCH = 32 };
 
 /* One machine with its store, network, trainer and data. */
 typedef struct job {
-    counter heap;
+    heap memory;
     af_context *context;
     af_params *params;
     af_net *net;
@@ -109,7 +90,7 @@ static af_status job_check_function(job *j) {
     in[0] = af_params_input(j->params);
     in[1] = af_input(j->context, "x", 2, dims);
     in[2] = af_input(j->context, "y", 2, dims);
-    loss = squared_error(j, in[1], in[2], af__none);
+    loss = squared_error(j, in[1], in[2], no_expr);
     d.inputs = in;
     d.input_count = 3;
     d.outputs = &loss;
@@ -154,18 +135,11 @@ static af_status job_build(job *j, af_status (*allreduce)(double *, size_t, void
 }
 
 static af_status job_open(job *j, long fail_at) {
-    af_context_desc desc = AF__ZERO;
     if (!j->batch) j->batch = BATCH;
     if (!j->width) j->width = 12;
     if (!j->threads) j->threads = 1;
-    memset(&j->heap, 0, sizeof j->heap);
-    j->heap.fail_at = fail_at;
-    desc.allocator.allocate = count_allocate;
-    desc.allocator.release = count_release;
-    desc.allocator.user = &j->heap;
-    desc.threads = j->threads;
     fill_data(j);
-    return af_context_create(&desc, &j->context);
+    return heap_open(&j->memory, fail_at, j->threads, &j->context);
 }
 
 static void job_begin(job *j) {
@@ -182,7 +156,7 @@ static void job_end(job *j) {
     af_net_destroy(j->net);
     af_params_destroy(j->params);
     af_context_destroy(j->context);
-    CHECK(j->heap.live == 0);
+    CHECK(j->memory.live == 0);
 }
 
 static double job_loss(const job *j) {
@@ -888,7 +862,7 @@ TEST(memory_fails_at_every_call) {
             CHECK(s == AF_OK || s == AF_ERROR_MEMORY);
             if (s != AF_OK && s == AF_ERROR_MEMORY && j.trainer)
                 CHECK_TEXT(af_error(j.context), "out of memory");
-            CHECK(s != AF_OK || j.heap.calls < k);
+            CHECK(s != AF_OK || j.memory.calls < k);
         }
         job_end(&j);
         calls = k;
@@ -927,9 +901,9 @@ static af_trainer *piecewise_trainer(piecewise *p, af_params *params, const af_n
     in[2] = af_input(c, "shift", 0, NULL);
     x = af_add(c, af_transpose(c, af_slice(c, in[0], 0, 0, 1)), in[2]);
     y = af_transpose(c, af_slice(c, in[0], 0, 1, 1));
-    out = af_mean(c, af_net_apply(net, x, af__none));
+    out = af_mean(c, af_net_apply(net, x, no_expr));
     d.params = params;
-    d.loss = af_mean(c, af_square(c, af_sub(c, af_net_apply(net, x, af__none), y)));
+    d.loss = af_mean(c, af_square(c, af_sub(c, af_net_apply(net, x, no_expr), y)));
     d.loss = af_mul(c, in[1], d.loss);
     d.inputs = in;
     d.input_count = 3;

@@ -2,7 +2,6 @@
 #if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
 #  define _POSIX_C_SOURCE 200809L /* getpid */
 #endif
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 #include "af_test.h"
 #define MOCK_NAME "trajectory"
@@ -54,7 +53,7 @@ static void check_failed(int line, af_status status, const af_trajectories *t, a
                          const char *words, const char *more) {
     int right = status == expected && af_error_status(c) == expected && !t &&
                 strstr(af_error(c), words) && strstr(af_error(c), more) &&
-                strlen(af_error(c)) < AF__ERROR_CAPACITY - 1;
+                strlen(af_error(c)) < test_error_room() - 1;
     CHECK(right);
     if (!right)
         printf("  line %d: status %d, expected %d; '%s' and '%s' expected in '%s'\n", line,

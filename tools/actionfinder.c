@@ -218,6 +218,26 @@ static const char MOCK_MANUAL[] =
     "  actionfinder mock -o disc.npy --potential db98 --kind disc --streams 64 --truth J.npy\n"
     "  actionfinder mock -o cluster.npy --potential plummer --truth J.npy --angles T.npy\n";
 
+static const char FILL_MANUAL[] =
+    "STARS is a table of stars as observed (see `actionfinder fit --help`) where some lack\n"
+    "the distance, the line-of-sight velocity or both: the field is empty or NaN. What\n"
+    "brings a star's actions nearest to those of its stream, the median of the complete\n"
+    "stars in units of their scatter, is filled in. The model was trained with the same\n"
+    "Sun, on other streams or on these without such stars (fit --skip-incomplete); fitting\n"
+    "to what was filled in, and filling in anew from STARS, may take turns.\n"
+    "\n"
+    "OUT.csv has a row a star in the order of STARS: stream (its number, or its place where\n"
+    "streams have names), ra, dec, distance, pmra, pmdec, radial_velocity, which the other\n"
+    "commands read; missing (0, or 1 the distance, 2 the velocity, 3 both were not there),\n"
+    "misfit (about 1 to 2 for a member), and the best other answer with its misfit. Where\n"
+    "misfits are alike, actions do not tell the two apart. A star whose stream has no\n"
+    "complete star stays as it is.\n"
+    "\n"
+    "Examples:\n"
+    "  actionfinder fit stars.csv -o model.safetensors --skip-incomplete\n"
+    "  actionfinder fill model.safetensors stars.csv -o filled.csv\n"
+    "  actionfinder eval model.safetensors filled.csv -o actions.csv\n";
+
 static const char PLOT_MANUAL[] =
     "Draws J_r and J_z of the stars of each stream, in the order of the file: of the toy,\n"
     "of the model (each star solved on its own) and the truth. A few streams of many\n"
@@ -234,6 +254,8 @@ static const cli_command COMMANDS[] = {
      "Computes actions, angles and frequencies of stars.", EVAL_MANUAL, cli_eval},
     {"invert", "MODEL ACTIONS -o XV.npy|XV.csv", "Computes stars from actions and angles.",
      INVERT_MANUAL, cli_invert},
+    {"fill", "MODEL STARS -o OUT.csv [options]",
+     "Finds distances and velocities that were not measured.", FILL_MANUAL, cli_fill},
     {"check", "MODEL ORBITS --truth J.npy [options]", "Compares a model with true actions.",
      CHECK_MANUAL, cli_check},
     {"judge", "MODEL ORBITS [options]", "Finds what a model does not fit, without the truth.",

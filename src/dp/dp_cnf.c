@@ -134,7 +134,8 @@ static af_status dp__rate_compile(dp_df *df, size_t k, int way) {
  * then right to a few 1e-5; rounding in f32 adds about 1e-6, the network's own errors are 1e-2. */
 #define DP__ODE_TOLERANCE 1e-5
 #define DP__ODE_FIRST 0.25 /* the first step: fitted fields take four or five */
-#define DP__ODE_LEAST 1e-6 /* no fitted field is as steep as that: the point is given up, as NaN */
+#define DP__ODE_LEAST 1e-6 /* a point that needs such a step, or ... */
+enum { DP__ODE_MOST = 1000 }; /* ... that many, is given up, as NaN: no fitted field is so steep */
 
 typedef struct dp__ode {
     const af_func *rate;
@@ -149,7 +150,7 @@ typedef struct dp__ode {
 } dp__ode;
 
 typedef struct dp__moving {
-    size_t count, done;
+    size_t count, done, tries;
     double t[DP__SLOTS], step[DP__SLOTS]; /* step 0: the point has arrived */
     double z[DP__SLOTS * DP__STATE], moved[DP__SLOTS * DP__STATE];
     double rate[DP__ODE_STAGES][DP__SLOTS * DP__STATE];
@@ -207,7 +208,7 @@ static void dp__ode_judge(const dp__ode *o, dp__moving *b, size_t p) {
     b->step[p] *= fmin(5.0, fmax(0.2, 0.9 * pow(fmax(error, 1e-10), -0.2)));
     left = o->end - b->t[p];
     if (fabs(b->step[p]) > fabs(left)) b->step[p] = left;
-    if (fabs(b->step[p]) >= DP__ODE_LEAST) return;
+    if (fabs(b->step[p]) >= DP__ODE_LEAST && b->tries < (size_t)DP__ODE_MOST) return;
     for (i = at; i < at + o->width && fabs(left) >= DP__ODE_LEAST; i++) b->z[i] = NAN;
     b->step[p] = 0.0;
     b->done++;
@@ -229,6 +230,7 @@ static af_status dp__ode_block(const dp__ode *o, dp__moving *b, af_workspace *wo
     while (b->done < b->count && s == AF_OK) {
         for (k = 1; k < (size_t)DP__ODE_STAGES && s == AF_OK; k++)
             s = dp__ode_stage(o, b, work, k);
+        b->tries++;
         for (p = 0; p < b->count; p++)
             if (b->step[p] != 0.0) dp__ode_judge(o, b, p);
     }
@@ -335,14 +337,27 @@ static af_status dp__cnf_draw(dp_df *df, size_t n, uint64_t seed, double *y) {
     return dp__cnf_move(df, DP__Y, 1, n, y);
 }
 
+/* The weights of hidden layers begin at unit gain: the networks' own, made for potentials, shrink
+ * what goes through them threefold in each layer, and it takes training a thousand steps to grow.
+ * Of a unit normal, tanh and silu keep 0.38 of the variance; af_net's is 1/3 over the inputs. */
+static void dp__cnf_unit_gain(dp_df *df, size_t first) {
+    const double gain = sqrt(3.0 / 0.38);
+    size_t view, i, layers = 2 * df->desc.depth; /* views: weights and biases in turn */
+    for (view = first; view < first + layers; view += 2) {
+        double *w = af_params_view(df->params, view), *end = af_params_view(df->params, view + 1);
+        for (i = 0; w + i < end; i++) w[i] *= gain;
+    }
+}
+
 static af_status dp__cnf_declare(dp_df *df) {
     dp__cnf *f = DP__NEW(&df->arena, dp__cnf);
-    af_status s = AF_OK;
     df->state = f;
     if (!f) return dp__fail_memory(df->c, "a flow");
-    while (f->count < df->desc.transforms && s == AF_OK) {
+    while (f->count < df->desc.transforms) {
         af_net_desc d = DP__ZERO;
         char name[32];
+        size_t first = af_params_count(df->params);
+        af_status s;
         snprintf(name, sizeof name, "field%lu", (unsigned long)f->count);
         d.name = name;
         d.inputs = 7;
@@ -351,9 +366,11 @@ static af_status dp__cnf_declare(dp_df *df) {
         d.depth = df->desc.depth;
         d.activation = df->desc.activation;
         s = af_net_create(df->params, &d, &f->net[f->count]);
-        if (s == AF_OK) f->count++;
+        if (s != AF_OK) return s;
+        dp__cnf_unit_gain(df, first);
+        f->count++;
     }
-    return s;
+    return AF_OK;
 }
 
 static void dp__cnf_close(dp_df *df) {

@@ -21,7 +21,8 @@ typedef struct dp_df_desc {
                                  SPLINE 16 x 3, FFJORD 128 x 3 */
     af_activation activation; /* of MATCHING and SCORE; FFJORD is tanh */
     size_t transforms;        /* in the chain; default SPLINE 4, FFJORD 3 */
-    size_t bins;              /* SPLINE: of each spline; default 8 */
+    size_t bins;              /* SPLINE: of each spline; default 5: the workshop paper's 8 fit finer
+                                 structure and have rougher gradients */
     double bound;             /* SPLINE: half the interval that is bent, in standard deviations;
                                  default 4 */
     double kinetic, jacobian; /* FFJORD: strengths of the regularisation; default 1e-4; negative:

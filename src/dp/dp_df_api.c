@@ -111,6 +111,8 @@ AF_API af_status dp_df_create(const dp_sample *sample, const dp_df_desc *desc, d
 
 /* ---- training ---- */
 
+enum { DP__USUAL_STARS = 1 << 17 };
+
 static af_status dp__data_fill(dp_df *df, const dp_sample *s, dp__arena *arena,
                                 dp__data *stars) {
     const double *eta = dp_sample_eta(s), *errors = dp_sample_errors(s);
@@ -155,7 +157,6 @@ AF_API af_status dp_df_fit(dp_df *df, const dp_sample *sample, const dp_fit_desc
     t.params = df->params;
     t.loss = df->engine->loss;
     t.user = df;
-    t.epochs = df->engine->epochs;
     t.batch = df->engine->batch;
     t.rate = df->engine->rate;
     t.average = df->engine->average;
@@ -164,6 +165,9 @@ AF_API af_status dp_df_fit(dp_df *df, const dp_sample *sample, const dp_fit_desc
     if (s == AF_OK && df->engine->begin) s = df->engine->begin(df, &stars, &d);
     t.rows = stars.rows;
     t.n = stars.n;
+    t.epochs = df->engine->epochs; /* as many steps as for 2^17 stars, at least */
+    if (stars.n > 0 && stars.n < DP__USUAL_STARS)
+        t.epochs = t.epochs * DP__USUAL_STARS / stars.n;
     t.width = stars.width;
     if (s == AF_OK) s = dp__train(df->c, &t, &d, &trained);
     if (s == AF_STOPPED) {

@@ -246,7 +246,8 @@ static int dp__place_limit(dp__place *s) {
     return 0;
 }
 
-/* The second step of least squares takes out the first one's rounding. */
+/* The second step of least squares takes out the rounding of the first, whose matrix has the square
+ * of the rows' condition. */
 static int dp__place_solve(dp__place *s, int robust) {
     double change;
     int round;
@@ -259,8 +260,9 @@ static int dp__place_solve(dp__place *s, int robust) {
     return 1;
 }
 
-/* Divides each residual by 1 - h, where h is how much of its own row the answer takes up: then it is
- * that of the answer without this row. The floor keeps a row that alone holds the answer finite. */
+/* Divides each residual by 1 - h, where h is how much of its own row the answer takes up: then it
+ * is that of the answer without this row. The floor keeps a row that alone holds the answer
+ * finite. */
 static void dp__place_spare(dp__place *s, const double *inverse) {
     size_t i, j, k, p = s->p;
     for (i = 0; i < s->n; i++) {

@@ -1,8 +1,8 @@
 /* ---- the potential that keeps a distribution function stationary --------------------------------
  *
  * Finds Phi(x) from points with gradients d ln f/d(x, v), by the collisionless Boltzmann equation
- * (eqs. 7 to 13). With a frame in which f is stationary that moves as u(x) = u0 + Omega z x (x - xc)
- * against the one of the data, the residual is
+ * (eqs. 7 to 13). With a frame in which f is stationary that moves against the one of the data as
+ * u(x) = u0 + Omega z x (x - xc), the residual is
  *
  *     d ln f/dt = (grad Phi + w) . d ln f/dv - (v - u) . d ln f/dx,      w = Omega z x (v - u0)
  *

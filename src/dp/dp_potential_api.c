@@ -1,4 +1,4 @@
-/* ---- the potential: values, files -------------------------------------------------------------- */
+/* ---- the potential: values, files ------------------------------------------------------------ */
 
 AF_API af_status dp_potential_create(af_context *c, const dp_potential_desc *desc,
                                      const dp_points *points, dp_potential **out) {

@@ -383,6 +383,7 @@ static af_status dp__parts_descend(dp_potential *p, const dp__objective *o, cons
     d.inputs = &in;
     d.input_count = 1;
     d.pieces = n / DP__PARTS_PIECE;
+    if (af_error_status(p->c) != AF_OK) return af_error_status(p->c);
     s = af_minimiser_create(p->c, &d, &minimiser);
     if (s != AF_OK) return s;
     inputs[0] = rows;

@@ -220,7 +220,7 @@ static af_status dp__table_has(af_context *c, const char *path, const char *name
     d.columns = twice;
     d.column_count = 2;
     s = af_table_read(probe, path, &d, &t);
-    *there = !(s == AF_ERROR_FORMAT && strstr(af_error(probe), "' has no column '"));
+    *there = !strstr(af_error(probe), "' has no column '");
     af_table_destroy(t);
     af_context_destroy(probe);
     return s == AF_ERROR_MEMORY ? dp__fail_memory(c, "reading a table") : AF_OK;

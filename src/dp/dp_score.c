@@ -20,8 +20,8 @@ typedef struct dp__score {
     af_params *local;  /* m(x) and A(x); NULL: plain coordinates */
     af_net *local_net, *net;
     double noise;      /* of the evaluation */
-    int extrapolate;   /* 1: from noise and sqrt(2) noise */
-    double from_errors; /* the stars' own errors are part of the noise, from this level on */
+    int order;         /* of the extrapolation to no noise: 0, 1 or 2 */
+    double from_errors; /* > 0: the stars' own errors are part of the noise, from this level on */
     af_func *evaluate, *divergence, *transform;
 } dp__score;
 
@@ -184,54 +184,20 @@ static af_expr dp__energy(const dp__score *s, af_expr z, af_expr sigma) {
     return af_add(c, af_net_apply(s->net, z, none), backbone);
 }
 
-/* ---- the loss ---- */
-
-/* Normal numbers by the formula of Box & Muller (1958). */
-static af_expr dp__normals(af_context *c, size_t rank, const size_t *dims, af_expr seed,
-                           uint64_t stream) {
-    af_expr r = af_random(c, rank, dims, seed, stream);
-    af_expr angle = af_random(c, rank, dims, seed, stream + 1);
-    return af_mul(c, af_sqrt(c, af_scale(c, af_log(c, r), -2.0)),
-                  af_cos(c, af_scale(c, angle, 2.0 * DP__PI)));
-}
-
-/* |sigma s(z + sign sigma n) + sign n|^2 for both signs, over rows (b, DP__ROW). */
-static af_expr dp__score_loss(void *user, af_expr rows, af_expr seed) {
-    const dp__score *s = dp__score_of((dp_df *)user);
-    const dp_df_desc *d = &s->df->desc;
-    af_context *c = s->df->c;
-    af_expr z = af_slice(c, rows, -1, 0, 6), weight = af_slice(c, rows, -1, 6, 1);
-    af_expr n, sigma, both[2], zz, nn, ss, ww, score;
-    size_t dims[AF_RANK_MAX], one[2];
-    af_shape(c, z, dims);
-    one[0] = dims[0];
-    one[1] = 1;
-    n = dp__normals(c, 2, dims, seed, 2);
-    sigma = af_exp(c, af_offset(c, af_scale(c, af_random(c, 2, one, seed, 1),
-                                            log(d->noise_high / d->noise_low)),
-                                log(d->noise_low)));
-    both[0] = n;
-    both[1] = af_neg(c, n);
-    nn = af_concat(c, 0, 2, both);
-    both[0] = both[1] = sigma;
-    ss = af_concat(c, 0, 2, both);
-    both[0] = both[1] = z;
-    zz = af_add(c, af_concat(c, 0, 2, both), af_mul(c, ss, nn));
-    both[0] = both[1] = weight;
-    ww = af_concat(c, 0, 2, both);
-    af_grad(c, af_sum(c, dp__energy(s, zz, ss)), 1, &zz, &score);
-    score = af_sum_axis(c, af_square(c, af_add(c, af_mul(c, ss, score), nn)), -1);
-    return af_mean(c, af_mul(c, ww, score));
-}
-
 /* ---- evaluation ---- */
 
-/* ln f's part that depends on the point, as it is evaluated: (b,1) at y (b,6). */
-static af_expr dp__score_value(const dp__score *s, af_expr z, double noise, int extrapolate) {
+/* ln f's part that depends on the point, as it is evaluated, (b,1) at y (b,6): from noise levels
+ * whose squares double, the polynomial of that order in the square taken at none. */
+static af_expr dp__score_value(const dp__score *s, af_expr z, double noise, int order) {
+    static const double weight[3][3] = {{1.0, 0.0, 0.0}, {2.0, -1.0, 0.0},
+                                        {8.0 / 3.0, -2.0, 1.0 / 3.0}};
     af_context *c = s->df->c;
-    af_expr e = dp__energy(s, z, af_constant(c, noise));
-    if (!extrapolate) return e;
-    return af_sub(c, af_scale(c, e, 2.0), dp__energy(s, z, af_constant(c, noise * sqrt(2.0))));
+    af_expr sum = af_constant(c, 0.0);
+    int k;
+    for (k = 0; k <= order; k++)
+        sum = af_add(c, sum, af_scale(c, dp__energy(s, z, af_constant(c, noise * pow(2.0, 0.5 * k))),
+                                      weight[order][k]));
+    return sum;
 }
 
 static af_status dp__score_compile(dp__score *s, const af_expr *out, size_t count, af_expr y,
@@ -261,7 +227,7 @@ static af_status dp__score_open(dp__score *s) {
     af_expr y = dp__score_input(s), z, log_det, out[2];
     if (s->evaluate) return AF_OK;
     z = dp__score_coordinates(s, y, &log_det);
-    out[0] = af_add(c, dp__score_value(s, z, s->noise, s->extrapolate), log_det);
+    out[0] = af_add(c, dp__score_value(s, z, s->noise, s->order), log_det);
     af_grad(c, af_sum(c, out[0]), 1, &y, &out[1]);
     return dp__score_compile(s, out, 2, y, &s->evaluate);
 }
@@ -296,178 +262,3 @@ static af_status dp__score_evaluate(dp_df *df, size_t n, const double *y, double
     dp__arena_free(&arena);
     return status;
 }
-
-/* ---- before and after the training ---- */
-
-/* rows (n, width) begin with y and end with z. */
-static af_status dp__score_transform(dp__score *s, dp__data *stars) {
-    af_context *c = s->df->c;
-    af_expr y = dp__score_input(s), log_det, z;
-    double *from = DP__ARRAY(stars->arena, double, 6 * stars->n), *to;
-    dp__rows r = DP__ZERO;
-    size_t i;
-    af_status status = AF_OK;
-    to = DP__ARRAY(stars->arena, double, 6 * stars->n);
-    if (!from || !to) return dp__fail_memory(c, "local coordinates");
-    z = dp__score_coordinates(s, y, &log_det);
-    if (!s->transform) status = dp__score_compile(s, &z, 1, y, &s->transform);
-    if (status != AF_OK) return status;
-    for (i = 0; i < stars->n; i++)
-        memcpy(from + 6 * i, stars->rows + i * stars->width, 6 * sizeof *from);
-    dp__score_rows(s, s->transform, stars->n, from, &r);
-    r.out_count = 1;
-    r.out[0] = to;
-    r.out_width[0] = DP__COORDINATES;
-    status = dp__rows_all(c, &r);
-    for (i = 0; i < stars->n; i++)
-        memcpy(stars->rows + i * stars->width, to + 6 * i, 6 * sizeof *to);
-    return status;
-}
-
-static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *d) {
-    dp__score *s = dp__score_of(df);
-    dp__training t = DP__ZERO;
-    dp__trained out;
-    dp_fit_desc fit = DP__ZERO;
-    af_status status;
-    dp__score_forget(s);
-    if (!s->local) return AF_OK;
-    fit.seed = d->seed;
-    fit.validation = d->validation;
-    fit.clock = d->clock;
-    fit.user = d->user;
-    fit.seconds = 0.05 * d->seconds; /* it is small beside the energy's network */
-    t.label = "the local mean and dispersion of velocities";
-    t.params = s->local;
-    t.rows = stars->rows;
-    t.n = stars->n;
-    t.width = stars->width;
-    t.loss = dp__local_loss;
-    t.user = s;
-    t.epochs = 16;
-    t.batch = 1024;
-    t.rate = 3e-3;
-    t.clip = 5.0;
-    t.average = 0.99;
-    status = dp__train(df->c, &t, &fit, &out);
-    return status == AF_OK ? dp__score_transform(s, stars) : status;
-}
-
-/* The held-out mean of |s|^2/2 + div s (Hyvarinen 2005) in the coordinates z, whose order among
- * candidates is that of their true mean squared errors. */
-enum { DP__CANDIDATES = 12, DP__JUDGES = 4096 }; /* differences are between the same stars */
-
-typedef struct dp__candidate {
-    double noise;
-    int extrapolate;
-    double objective;
-} dp__candidate;
-
-static af_status dp__score_objective(dp__score *s, size_t n, const double *z,
-                                     dp__candidate *candidate) {
-    af_context *c = s->df->c;
-    af_expr in = dp__score_input(s), score, laplacian, out, gradient, squared;
-    dp__arena arena = dp__arena_open(c);
-    double *values = DP__ARRAY(&arena, double, n), sum = 0.0;
-    dp__rows r = DP__ZERO;
-    af_func *f = NULL;
-    size_t i;
-    af_status status;
-    if (!values) return dp__fail_memory(c, "the noise of a score");
-    score = dp__score_value(s, in, candidate->noise, candidate->extrapolate);
-    af_laplacian(c, score, in, &gradient, &laplacian); /* gradient (6, b, 1) */
-    squared = af_sum_axis(c, af_square(c, gradient), 0);
-    {
-        size_t dims[2];
-        dims[0] = DP__SCORE_ROWS;
-        dims[1] = 1;
-        squared = af_reshape(c, squared, 2, dims);
-    }
-    out = af_add(c, af_scale(c, squared, 0.5), laplacian);
-    status = dp__score_compile(s, &out, 1, in, &f);
-    if (status == AF_OK) {
-        dp__score_rows(s, f, n, z, &r);
-        r.out_count = 1;
-        r.out[0] = values;
-        r.out_width[0] = 1;
-        status = dp__rows_all(c, &r);
-    }
-    for (i = 0; i < n; i++) sum += values[i];
-    candidate->objective = sum / (double)n;
-    af_func_destroy(f);
-    dp__arena_free(&arena);
-    return status;
-}
-
-/* Noise levels from the lowest of the training on, each alone and extrapolated to none. */
-static size_t dp__score_candidates(const dp__score *s, dp__candidate out[DP__CANDIDATES]) {
-    const dp_df_desc *d = &s->df->desc;
-    size_t k, n = 0;
-    for (k = 0; k < 6; k++) {
-        double noise = d->noise > 0.0 ? d->noise : d->noise_low * pow(2.0, 0.5 * (double)k);
-        if (noise * sqrt(2.0) > d->noise_high * 1.001) break;
-        out[n].noise = noise;
-        out[n++].extrapolate = 0;
-        out[n].noise = noise;
-        out[n++].extrapolate = 1;
-        if (d->noise > 0.0) break;
-    }
-    return n;
-}
-
-static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_desc *d,
-                               dp_df_report *report) {
-    dp__score *s = dp__score_of(df);
-    dp__candidate all[DP__CANDIDATES];
-    dp__arena arena = dp__arena_open(df->c);
-    size_t n = report->held_out < DP__JUDGES ? report->held_out : (size_t)DP__JUDGES, k, i, count, best = 0;
-    uint32_t *order = DP__ARRAY(&arena, uint32_t, stars->n);
-    double *z = DP__ARRAY(&arena, double, 6 * n);
-    af_status status = order && z ? AF_OK : dp__fail_memory(df->c, "the noise of a score");
-    count = dp__score_candidates(s, all);
-    if (status == AF_OK) {
-        af_random_permutation(d->seed, 1, stars->n, order); /* the training's: held out first */
-        for (i = 0; i < n; i++)
-            memcpy(z + 6 * i, stars->rows + order[i] * stars->width, 6 * sizeof *z);
-    }
-    for (k = 0; k < count && status == AF_OK && n > 0; k++) {
-        status = dp__score_objective(s, n, z, &all[k]);
-        if (all[k].objective < all[best].objective) best = k;
-    }
-    dp__arena_free(&arena);
-    if (status != AF_OK) return status;
-    s->noise = all[best].noise;
-    s->extrapolate = all[best].extrapolate;
-    report->noise = s->noise;
-    report->objective = n > 0 ? all[best].objective : NAN;
-    dp__score_forget(s);
-    return AF_OK;
-}
-
-/* ---- files ---- */
-
-static af_status dp__score_save(const dp_df *df, af_tensors *to) {
-    const dp__score *s = dp__score_of(df);
-    af_status status = af_tensors_set_number(to, "score.noise", s->noise);
-    if (status == AF_OK) status = af_tensors_set_whole(to, "score.extrapolate", s->extrapolate != 0);
-    if (status == AF_OK && s->local) status = af_params_save(s->local, to, "df.");
-    return status;
-}
-
-static af_status dp__score_load(dp_df *df, const af_tensors *from) {
-    dp__score *s = dp__score_of(df);
-    uint64_t extrapolate = 0;
-    af_status status = af_tensors_number(from, "score.noise", &s->noise);
-    if (status == AF_OK) status = af_tensors_whole(from, "score.extrapolate", &extrapolate);
-    if (status == AF_OK && s->local) status = af_params_load(s->local, from, "df.");
-    s->extrapolate = extrapolate != 0;
-    if (status == AF_OK && !(s->noise > 0.0 && s->noise < 10.0))
-        return af_fail(df->c, AF_ERROR_FORMAT, "the noise of the score is damaged");
-    return status;
-}
-
-static const dp__engine dp__score_engine = {"score", dp__score_defaults, dp__score_declare,
-                                            dp__score_close, 30, 1024, 2e-3, 0.999,
-                                            dp__score_loss, dp__score_begin, dp__score_end,
-                                            dp__score_evaluate, NULL, dp__score_save,
-                                            dp__score_load};

@@ -266,6 +266,7 @@ static af_status dp__loop_open(dp__loop *l) {
     d.inputs = in;
     d.input_count = 2;
     d.loss = l->t->loss(l->t->user, in[0], in[1]);
+    if (af_error_status(l->c) != AF_OK) return af_error_status(l->c);
     d.pieces = l->pieces;
     d.precision = l->d->double_precision ? AF_F64 : AF_F32;
     d.adam.clip = l->d->clip > 0.0 ? l->d->clip : l->t->clip;

@@ -13,12 +13,14 @@
 #include <time.h>
 #include <unistd.h>
 
+const char *cli_program = "actionfinder";
+
 /* ---- sentences ---- */
 
 int cli_fail(const char *format, ...) {
     va_list list;
     fflush(stdout);
-    fputs("actionfinder: ", stderr);
+    fprintf(stderr, "%s: ", cli_program);
     va_start(list, format);
     vfprintf(stderr, format, list);
     va_end(list);
@@ -28,11 +30,11 @@ int cli_fail(const char *format, ...) {
 
 int cli_usage(const char *command, const char *format, ...) {
     va_list list;
-    fprintf(stderr, "actionfinder %s: ", command);
+    fprintf(stderr, "%s %s: ", cli_program, command);
     va_start(list, format);
     vfprintf(stderr, format, list);
     va_end(list);
-    fprintf(stderr, "; see `actionfinder %s --help`\n", command);
+    fprintf(stderr, "; see `%s %s --help`\n", cli_program, command);
     return CLI_USAGE;
 }
 
@@ -131,7 +133,7 @@ const char *cli_nearest(const char *word, const char *const *candidates, size_t 
 
 static void cli_help(const cli_command *command, const cli_option *options, size_t count) {
     size_t i;
-    printf("actionfinder %s %s\n\n%s\n\nOptions:\n", command->name, command->arguments,
+    printf("%s %s %s\n\n%s\n\nOptions:\n", cli_program, command->name, command->arguments,
            command->summary);
     for (i = 0; i < count; i++) {
         char left[64];
@@ -174,27 +176,32 @@ static int cli_whole(const char *text, size_t least, size_t *out) {
     return i > 0 && value >= least;
 }
 
-static int cli_positive(const char *text, double *out) {
+static int cli_real(const char *text, double *out) {
     char *end;
     *out = strtod(text, &end);
-    return end != text && *end == 0 && *out > 0.0 && *out < 1e300;
+    return end != text && *end == 0 && fabs(*out) < 1e300;
+}
+
+const char *cli_set(const cli_option *o, const char *text) {
+    switch (o->kind) {
+    case CLI_TEXT:
+        *(const char **)o->to = text;
+        return *text ? NULL : "a text that is not empty";
+    case CLI_REAL: return cli_real(text, (double *)o->to) ? NULL : "a number";
+    case CLI_NUMBER:
+        return cli_real(text, (double *)o->to) && *(double *)o->to > 0.0 ? NULL
+                                                                         : "a number above 0";
+    case CLI_COUNT:
+        return cli_whole(text, 1, (size_t *)o->to) ? NULL : "a whole number from 1 on";
+    case CLI_SEED:
+        return cli_whole(text, 0, (size_t *)o->to) ? NULL : "a whole number from 0 on";
+    default: return "no value";
+    }
 }
 
 static int cli_take(const cli_command *command, const cli_option *o, const char *text) {
-    int good = 1;
-    const char *wanted = "";
-    if (o->kind == CLI_TEXT) {
-        *(const char **)o->to = text;
-        good = *text != 0;
-        wanted = "a text that is not empty";
-    } else if (o->kind == CLI_NUMBER) {
-        good = cli_positive(text, (double *)o->to);
-        wanted = "a number above 0";
-    } else {
-        good = cli_whole(text, o->kind == CLI_COUNT, (size_t *)o->to);
-        wanted = o->kind == CLI_COUNT ? "a whole number from 1 on" : "a whole number from 0 on";
-    }
-    if (good) return -1;
+    const char *wanted = cli_set(o, text);
+    if (!wanted) return -1;
     return cli_usage(command->name, "%s%s takes %s, not '%s'", o->name[1] ? "--" : "-", o->name,
                      wanted, text);
 }
@@ -274,8 +281,8 @@ static const char *cli_called(const cli_command *command) {
 void cli_list(FILE *to, const cli_command *commands, size_t count, int width) {
     size_t i;
     for (i = 0; i < count; i++)
-        fprintf(to, "  actionfinder %-*s %s\n                    %s\n", width, commands[i].name,
-                commands[i].arguments, commands[i].summary);
+        fprintf(to, "  %s %-*s %s\n                    %s\n", cli_program, width,
+                commands[i].name, commands[i].arguments, commands[i].summary);
 }
 
 int cli_dispatch(const char *group, const cli_command *commands, size_t command_count, int count,
@@ -298,6 +305,20 @@ int cli_dispatch(const char *group, const cli_command *commands, size_t command_
 int cli_ends_with(const char *text, const char *end) {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+char *cli_numbered(const char *path, size_t number) {
+    const char *name, *dot;
+    char *out;
+    size_t size, stem;
+    if (!path) return NULL;
+    name = strrchr(path, '/');
+    dot = strrchr(name ? name : path, '.');
+    stem = dot ? (size_t)(dot - path) : strlen(path);
+    size = strlen(path) + 32;
+    out = (char *)cli_allocate(size, 1);
+    snprintf(out, size, "%.*s-%lu%s", (int)stem, path, (unsigned long)number, dot ? dot : "");
+    return out;
 }
 
 static int cli_check_folder(const char *path) {

@@ -1,5 +1,5 @@
-/* What the commands of actionfinder share: options, sentences about what went wrong, orbits,
- * output. */
+/* What the commands of actionfinder share, and some of it deeppotential's, too: options, sentences
+ * about what went wrong, orbits, output. */
 #ifndef AF_CLI_H
 #define AF_CLI_H
 
@@ -7,6 +7,9 @@
 #include <stdio.h>
 
 #include "actionfinder.h"
+
+/* What sentences and help call the program; "actionfinder" unless main says otherwise. */
+extern const char *cli_program;
 
 /* Exit codes. */
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
@@ -18,6 +21,7 @@ typedef enum cli_kind {
     CLI_COUNT,  /* size_t, whole number >= 1 */
     CLI_SEED,   /* size_t, whole number >= 0 */
     CLI_NUMBER, /* double > 0 */
+    CLI_REAL,   /* double, any sign */
     CLI_TEXT    /* const char * */
 } cli_kind;
 
@@ -40,6 +44,10 @@ typedef struct cli_command {
  * Returns -1 to go on, otherwise the exit code (--help was printed, or a usage error). */
 int cli_parse(const cli_command *command, const cli_option *options, size_t option_count, int count,
               char **words, const char **arguments, int wanted);
+
+/* Sets an option that takes a value. Returns NULL, or what it should have been ("a number above
+ * 0"). */
+const char *cli_set(const cli_option *option, const char *text);
 
 /* One of `count` words: its number in *out, 0 where word is NULL. Returns like cli_parse. */
 int cli_word(const char *command, const char *option, const char *word, const char *const *words,
@@ -70,6 +78,9 @@ int cli_fail_model(af_context *c, const char *path);
 /* ---- files ---- */
 
 int cli_ends_with(const char *text, const char *end);
+
+/* "model.safetensors" -> "model-2.safetensors"; NULL stays NULL. To be freed. */
+char *cli_numbered(const char *path, size_t number);
 
 /* Fails when `path` cannot be written, or is one of the inputs; so that no work is done in vain.
  * NULL is fine. */
@@ -113,6 +124,10 @@ int cli_sky_desc(const char *command, const cli_sky *sky, af_observed_desc *out)
  * were taken. Fails where options of the sky were given for others. */
 int cli_read_orbits(af_context *c, const char *path, const af_observed_desc *sky, int quiet,
                     af_orbits **out);
+
+/* The same for stars as observed, without those that are not complete. */
+int cli_read_complete(af_context *c, const char *path, const af_observed_desc *sky, int quiet,
+                      af_orbits **out);
 
 /* ---- orbits and actions ---- */
 
@@ -179,6 +194,7 @@ double cli_line_interval(int on_terminal);
 int cli_fit(const cli_command *command, int count, char **words);
 int cli_eval(const cli_command *command, int count, char **words);
 int cli_invert(const cli_command *command, int count, char **words);
+int cli_fill(const cli_command *command, int count, char **words);
 int cli_check(const cli_command *command, int count, char **words);
 int cli_judge(const cli_command *command, int count, char **words);
 int cli_mock(const cli_command *command, int count, char **words);

@@ -16,6 +16,7 @@ typedef struct fit_options {
     size_t paper_width;
     double seconds, rate, toy_mass, toy_scale;
     int free_toy, point, resume, bootstrap, quiet, paper, longer; /* longer: FIT_EXTEND_... */
+    int skip_incomplete;
     cli_sky sky;
     af_observed_desc observed;
 } fit_options;
@@ -418,7 +419,8 @@ static int fit_start(fit_run *r, const af_finder_desc *fd, const char *path) {
         (code = cli_check_output(r->o.checkpoint, inputs, 1)) != CLI_OK)
         return code;
     if ((code = cli_context(r->o.threads, &c)) != CLI_OK) return code;
-    code = cli_read_orbits(c, path, &r->o.observed, r->o.quiet, &o);
+    code = (r->o.skip_incomplete ? cli_read_complete : cli_read_orbits)(c, path, &r->o.observed,
+                                                                        r->o.quiet, &o);
     if (code != CLI_OK) {
         /* it was said why */
     } else if (r->o.streams > af_orbits_streams(o)) {
@@ -484,6 +486,8 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
         {"resume", CLI_FLAG, &o->resume, NULL, "goes on from the checkpoint, if it is there"},
         {"history", CLI_TEXT, &o->history, "FILE.csv",
          "epoch, loss, validation, rate, seconds"},
+        {"skip-incomplete", CLI_FLAG, &o->skip_incomplete, NULL,
+         "leave out stars as observed without distance or velocity (see fill)"},
         CLI_SKY_OPTIONS(o->sky),
         {"quiet", CLI_FLAG, &o->quiet, NULL, "prints nothing but errors"},
     };
@@ -492,25 +496,10 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
 
 /* ---- several models ---- */
 
-/* "model.safetensors" -> "model-2.safetensors"; NULL stays NULL. To be freed. */
-static char *fit_numbered(const char *path, size_t number) {
-    const char *name, *dot;
-    char *out;
-    size_t size, stem;
-    if (!path) return NULL;
-    name = strrchr(path, '/');
-    dot = strrchr(name ? name : path, '.');
-    stem = dot ? (size_t)(dot - path) : strlen(path);
-    size = strlen(path) + 32;
-    out = (char *)cli_allocate(size, 1);
-    snprintf(out, size, "%.*s-%lu%s", (int)stem, path, (unsigned long)number, dot ? dot : "");
-    return out;
-}
-
 static int fit_member(const fit_run *r, af_finder_desc fd, const char *path, size_t k) {
     fit_run own = *r;
-    char *output = fit_numbered(r->o.output, k + 1), *history = fit_numbered(r->o.history, k + 1);
-    char *checkpoint = fit_numbered(r->o.checkpoint, k + 1);
+    char *output = cli_numbered(r->o.output, k + 1), *history = cli_numbered(r->o.history, k + 1);
+    char *checkpoint = cli_numbered(r->o.checkpoint, k + 1);
     int code;
     own.o.output = output;
     own.o.history = history;

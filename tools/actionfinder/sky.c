@@ -105,3 +105,30 @@ int cli_read_orbits(af_context *c, const char *path, const af_observed_desc *sky
     }
     return code;
 }
+
+int cli_read_complete(af_context *c, const char *path, const af_observed_desc *sky, int quiet,
+                      af_orbits **out) {
+    af_observed *stars = NULL;
+    size_t s, i, all = 0, used = 0;
+    int code = CLI_OK;
+    *out = NULL;
+    if (af_observed_read(c, path, sky, &stars) != AF_OK ||
+        af_observed_orbits(stars, 1, out) != AF_OK)
+        code = cli_fail_library(c);
+    for (s = 0; code == CLI_OK && s < af_observed_streams(stars); s++)
+        for (i = 0; i < af_observed_count(stars, s); i++) {
+            all++;
+            used += af_observed_missing(stars, s, i) == 0;
+        }
+    if (code == CLI_OK && !quiet) {
+        code = sky_say(c, path, sky);
+        printf("%s: %lu of %lu stars are complete\n", path, (unsigned long)used,
+               (unsigned long)all);
+    }
+    if (code != CLI_OK) {
+        af_orbits_destroy(*out);
+        *out = NULL;
+    }
+    af_observed_destroy(stars);
+    return code;
+}

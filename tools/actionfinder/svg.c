@@ -216,6 +216,9 @@ static void svg_hue(double hue, char text[8]) {
 void svg_colour(svg_colours colours, double fraction, char text[8]) {
     static const double knot[6][3] = {{68, 1, 84},    {65, 68, 135},  {42, 120, 142},
                                       {34, 168, 132}, {122, 209, 81}, {253, 231, 37}};
+    static const double passing[6][3] = {{33, 60, 120},   {95, 145, 195},  {225, 235, 242},
+                                         {247, 228, 218}, {214, 110, 90}, {125, 20, 40}};
+    const double(*list)[3] = colours == SVG_PASSING ? passing : knot;
     double at = 5.0 * fmax(0.0, fmin(1.0, fraction)), part, rgb[3];
     int k = at < 4.0 ? (int)at : 4, i;
     if (colours == SVG_CYCLIC) {
@@ -223,7 +226,7 @@ void svg_colour(svg_colours colours, double fraction, char text[8]) {
         return;
     }
     part = at - k;
-    for (i = 0; i < 3; i++) rgb[i] = knot[k][i] + part * (knot[k + 1][i] - knot[k][i]) + 0.5;
+    for (i = 0; i < 3; i++) rgb[i] = list[k][i] + part * (list[k + 1][i] - list[k][i]) + 0.5;
     snprintf(text, 8, "#%02x%02x%02x", (unsigned)rgb[0] & 255u, (unsigned)rgb[1] & 255u,
              (unsigned)rgb[2] & 255u);
 }
@@ -253,6 +256,28 @@ void svg_points(const svg_panel *p, size_t n, const double *x, const double *y,
             svg_put(p->figure,
                     "\" stroke=\"%s\" stroke-width=\"%.2g\" stroke-linecap=\"round\"/>\n", colour,
                     diameter);
+    }
+}
+
+void svg_cells(const svg_panel *p, size_t columns, size_t rows, const double *value,
+               const svg_axis *range, svg_colours colours) {
+    const double overlap = 0.3; /* so that no seams show */
+    double w = p->width / (double)columns, h = p->height / (double)rows;
+    char colour[8];
+    size_t i, k;
+    int level;
+    for (level = 0; level < SVG_LEVELS; level++) { /* a path for each colour: a small file */
+        int open = 0;
+        for (i = 0; i < columns * rows; i++) {
+            if (!isfinite(value[i]) || svg_level(range, value[i]) != level) continue;
+            if (!open++)
+                svg_put(p->figure, "<path clip-path=\"url(#field%d)\" d=\"", p->number);
+            k = i % rows + 1;
+            svg_put(p->figure, "M%.2f %.2fh%.2fv%.2fh-%.2fz", p->left + w * (double)(i / rows),
+                    p->top + p->height - h * (double)k, w + overlap, h + overlap, w + overlap);
+        }
+        svg_colour(colours, (level + 0.5) / SVG_LEVELS, colour);
+        if (open) svg_put(p->figure, "\" fill=\"%s\"/>\n", colour);
     }
 }
 

@@ -42,8 +42,9 @@ void svg_line(const svg_panel *p, size_t n, const double *x, const double *y, sv
 
 /* How values become colours. */
 typedef enum svg_colours {
-    SVG_RISING, /* from dark violet to light yellow */
-    SVG_CYCLIC  /* hues of one lightness: low and high are the same */
+    SVG_RISING,  /* from dark violet to light yellow */
+    SVG_PASSING, /* from blue through white, which is the middle, to red */
+    SVG_CYCLIC   /* hues of one lightness: low and high are the same */
 } svg_colours;
 
 /* "#rrggbb" of a fraction in [0,1]. */
@@ -52,6 +53,11 @@ void svg_colour(svg_colours colours, double fraction, char text[8]);
 /* A dot for each point, coloured by value between low and high. */
 void svg_points(const svg_panel *p, size_t n, const double *x, const double *y,
                 const double *value, const svg_axis *range, svg_colours colours, double diameter);
+
+/* Fills the field with columns x rows cells, value (columns,rows), by columns first, rows upwards;
+ * cells whose value is not finite stay empty. */
+void svg_cells(const svg_panel *p, size_t columns, size_t rows, const double *value,
+               const svg_axis *range, svg_colours colours);
 
 /* A dot of one colour for each point; the style's width is their diameter. */
 void svg_dots(const svg_panel *p, size_t n, const double *x, const double *y, svg_style style);

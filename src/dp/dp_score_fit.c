@@ -1,0 +1,248 @@
+/* ---- score: its training ------------------------------------------------------------------- */
+
+/* ---- the loss ---- */
+
+/* Normal numbers by the formula of Box & Muller (1958). */
+static af_expr dp__normals(af_context *c, size_t rank, const size_t *dims, af_expr seed,
+                           uint64_t stream) {
+    af_expr r = af_random(c, rank, dims, seed, stream);
+    af_expr angle = af_random(c, rank, dims, seed, stream + 1);
+    return af_mul(c, af_sqrt(c, af_scale(c, af_log(c, r), -2.0)),
+                  af_cos(c, af_scale(c, angle, 2.0 * DP__PI)));
+}
+
+static af_expr dp__twice(af_context *c, af_expr a, af_expr b) {
+    af_expr both[2];
+    both[0] = a;
+    both[1] = b;
+    return af_concat(c, 0, 2, both);
+}
+
+/* xi (b,6): none in x where p(v|x) is learned. */
+static af_expr dp__score_noise(const dp__score *s, const size_t *dims, af_expr seed) {
+    af_context *c = s->df->c;
+    size_t half[2];
+    if (!s->df->desc.conditional) return dp__normals(c, 2, dims, seed, 2);
+    half[0] = dims[0];
+    half[1] = 3;
+    return af_pad(c, dp__normals(c, 2, half, seed, 2), -1, 3, 6);
+}
+
+/* |sigma s(z + sign sigma n) + sign n|^2 for both signs, over rows (b, width). */
+static af_expr dp__score_loss(void *user, af_expr rows, af_expr seed) {
+    const dp__score *s = dp__score_of((dp_df *)user);
+    const dp_df_desc *d = &s->df->desc;
+    af_context *c = s->df->c;
+    af_expr z = af_slice(c, rows, -1, 0, 6), weight = af_slice(c, rows, -1, 6, 1);
+    af_expr xi, sigma, added, factor = DP__ZERO, zz, score;
+    size_t dims[AF_RANK_MAX], one[2], column[3];
+    af_shape(c, z, dims);
+    one[0] = column[0] = 2 * dims[0];
+    one[1] = column[1] = 6;
+    column[2] = 1;
+    xi = dp__score_noise(s, dims, seed);
+    dims[1] = 1;
+    sigma = af_exp(c, af_offset(c, af_scale(c, af_random(c, 2, dims, seed, 1),
+                                            log(d->noise_high / d->noise_low)),
+                                log(d->noise_low)));
+    if (s->from_errors > 0.0)
+        dp__error_noise_of(c, rows, &sigma, xi, &added, &factor);
+    else
+        added = af_mul(c, sigma, xi);
+    zz = dp__twice(c, af_add(c, z, added), af_sub(c, z, added));
+    sigma = dp__twice(c, sigma, sigma);
+    af_grad(c, af_sum(c, dp__energy(s, zz, sigma)), 1, &zz, &score);
+    if (s->from_errors > 0.0)
+        score = af_reshape(c, af_matmul(c, dp__twice(c, factor, factor),
+                                        af_reshape(c, score, 3, column)), 2, one);
+    else
+        score = af_mul(c, sigma, score);
+    score = af_square(c, af_add(c, score, dp__twice(c, xi, af_neg(c, xi))));
+    if (d->conditional) score = af_slice(c, score, -1, 3, 3);
+    return af_mean(c, af_mul(c, dp__twice(c, weight, weight), af_sum_axis(c, score, -1)));
+}
+
+/* ---- before and after the training ---- */
+
+/* rows (n, width) begin with y and end with z. */
+static af_status dp__score_transform(dp__score *s, dp__data *stars) {
+    af_context *c = s->df->c;
+    af_expr y = dp__score_input(s), log_det, z;
+    double *from = DP__ARRAY(stars->arena, double, 6 * stars->n), *to;
+    dp__rows r = DP__ZERO;
+    size_t i;
+    af_status status = AF_OK;
+    to = DP__ARRAY(stars->arena, double, 6 * stars->n);
+    if (!from || !to) return dp__fail_memory(c, "local coordinates");
+    z = dp__score_coordinates(s, y, &log_det);
+    if (!s->transform) status = dp__score_compile(s, &z, 1, y, &s->transform);
+    if (status != AF_OK) return status;
+    for (i = 0; i < stars->n; i++)
+        memcpy(from + 6 * i, stars->rows + i * stars->width, 6 * sizeof *from);
+    dp__score_rows(s, s->transform, stars->n, from, &r);
+    r.out_count = 1;
+    r.out[0] = to;
+    r.out_width[0] = DP__COORDINATES;
+    status = dp__rows_all(c, &r);
+    for (i = 0; i < stars->n; i++)
+        memcpy(stars->rows + i * stars->width, to + 6 * i, 6 * sizeof *to);
+    return status;
+}
+
+enum { DP__LOCAL_STEPS = 1500 }; /* to a likelihood that hardly changes any more */
+
+static af_status dp__local_fit(dp__score *s, const dp__data *stars, const dp_fit_desc *d) {
+    dp__training t = DP__ZERO;
+    dp__trained out;
+    dp_fit_desc fit = DP__ZERO;
+    fit.seed = d->seed;
+    fit.validation = d->validation;
+    fit.epochs = DP__LOCAL_STEPS / (stars->n / 1024 + 1) + 1; /* the same where a fit is resumed */
+    t.label = "the local mean and dispersion of velocities";
+    t.params = s->local;
+    t.rows = stars->rows;
+    t.n = stars->n;
+    t.width = stars->width;
+    t.loss = dp__local_loss;
+    t.user = s;
+    t.batch = 1024;
+    t.rate = 3e-3;
+    t.clip = 5.0;
+    t.average = 0.99;
+    return dp__train(s->df->c, &t, &fit, &out);
+}
+
+static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *d) {
+    dp__score *s = dp__score_of(df);
+    af_status status = AF_OK;
+    dp__score_forget(s);
+    if (s->local) status = dp__local_fit(s, stars, d);
+    if (status == AF_OK && stars->errors) status = dp__score_take_errors(s, stars);
+    if (status == AF_OK && s->local) status = dp__score_transform(s, stars);
+    return status;
+}
+
+/* The held-out mean of |s|^2/2 + div s (Hyvarinen 2005) in the coordinates z, whose order among
+ * candidates is that of their true mean squared errors. */
+enum { DP__CANDIDATES = 12, DP__JUDGES = 4096 }; /* differences are between the same stars */
+
+typedef struct dp__candidate {
+    double noise;
+    int order;
+    double objective;
+} dp__candidate;
+
+static af_status dp__score_objective(dp__score *s, size_t n, const double *stars,
+                                     dp__candidate *candidate) {
+    af_context *c = s->df->c;
+    af_expr in = dp__score_input(s), parts[2], by, z, value, laplacian, out, gradient, squared;
+    size_t dims[2];
+    dp__arena arena = dp__arena_open(c);
+    double *values = DP__ARRAY(&arena, double, n), sum = 0.0;
+    dp__rows r = DP__ZERO;
+    af_func *f = NULL;
+    size_t i;
+    af_status status;
+    if (!values) return dp__fail_memory(c, "the noise of a score");
+    parts[0] = af_slice(c, in, -1, 0, 3);
+    parts[1] = af_slice(c, in, -1, 3, 3);
+    by = s->df->desc.conditional ? parts[1] : in;
+    z = s->df->desc.conditional ? af_concat(c, -1, 2, parts) : in;
+    value = dp__score_value(s, z, candidate->noise, candidate->order);
+    af_laplacian(c, value, by, &gradient, &laplacian); /* gradient (6 or 3, b, 1) */
+    dims[0] = DP__SCORE_ROWS;
+    dims[1] = 1;
+    squared = af_reshape(c, af_sum_axis(c, af_square(c, gradient), 0), 2, dims);
+    out = af_add(c, af_scale(c, squared, 0.5), laplacian);
+    status = dp__score_compile(s, &out, 1, in, &f);
+    if (status == AF_OK) {
+        dp__score_rows(s, f, n, stars, &r);
+        r.out_count = 1;
+        r.out[0] = values;
+        r.out_width[0] = 1;
+        status = dp__rows_all(c, &r);
+    }
+    for (i = 0; i < n; i++) sum += values[i];
+    candidate->objective = sum / (double)n;
+    af_func_destroy(f);
+    dp__arena_free(&arena);
+    return status;
+}
+
+/* Noise levels from the lowest of the training on, each alone and orderd to none. */
+static size_t dp__score_candidates(const dp__score *s, dp__candidate out[DP__CANDIDATES]) {
+    const dp_df_desc *d = &s->df->desc;
+    size_t k, n = 0;
+    if (s->from_errors > 0.0) { /* held-out stars have errors, too, and judge no f without */
+        out[0].noise = d->noise_low;
+        out[0].order = 2;
+        return 1;
+    }
+    for (k = 0; k < 6; k++) {
+        double noise = d->noise > 0.0 ? d->noise : d->noise_low * pow(2.0, 0.5 * (double)k);
+        if (noise * sqrt(2.0) > d->noise_high * 1.001) break;
+        out[n].noise = noise;
+        out[n++].order = 0;
+        out[n].noise = noise;
+        out[n++].order = 1;
+        if (d->noise > 0.0) break;
+    }
+    return n;
+}
+
+static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_desc *d,
+                               dp_df_report *report) {
+    dp__score *s = dp__score_of(df);
+    dp__candidate all[DP__CANDIDATES];
+    dp__arena arena = dp__arena_open(df->c);
+    size_t n = report->held_out < DP__JUDGES ? report->held_out : (size_t)DP__JUDGES, k, i, count, best = 0;
+    uint32_t *order = DP__ARRAY(&arena, uint32_t, stars->n);
+    double *z = DP__ARRAY(&arena, double, 6 * n);
+    af_status status = order && z ? AF_OK : dp__fail_memory(df->c, "the noise of a score");
+    count = dp__score_candidates(s, all);
+    if (status == AF_OK) {
+        af_random_permutation(d->seed, 1, stars->n, order); /* the training's: held out first */
+        for (i = 0; i < n; i++)
+            memcpy(z + 6 * i, stars->rows + order[i] * stars->width, 6 * sizeof *z);
+    }
+    for (k = 0; k < count && status == AF_OK && n > 0; k++) {
+        status = dp__score_objective(s, n, z, &all[k]);
+        if (all[k].objective < all[best].objective) best = k;
+    }
+    dp__arena_free(&arena);
+    if (status != AF_OK) return status;
+    s->noise = all[best].noise;
+    s->order = all[best].order;
+    report->noise = s->noise;
+    report->objective = n > 0 ? all[best].objective : NAN;
+    dp__score_forget(s);
+    return AF_OK;
+}
+
+/* ---- files ---- */
+
+static af_status dp__score_save(const dp_df *df, af_tensors *to) {
+    const dp__score *s = dp__score_of(df);
+    af_status status = af_tensors_set_number(to, "score.noise", s->noise);
+    if (status == AF_OK) status = af_tensors_set_whole(to, "score.order", (uint64_t)s->order);
+    if (status == AF_OK && s->local) status = af_params_save(s->local, to, "df.");
+    return status;
+}
+
+static af_status dp__score_load(dp_df *df, const af_tensors *from) {
+    dp__score *s = dp__score_of(df);
+    uint64_t order = 0;
+    af_status status = af_tensors_number(from, "score.noise", &s->noise);
+    if (status == AF_OK) status = af_tensors_whole(from, "score.order", &order);
+    if (status == AF_OK && s->local) status = af_params_load(s->local, from, "df.");
+    s->order = (int)order;
+    if (status == AF_OK && (order > 2 || !(s->noise > 0.0 && s->noise < 10.0)))
+        return af_fail(df->c, AF_ERROR_FORMAT, "the noise of the score is damaged");
+    return status;
+}
+
+static const dp__engine dp__score_engine = {"score", dp__score_defaults, dp__score_declare,
+                                            dp__score_close, 30, 1024, 2e-3, 0.999,
+                                            dp__score_loss, dp__score_begin, dp__score_end,
+                                            dp__score_evaluate, NULL, dp__score_save,
+                                            dp__score_load};

@@ -1,0 +1,564 @@
+/* The score: its coordinates, gradients, training, noise, errors of measurement, files; and what all
+ * kinds of distribution functions share. */
+#if !defined(_POSIX_C_SOURCE) && !defined(__APPLE__)
+#  define _POSIX_C_SOURCE 200809L /* getpid */
+#endif
+#include "actionfinder.in.h"
+#define DEEPPOTENTIAL_IMPLEMENTATION
+#include "deeppotential.in.h"
+#include "af_test.h"
+#include "af_heap.h"
+#include <unistd.h>
+
+enum { STARS = 3000, MORE = 6000 };
+
+static heap memory;
+static af_context *c;
+static double eta[MORE][6], errors[STARS][6], gradient[STARS][6], truth[STARS][6], ln_f[STARS];
+
+static void begin(void) { CHECK(heap_open(&memory, 0, 1, &c) == AF_OK); }
+
+static void end(void) {
+    af_context_destroy(c);
+    CHECK(memory.live == 0);
+}
+
+static const char *file_name(char out[64]) {
+    snprintf(out, 64, "/tmp/test_dp_score.%ld.safetensors", (long)getpid());
+    return out;
+}
+
+/* A cold disc of normal positions that turns: v = 2 z x X + normal numbers of 0.3, but for those
+ * along X, which are one of two normals of 0.2 at -0.4 and 0.4. `true_x` has mean 1, -1, 0.5. */
+static void disc(uint64_t seed, size_t n, double (*star)[6]) {
+    size_t i, k;
+    for (i = 0; i < n; i++) {
+        double side = af_random_uniform(seed, 9, i) < 0.5 ? -0.4 : 0.4;
+        for (k = 0; k < 6; k++) star[i][k] = af_random_normal(seed, k, i) * (k == 2 ? 0.1 : 1.0);
+        star[i][3] = -2.0 * star[i][1] + side + 0.2 * star[i][3];
+        star[i][4] = 2.0 * star[i][0] + 0.3 * star[i][4];
+        star[i][5] *= 0.3;
+    }
+}
+
+static void disc_truth(const double star[6], double g[6]) {
+    double u = star[3] + 2.0 * star[1], w = star[4] - 2.0 * star[0];
+    double tilt = tanh(0.4 * u / 0.04);
+    g[3] = -(u - 0.4 * tilt) / 0.04;
+    g[4] = -w / 0.09;
+    g[5] = -star[5] / 0.09;
+    g[0] = -star[0] - 2.0 * g[4];
+    g[1] = -star[1] + 2.0 * g[3];
+    g[2] = -star[2] / 0.01;
+}
+
+static double median(double *values, size_t n) {
+    size_t i, j;
+    for (i = 0; i < n; i++) /* few */
+        for (j = i + 1; j < n; j++)
+            if (values[j] < values[i]) {
+                double swap = values[i];
+                values[i] = values[j];
+                values[j] = swap;
+            }
+    return values[n / 2];
+}
+
+/* The median of |g - truth|/|truth| over components [first, first + 3) of n stars. */
+static double error_of(size_t n, size_t first) {
+    static double all[STARS];
+    size_t i, k;
+    for (i = 0; i < n; i++) {
+        double away = 0.0, size = 0.0;
+        for (k = first; k < first + 3; k++) {
+            away += pow(gradient[i][k] - truth[i][k], 2.0);
+            size += pow(truth[i][k], 2.0);
+        }
+        all[i] = sqrt(away / size);
+    }
+    return median(all, n);
+}
+
+static dp_df *make(const dp_df_desc *d, size_t n, const double (*e)[6], dp_sample **sample) {
+    dp_df *df = NULL;
+    CHECK(dp_sample_create(c, n, &eta[0][0], NULL, e ? &e[0][0] : NULL, NULL, sample) == AF_OK);
+    CHECK(dp_df_create(*sample, d, &df) == AF_OK);
+    return df;
+}
+
+static void unmake(dp_df *df, dp_sample *sample) {
+    dp_df_destroy(df);
+    dp_sample_destroy(sample);
+}
+
+static void small(dp_df_desc *d, dp_fit_desc *f) {
+    memset(d, 0, sizeof *d);
+    memset(f, 0, sizeof *f);
+    d->width = 24;
+    d->depth = 2;
+    d->seed = 3;
+    f->epochs = 80;
+    f->batch = 128;
+    f->seed = 5;
+    f->schedule.rate = 5e-3;
+}
+
+/* Random numbers instead of those from the beginning, so that nothing is zero. */
+static void shake(af_params *p, double size) {
+    size_t i;
+    for (i = 0; i < af_params_size(p); i++)
+        af_params_data(p)[i] += size * af_random_normal(7, 7, i);
+}
+
+TEST(gradients_are_those_of_ln_f) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df;
+    size_t i, k;
+    int kind;
+    begin();
+    small(&d, &f);
+    disc(1, 300, eta);
+    for (kind = 0; kind < 4; kind++) {
+        d.plain_coordinates = kind & 1;
+        d.plain_inputs = kind >> 1;
+        df = make(&d, 300, NULL, &sample);
+        shake(df->params, 0.2);
+        if (dp__score_of(df)->local) shake(dp__score_of(df)->local, 0.2);
+        dp__score_of(df)->order = kind & 1;
+        CHECK(dp_df_evaluate(df, 10, &eta[0][0], NULL, &gradient[0][0]) == AF_OK);
+        for (i = 0; i < 10; i++)
+            for (k = 0; k < 6; k++) {
+                double step = 1e-5, pair[2][6], value[2];
+                memcpy(pair[0], eta[i], sizeof pair[0]);
+                memcpy(pair[1], eta[i], sizeof pair[1]);
+                pair[0][k] -= step;
+                pair[1][k] += step;
+                CHECK(dp_df_evaluate(df, 2, pair[0], value, NULL) == AF_OK);
+                CHECK_CLOSE(gradient[i][k], (value[1] - value[0]) / (2.0 * step), 1e-6);
+            }
+        unmake(df, sample);
+    }
+    end();
+}
+
+/* u = A (v - m) with A symmetric, ln |det A| as given: by differences along v. */
+TEST(local_coordinates) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df;
+    dp__score *s;
+    size_t dims[2] = {256, 6}, i, k;
+    af_expr in, z, out[2];
+    af_func *func = NULL;
+    static double y[256][6], value[256][6], log_det[256];
+    double a[3][3], det;
+    dp__rows r = AF__ZERO;
+    begin();
+    small(&d, &f);
+    disc(1, 300, eta);
+    df = make(&d, 300, NULL, &sample);
+    s = dp__score_of(df);
+    shake(s->local, 0.3);
+    in = af_input(c, "y", 2, dims);
+    z = dp__score_coordinates(s, in, &out[1]);
+    out[0] = z;
+    CHECK(dp__score_compile(s, out, 2, in, &func) == AF_OK);
+    for (i = 0; i < 4; i++) memcpy(y[i], eta[5], sizeof y[i]);
+    for (i = 0; i < 3; i++) y[i + 1][3 + i] += 1.0;
+    dp__score_rows(s, func, 256, &y[0][0], &r);
+    r.out_count = 2;
+    r.out[0] = &value[0][0];
+    r.out_width[0] = 6;
+    r.out[1] = log_det;
+    r.out_width[1] = 1;
+    CHECK(dp__rows_all(c, &r) == AF_OK);
+    for (i = 0; i < 3; i++) {
+        CHECK(value[0][i] == y[0][i]);
+        for (k = 0; k < 3; k++) a[i][k] = value[k + 1][3 + i] - value[0][3 + i];
+    }
+    for (i = 0; i < 3; i++)
+        for (k = 0; k < 3; k++) CHECK_CLOSE(a[i][k], a[k][i], 1e-12);
+    det = a[0][0] * (a[1][1] * a[2][2] - a[1][2] * a[2][1]) -
+          a[0][1] * (a[1][0] * a[2][2] - a[1][2] * a[2][0]) +
+          a[0][2] * (a[1][0] * a[2][1] - a[1][1] * a[2][0]);
+    CHECK_CLOSE(log_det[0], log(det), 1e-12);
+    af_func_destroy(func);
+    unmake(df, sample);
+    end();
+}
+
+/* With a network of zeros f is normal: |s|^2/2 + div s has a known mean. */
+TEST(the_objective_has_its_closed_form) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df;
+    dp__candidate one = {0.3, 0, 0.0}, two = {0.3, 1, 0.0};
+    double mean = 0.0, v = 1.0 / 1.09, w = 2.0 / 1.09 - 1.0 / 1.18;
+    size_t i, k;
+    begin();
+    small(&d, &f);
+    d.plain_coordinates = 1;
+    disc(1, 512, eta);
+    df = make(&d, 512, NULL, &sample);
+    for (i = 0; i < 512; i++)
+        for (k = 0; k < 6; k++) mean += eta[i][k] * eta[i][k] / 512.0;
+    CHECK(dp__score_objective(dp__score_of(df), 512, &eta[0][0], &one) == AF_OK);
+    CHECK(dp__score_objective(dp__score_of(df), 512, &eta[0][0], &two) == AF_OK);
+    CHECK_CLOSE(one.objective, 0.5 * v * v * mean - 6.0 * v, 1e-12);
+    CHECK_CLOSE(two.objective, 0.5 * w * w * mean - 6.0 * w, 1e-12);
+    unmake(df, sample);
+    end();
+}
+
+TEST(a_cold_disc_is_learned) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_df_report report;
+    dp_sample *sample;
+    dp_df *df;
+    double x, v, before;
+    size_t i;
+    begin();
+    small(&d, &f);
+    disc(1, STARS, eta);
+    df = make(&d, STARS, NULL, &sample);
+    disc(2, 400, eta);
+    for (i = 0; i < 400; i++) disc_truth(eta[i], truth[i]);
+    CHECK(dp_df_evaluate(df, 400, &eta[0][0], NULL, &gradient[0][0]) == AF_OK);
+    before = error_of(400, 3);
+    disc(1, STARS, eta);
+    CHECK(dp_df_fit(df, sample, &f, &report) == AF_OK);
+    CHECK(report.stars == 2700 && report.held_out == 300);
+    CHECK(report.validation < report.untrained);
+    CHECK(report.noise >= 0.05 && report.noise < 0.6);
+    disc(2, 400, eta);
+    CHECK(dp_df_evaluate(df, 400, &eta[0][0], ln_f, &gradient[0][0]) == AF_OK);
+    x = error_of(400, 0);
+    v = error_of(400, 3);
+    if (!(x < 0.33 && v < 0.36 && before > 0.8))
+        printf("  untrained v %g, x %g, v %g\n", before, x, v);
+    CHECK(before > 0.8); /* the spread of all velocities is none of those at one place */
+    CHECK(x < 0.33);
+    CHECK(v < 0.36);
+    unmake(df, sample);
+    end();
+}
+
+/* Normal stars of dispersion 1 measured with errors of 0.3 to 0.5: the gradient is -y of the true f,
+ * not -y/1.16 of the measured one; of it, 0.96 are left after the extrapolation. */
+TEST(measurement_errors_are_taken_out) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df;
+    double with, without = 0.0;
+    size_t i, k;
+    int pass;
+    begin();
+    small(&d, &f);
+    d.plain_coordinates = 1;
+    for (pass = 0; pass < 2; pass++) {
+        double cross = 0.0, square = 0.0;
+        for (i = 0; i < STARS; i++)
+            for (k = 0; k < 6; k++) {
+                errors[i][k] = 0.3 + 0.2 * af_random_uniform(1, k, i);
+                eta[i][k] = af_random_normal(2, k, i) + errors[i][k] * af_random_normal(3, k, i);
+            }
+        df = make(&d, STARS, pass == 0 ? NULL : (const double (*)[6])errors, &sample);
+        CHECK(dp_df_fit(df, sample, &f, NULL) == AF_OK);
+        CHECK(dp_df_evaluate(df, 1000, &eta[0][0], NULL, &gradient[0][0]) == AF_OK);
+        for (i = 0; i < 1000; i++)
+            for (k = 0; k < 6; k++) {
+                cross -= eta[i][k] * gradient[i][k];
+                square += eta[i][k] * eta[i][k];
+            }
+        with = cross / square;
+        if (pass == 0) without = with;
+        unmake(df, sample);
+    }
+    if (!(without < 0.9 && with > 0.91 && with < 1.05)) printf("  %g %g\n", without, with);
+    CHECK(without < 0.9); /* 1/(1 + <e^2>), <e^2> = 0.163 */
+    CHECK(with > 0.91);
+    CHECK(with < 1.05);
+    end();
+}
+
+TEST(eigenvalues_of_a_covariance) {
+    double a[6][6], copy[6][6], lambda[6], q[6][6];
+    size_t i, j, k;
+    for (i = 0; i < 6; i++)
+        for (j = 0; j <= i; j++) a[i][j] = a[j][i] = af_random_normal(1, i, j) + (i == j) * 4.0;
+    memcpy(copy, a, sizeof a);
+    dp__eigen(copy, lambda, q);
+    for (i = 0; i < 6; i++)
+        for (j = 0; j < 6; j++) {
+            double sum = 0.0, unit = 0.0;
+            for (k = 0; k < 6; k++) {
+                sum += q[i][k] * lambda[k] * q[j][k];
+                unit += q[k][i] * q[k][j];
+            }
+            CHECK_CLOSE(unit, i == j, 1e-13);
+            CHECK_CLOSE(sum, a[i][j], 1e-12);
+        }
+}
+
+/* p(v|x) alone: stars thinned by position give the same gradients by v. */
+TEST(conditional_gradients_see_no_selection) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df;
+    double v;
+    size_t i, n = 0;
+    begin();
+    small(&d, &f);
+    d.conditional = 1;
+    disc(1, MORE, eta);
+    for (i = 0; i < MORE; i++)
+        if (af_random_uniform(4, 0, i) < 1.0 / (1.0 + exp(-3.0 * eta[i][0]))) {
+            if (n != i) memcpy(eta[n], eta[i], sizeof eta[n]);
+            n++;
+        }
+    df = make(&d, n, NULL, &sample);
+    CHECK(dp_df_fit(df, sample, &f, NULL) == AF_OK);
+    disc(2, 400, eta);
+    for (i = 0; i < 400; i++) {
+        eta[i][4] += 2.0 * (fabs(eta[i][0]) - eta[i][0]); /* moved to where stars were left */
+        eta[i][0] = fabs(eta[i][0]);
+        disc_truth(eta[i], truth[i]);
+    }
+    CHECK(dp_df_evaluate(df, 400, &eta[0][0], NULL, &gradient[0][0]) == AF_OK);
+    v = error_of(400, 3);
+    if (!(v < 0.45)) printf("  v %g\n", v);
+    CHECK(v < 0.45);
+    unmake(df, sample);
+    end();
+}
+
+/* ---- what all kinds share ---- */
+
+/* The same fit, whole; in two parts with a checkpoint between; with other threads; from a file. */
+TEST(the_same_bits) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df;
+    char name[64];
+    static double again[400][6];
+    int pass;
+    begin();
+    small(&d, &f);
+    d.width = 8;
+    f.batch = 32;
+    disc(1, 400, eta);
+    for (pass = 0; pass < 4; pass++) {
+        f.checkpoint = pass == 1 || pass == 2 ? file_name(name) : NULL;
+        f.resume = pass == 2;
+        f.epochs = 12;
+        f.schedule.kind = AF_SCHEDULE_CONSTANT;
+        f.schedule.rate = 1e-3;
+        f.schedule.warmup = -1.0;
+        if (pass == 1) f.epochs = 6;
+        af_context_set_threads(c, pass == 3 ? 3 : 1);
+        df = make(&d, 400, NULL, &sample);
+        CHECK(dp_df_fit(df, sample, &f, NULL) == AF_OK);
+        CHECK(dp_df_evaluate(df, 400, &eta[0][0], NULL, pass ? &again[0][0] : &gradient[0][0]) ==
+              AF_OK);
+        if (pass >= 2) CHECK(memcmp(again, gradient, sizeof again) == 0);
+        if (pass == 1) CHECK(memcmp(again, gradient, sizeof again) != 0);
+        if (pass == 3) CHECK(dp_df_save(df, name) == AF_OK);
+        unmake(df, sample);
+    }
+    CHECK(dp_df_load(c, name, &df) == AF_OK);
+    CHECK(dp_df_evaluate(df, 400, &eta[0][0], NULL, &again[0][0]) == AF_OK);
+    CHECK(memcmp(again, gradient, sizeof again) == 0);
+    CHECK(dp_df_describe(df).width == 8 && dp_df_describe(df).kind == DP_DF_SCORE);
+    dp_df_destroy(df);
+    remove(name);
+    end();
+}
+
+TEST(stars_far_out_and_wrong_settings_are_named) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df;
+    size_t i;
+    begin();
+    small(&d, &f);
+    disc(1, 200, eta);
+    CHECK(dp_sample_create(c, 50, &eta[0][0], NULL, NULL, NULL, &sample) == AF_OK);
+    CHECK(dp_df_create(sample, &d, &df) == AF_ERROR_DATA && !df);
+    CHECK_TEXT(af_error(c), "50 stars are too few");
+    af_error_clear(c);
+    dp_sample_destroy(sample);
+    for (i = 0; i < 200; i++) eta[i][4] = 1.0;
+    CHECK(dp_sample_create(c, 200, &eta[0][0], NULL, NULL, NULL, &sample) == AF_OK);
+    CHECK(dp_df_create(sample, &d, &df) == AF_ERROR_DATA && !df);
+    CHECK_TEXT(af_error(c), "do not spread along vy");
+    af_error_clear(c);
+    dp_sample_destroy(sample);
+    disc(1, 200, eta);
+    CHECK(dp_sample_create(c, 200, &eta[0][0], NULL, NULL, NULL, &sample) == AF_OK);
+    d.noise_low = 0.7;
+    CHECK(dp_df_create(sample, &d, &df) == AF_ERROR_ARGUMENT && !df);
+    CHECK_TEXT(af_error(c), "range of its noise");
+    af_error_clear(c);
+    small(&d, &f);
+    d.end_canary = 1;
+    CHECK(dp_df_create(sample, &d, &df) == AF_ERROR_ARGUMENT && !df);
+    CHECK_TEXT(af_error(c), "initialised");
+    af_error_clear(c);
+    small(&d, &f);
+    d.kind = (dp_df_kind)9;
+    CHECK(dp_df_create(sample, &d, &df) == AF_ERROR_ARGUMENT && !df);
+    af_error_clear(c);
+    small(&d, &f);
+    CHECK(dp_df_create(sample, &d, &df) == AF_OK);
+    CHECK(dp_df_draw(df, 10, 1, &gradient[0][0]) == AF_ERROR_ARGUMENT);
+    CHECK_TEXT(af_error(c), "gives no samples");
+    af_error_clear(c);
+    eta[3][2] = NAN;
+    CHECK(dp_df_evaluate(df, 10, &eta[0][0], ln_f, NULL) == AF_ERROR_NONFINITE);
+    CHECK_TEXT(af_error(c), "point 3");
+    af_error_clear(c);
+    f.validation = 1.5;
+    CHECK(dp_df_fit(df, sample, &f, NULL) == AF_ERROR_ARGUMENT);
+    af_error_clear(c);
+    unmake(df, sample);
+    CHECK(dp_df_load(c, "/nowhere/at/all", &df) == AF_ERROR_IO && !df);
+    end();
+}
+
+/* The plateau rule ends the training. */
+static size_t epochs_seen;
+static int count_epochs(const af_progress *p, void *user) {
+    (void)user;
+    epochs_seen = p->epoch;
+    return 0;
+}
+
+TEST(a_plateau_ends_the_training) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df;
+    begin();
+    small(&d, &f);
+    disc(1, 400, eta);
+    df = make(&d, 400, NULL, &sample);
+    f.epochs = 100;
+    f.plateau = 1e9; /* no fall is as deep: halved every second epoch */
+    f.patience = 2;
+    f.progress = count_epochs;
+    CHECK(dp_df_fit(df, sample, &f, NULL) == AF_OK);
+    CHECK(epochs_seen == 9); /* the first is the best so far, then four times two */
+    unmake(df, sample);
+    end();
+}
+
+/* A flow whose density is known: a normal of dispersion 1.3 about 0.1 in y. */
+static af_status known_evaluate(dp_df *df, size_t n, const double *y, double *value, double *g) {
+    size_t i, k;
+    (void)df;
+    (void)g;
+    for (i = 0; i < n; i++) {
+        value[i] = -6.0 * log(1.3) - 3.0 * log(2.0 * DP__PI);
+        for (k = 0; k < 6; k++) value[i] -= 0.5 * pow((y[6 * i + k] - 0.1) / 1.3, 2.0);
+    }
+    return AF_OK;
+}
+
+static af_status known_draw(dp_df *df, size_t n, uint64_t seed, double *y) {
+    size_t i;
+    (void)df;
+    for (i = 0; i < 6 * n; i++) y[i] = 0.1 + 1.3 * af_random_normal(seed, 0, i);
+    return AF_OK;
+}
+
+TEST(a_score_is_normalised_by_a_flow) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df, *flow;
+    dp__engine known;
+    double error, value, volume = 0.0, sigma2;
+    size_t k;
+    begin();
+    small(&d, &f);
+    d.plain_coordinates = 1; /* a network of zeros: a normal of variance 1 + noise^2 */
+    disc(1, 400, eta);
+    df = make(&d, 400, NULL, &sample);
+    CHECK(dp_df_create(sample, &d, &flow) == AF_OK);
+    known = *flow->engine;
+    known.evaluate = known_evaluate;
+    known.draw = known_draw;
+    flow->engine = &known;
+    CHECK(dp_df_normalise(df, flow, 20000, 1, &error) == AF_OK);
+    sigma2 = 1.0 + dp__score_of(df)->noise * dp__score_of(df)->noise;
+    CHECK(dp_df_evaluate(df, 1, df->mean, &value, NULL) == AF_OK);
+    for (k = 0; k < 6; k++) volume += log(df->scale[k]);
+    CHECK(error > 0.0 && error < 0.02);
+    CHECK_CLOSE(value, -3.0 * log(2.0 * DP__PI * sigma2) - volume, 4.0 * error);
+    flow->engine = &dp__score_engine;
+    dp_df_destroy(flow);
+    unmake(df, sample);
+    end();
+}
+
+/* Memory that runs out at any call: a sentence, nothing lost, nothing kept. */
+TEST(no_memory) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    long at;
+    int done = 0, with;
+    small(&d, &f);
+    memset(errors, 0, sizeof errors);
+    d.width = 4;
+    d.depth = 1;
+    f.epochs = 1;
+    disc(1, 120, eta);
+    for (with = 0; with < 2; with++, done = 0) {
+        d.plain_coordinates = !with;
+        for (at = 1; !done && at < 4000; at += with ? 53 : at < 60 ? 1 : 11) {
+            dp_sample *sample = NULL;
+            dp_df *df = NULL;
+            af_status s = heap_open(&memory, at, 1, &c);
+            if (s != AF_OK) continue;
+            s = dp_sample_create(c, 120, &eta[0][0], NULL, with ? &errors[0][0] : NULL, NULL,
+                                 &sample);
+            if (s == AF_OK) s = dp_df_create(sample, &d, &df);
+            if (s == AF_OK) s = dp_df_fit(df, sample, &f, NULL);
+            if (s == AF_OK) s = dp_df_evaluate(df, 5, &eta[0][0], ln_f, &gradient[0][0]);
+            if (s != AF_OK) {
+                CHECK(s == AF_ERROR_MEMORY);
+                CHECK_TEXT(af_error(c), "memory");
+            }
+            done = s == AF_OK;
+            unmake(df, sample);
+            af_context_destroy(c);
+            CHECK(memory.live == 0);
+        }
+        CHECK(done);
+    }
+}
+
+int main(void) {
+    RUN(gradients_are_those_of_ln_f);
+    RUN(local_coordinates);
+    RUN(the_objective_has_its_closed_form);
+    RUN(a_cold_disc_is_learned);
+    RUN(measurement_errors_are_taken_out);
+    RUN(eigenvalues_of_a_covariance);
+    RUN(conditional_gradients_see_no_selection);
+    RUN(the_same_bits);
+    RUN(stars_far_out_and_wrong_settings_are_named);
+    RUN(a_plateau_ends_the_training);
+    RUN(a_score_is_normalised_by_a_flow);
+    RUN(no_memory);
+    return test_report();
+}
