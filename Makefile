@@ -12,6 +12,9 @@
 # make reproduce-actionfinder   the tests of the ActionFinder paper as one table, and its figures, in
 #                 build/reproduce/, in some half an hour; DATA=folder takes ready-made samples, ROWS=a,b
 #                 only some of the tests; see build/reproduce-actionfinder --help
+# make reproduce-deeppotential   the tests of the Deep Potential paper as one table, and its figures, in
+#                 build/reproduce-dp/, in some three and a half hours; ROWS=a,b only some of the tests,
+#                 SCALE=0.1 smaller ones; see build/reproduce-deeppotential --help
 # make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible. HDF5
 #                 (libhdf5-dev) is used by build/deeppotential where it is found, and only there
 # make clean      removes build/
@@ -138,7 +141,7 @@ bench: $(B)/bench # OMP_WAIT_POLICY=passive make bench, where other programs use
 bench-quick: $(B)/bench
 	$(B)/bench --quick
 
-# ---- the paper's tests; tests/reproduce.sh runs them quickly -----------------------------------------
+# ---- the papers' tests; tests/reproduce.sh and reproduce_dp.sh run them quickly ------------------------
 
 REPRODUCE := $(wildcard tools/reproduce/*.c) $(addprefix tools/actionfinder/,cli.c mock_start.c sky.c svg.c)
 
@@ -149,12 +152,22 @@ reproduce-actionfinder: export OMP_WAIT_POLICY ?= passive # CPU seconds are coun
 reproduce-actionfinder: $(B)/reproduce-actionfinder
 	$< $(if $(DATA),--data $(DATA)) $(if $(ROWS),--rows $(ROWS))
 
+REPRODUCE_DP := $(wildcard tools/reproduce_dp/*.c) $(addprefix tools/actionfinder/,cli.c sky.c svg.c) \
+                $(addprefix tools/deeppotential/,data.c h5_file.c h5_stars.c models.c options.c)
+
+$(B)/reproduce-deeppotential: $(REPRODUCE_DP) $(wildcard tools/reproduce_dp/*.h tools/*/deep.h tools/actionfinder/*.h) $(HEADERS) | deps
+	$(CC) $(FAST) -DDPR_FOLDER='"$(B)/reproduce-dp"' -Itools/actionfinder -Itools/deeppotential $(REPRODUCE_DP) -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+reproduce-deeppotential: export OMP_WAIT_POLICY ?= passive
+reproduce-deeppotential: $(B)/reproduce-deeppotential
+	$< $(if $(ROWS),--rows $(ROWS)) $(if $(SCALE),--scale $(SCALE))
+
 # ---- the tests ------------------------------------------------------------------------------------
 
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
 PLAIN   := $(TESTS:%=$(B)/test/%)
 CHECKED := $(if $(SANITIZE_CC),$(TESTS:%=$(B)/test/%.sanitized))
-SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli cli_dp reproduce
+SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli cli_dp reproduce reproduce_dp
 LOGS    := $(addsuffix .log,$(PLAIN) $(CHECKED) $(SCRIPTS:%=$(B)/test/%))
 # -Isrc: the tests compile the parts, not the generated headers; AF__WHITE_BOX: see af_stb_end.c
 TEST     = -std=c99 $(WARN) -DAF__WHITE_BOX= $(CPPFLAGS) -Isrc -Itests -I$(B)/include -MMD -MP -MF $@.d -MT $@
@@ -226,5 +239,5 @@ clean:
 	rm -rf $(B)
 
 -include $(wildcard $(B)/test/*.d)
-.PHONY: all deps headers tool examples demo bench bench-quick reproduce-actionfinder test floors check clean always
+.PHONY: all deps headers tool examples demo bench bench-quick reproduce-actionfinder reproduce-deeppotential test floors check clean always
 .DELETE_ON_ERROR:

@@ -75,12 +75,14 @@ check 'mock in a volume: as many stars, all inside' inside
 # f ~ (-E)^(7/2): d ln f/dx = -7/2 x (1 + r^2)^(-3/2)/(-E), d ln f/dv = -7/2 v/(-E), where G M = 1
 closed() {
     awk -F, '/^[-0-9]/ { n++; r = 1 + $1^2 + $2^2 + $3^2; e = r^-0.5 - ($4^2 + $5^2 + $6^2) / 2
+        c = $13 - 3.5 * log(e); if (n == 1) first = c
+        if ((c - first)^2 > 1e-18) bad = 1
         for (k = 1; k <= 3; k++) { a = -3.5 * $k * r^-1.5 / e; b = -3.5 * $(k + 3) / e
             if (($(k + 6) - a)^2 > 1e-10 * (1 + a * a) || ($(k + 9) - b)^2 > 1e-10 * (1 + b * b))
                 bad = 1 } }
         END { exit bad || n != 300 }' "$out/truth.csv"
 }
-check 'the true gradients of a Plummer sphere' closed
+check 'the true f of a Plummer sphere and its gradients' closed
 good 'mock with errors' "$dp" mock plummer -n 200 -o "$out/noisy.csv" --errors 1,0,0
 check 'has columns of errors' grep -qx \
     'x,y,z,vx,vy,vz,x_error,y_error,z_error,vx_error,vy_error,vz_error' "$out/noisy.csv"
@@ -207,6 +209,12 @@ check 'has names' grep -qx "x,y,z,vx,vy,vz,dlnf_dx,dlnf_dy,dlnf_dz,dlnf_dvx,dlnf
 check 'and rows' rows "$out/g.csv" 100
 good 'gradients at draws, cut' "$dp" gradients "$df" --draw "$fl" -n 200 -o "$out/gd.csv" \
     --cut sphere:0,0,0,2
+good 'gradients cut' "$dp" gradients "$df" "$s" -n 100 -o "$out/gc.csv" --cut sphere:0,0,0,1
+inside_one() {
+    awk -F, '/^[-0-9]/ { if ($1^2 + $2^2 + $3^2 < 1) print }' "$out/g.csv" >"$out/wanted"
+    grep '^[-0-9]' "$out/gc.csv" | cmp - "$out/wanted" && test -s "$out/wanted"
+}
+check 'are the same rows' inside_one
 good 'gradients of several' "$dp" gradients "$out/many-1.safetensors" "$out/many-2.safetensors" \
     "$out/drawn.safetensors" "$s" -n 50 -o "$out/gm.csv" --robust
 check 'gradients with weights' "$dp" gradients "$df" "$out/w.npy" -o "$out/gw.npy"
@@ -233,6 +241,10 @@ check 'from the model and its stars: the same bytes' same "$out/a.safetensors" "
 phi "$out/g.csv" -o "$out/d.safetensors" --epochs 2 --inputs rz --loss df --log-loss --l2 0.01 \
     --alpha 2 --beta 2 --lambda -1 --cut sphere:0,0,0,3 --frame omega=0.1,ux=0.01 --free omega,u
 check 'with all of its options' test -s "$out/d.safetensors"
+for k in "$out/g.csv" "$out/gc.csv"; do
+    phi "$k" -o "$k.safetensors" --epochs 2 --loss df --cut sphere:0,0,0,1
+done
+check 'cut now or before: the same bytes' same "$out/g.csv.safetensors" "$out/gc.csv.safetensors"
 phi "$df" --draw "$fl" -n 300 -o "$out/e.safetensors" --epochs 2 --inputs guided
 check 'at draws' test -s "$out/e.safetensors"
 phi "$out/conditional.safetensors" "$s" -o "$out/f.safetensors" --epochs 2 --density-net

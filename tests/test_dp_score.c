@@ -234,7 +234,7 @@ TEST(a_cold_disc_is_learned) {
     CHECK(dp_df_fit(df, sample, &f, &report) == AF_OK);
     CHECK(report.stars == 2700 && report.held_out == 300);
     CHECK(report.validation < report.untrained);
-    CHECK(report.noise >= 0.05 && report.noise < 0.6);
+    CHECK(report.noise >= 0.1 && report.noise < 0.8);
     disc(2, 400, eta);
     CHECK(dp_df_evaluate(df, 400, &eta[0][0], ln_f, &gradient[0][0]) == AF_OK);
     x = error_of(400, 0);

@@ -31,7 +31,8 @@ typedef struct dp__cnf {
 /* Dormand & Prince (1980), 5(4): times of the stages; what of their rates makes the place of each,
  * the last being the result; and what makes its difference from the result of fourth order. The
  * last stage of a step is the first of the next. */
-static const double dp__stage_time[DP__ODE_STAGES] = {0.0, 1.0 / 5, 3.0 / 10, 4.0 / 5, 8.0 / 9, 1.0, 1.0};
+static const double dp__stage_time[DP__ODE_STAGES] = {0.0,     1.0 / 5, 3.0 / 10, 4.0 / 5,
+                                                      8.0 / 9, 1.0,     1.0};
 static const double dp__stage[DP__ODE_STAGES][DP__ODE_STAGES - 1] = {
     {0.0, 0.0, 0.0, 0.0, 0.0, 0.0},
     {1.0 / 5, 0.0, 0.0, 0.0, 0.0, 0.0},
@@ -337,18 +338,6 @@ static af_status dp__cnf_draw(dp_df *df, size_t n, uint64_t seed, double *y) {
     return dp__cnf_move(df, DP__Y, 1, n, y);
 }
 
-/* The weights of hidden layers begin at unit gain: the networks' own, made for potentials, shrink
- * what goes through them threefold in each layer, and it takes training a thousand steps to grow.
- * Of a unit normal, tanh and silu keep 0.38 of the variance; af_net's is 1/3 over the inputs. */
-static void dp__cnf_unit_gain(dp_df *df, size_t first) {
-    const double gain = sqrt(3.0 / 0.38);
-    size_t view, i, layers = 2 * df->desc.depth; /* views: weights and biases in turn */
-    for (view = first; view < first + layers; view += 2) {
-        double *w = af_params_view(df->params, view), *end = af_params_view(df->params, view + 1);
-        for (i = 0; w + i < end; i++) w[i] *= gain;
-    }
-}
-
 static af_status dp__cnf_declare(dp_df *df) {
     dp__cnf *f = DP__NEW(&df->arena, dp__cnf);
     df->state = f;
@@ -356,7 +345,6 @@ static af_status dp__cnf_declare(dp_df *df) {
     while (f->count < df->desc.transforms) {
         af_net_desc d = DP__ZERO;
         char name[32];
-        size_t first = af_params_count(df->params);
         af_status s;
         snprintf(name, sizeof name, "field%lu", (unsigned long)f->count);
         d.name = name;
@@ -367,7 +355,6 @@ static af_status dp__cnf_declare(dp_df *df) {
         d.activation = df->desc.activation;
         s = af_net_create(df->params, &d, &f->net[f->count]);
         if (s != AF_OK) return s;
-        dp__cnf_unit_gain(df, first);
         f->count++;
     }
     return AF_OK;

@@ -17,8 +17,8 @@ typedef struct dp_df_desc {
     uint32_t start_canary;
     dp_df_kind kind;
     uint64_t seed;            /* of the initial parameters */
-    size_t width, depth;      /* hidden layers of the networks; default SCORE, MATCHING 256 x 4,
-                                 SPLINE 16 x 3, FFJORD 128 x 3 */
+    size_t width, depth;      /* hidden layers of the networks; default SCORE 64 x 3,
+                                 MATCHING 256 x 4, SPLINE 16 x 3, FFJORD 128 x 3 */
     af_activation activation; /* of MATCHING and SCORE; FFJORD is tanh */
     size_t transforms;        /* in the chain; default SPLINE 4, FFJORD 3 */
     size_t bins;              /* SPLINE: of each spline; default 5: the workshop paper's 8 fit finer
@@ -29,7 +29,7 @@ typedef struct dp_df_desc {
                                  none */
     size_t steps;             /* FFJORD: of Dormand-Prince in training; default 4 */
     double noise_low, noise_high; /* SCORE: range of the noise in training, in standard deviations;
-                                     default 0.05, 0.6 */
+                                     default 0.1, 0.8 */
     double noise;             /* SCORE: evaluated at; 0: the best on stars held out */
     int plain_coordinates;    /* SCORE: 1: velocities are not measured from the local mean in units
                                  of the local dispersion first */

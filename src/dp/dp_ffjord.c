@@ -1,8 +1,8 @@
-/* ---- ffjord: a chain of continuous flows trained by the likelihood -----------------------------
+/* ---- ffjord: a chain of continuous flows trained by the likelihood ------------------------------
  *
  * Grathwohl et al. (2019, arXiv:1810.01367) with the exact trace, as in Green, Ting & Kamdar (2023,
- * section 2.4), and with the regularisation of Finlay et al. (2020, arXiv:2002.02798): the loss of a
- * star is
+ * section 2.4), and with the regularisation of Finlay et al. (2020, arXiv:2002.02798): a star's
+ * loss is
  *
  *     -ln f + the integral of (kinetic |v|^2 + jacobian |dv/dy|^2) / 6
  *

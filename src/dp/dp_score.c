@@ -46,10 +46,10 @@ static void dp__score_close(dp_df *df) {
 }
 
 static void dp__score_defaults(dp_df_desc *d, const char **text) {
-    if (d->width == 0) d->width = 256;
-    if (d->depth == 0) d->depth = 4;
-    if (!(d->noise_low > 0.0)) d->noise_low = 0.05;
-    if (!(d->noise_high > 0.0)) d->noise_high = 0.6;
+    if (d->width == 0) d->width = 64;
+    if (d->depth == 0) d->depth = 3;
+    if (!(d->noise_low > 0.0)) d->noise_low = 0.1;
+    if (!(d->noise_high > 0.0)) d->noise_high = 0.8;
     if (!(d->noise_high > 1.5 * d->noise_low)) *text = "the range of its noise is empty";
     if (!(d->noise >= 0.0)) *text = "its noise is negative";
 }

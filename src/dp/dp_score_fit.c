@@ -124,7 +124,7 @@ static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *
 
 /* The held-out mean of |s|^2/2 + div s (Hyvarinen 2005) in the coordinates z, whose order among
  * candidates is that of their true mean squared errors. */
-enum { DP__CANDIDATES = 12, DP__JUDGES = 4096 }; /* differences are between the same stars */
+enum { DP__CANDIDATES = 18, DP__JUDGES = 16384 }; /* differences are between the same stars */
 
 typedef struct dp__candidate {
     double noise;
@@ -173,6 +173,7 @@ static af_status dp__score_objective(dp__score *s, size_t n, const double *stars
 static size_t dp__score_candidates(const dp__score *s, dp__candidate out[DP__CANDIDATES]) {
     const dp_df_desc *d = &s->df->desc;
     size_t k, n = 0;
+    int order;
     if (s->from_errors > 0.0) { /* held-out stars have errors, too, and judge no f without */
         out[0].noise = d->noise_low;
         out[0].order = 2;
@@ -180,11 +181,11 @@ static size_t dp__score_candidates(const dp__score *s, dp__candidate out[DP__CAN
     }
     for (k = 0; k < 6; k++) {
         double noise = d->noise > 0.0 ? d->noise : d->noise_low * pow(2.0, 0.5 * (double)k);
-        if (noise * sqrt(2.0) > d->noise_high * 1.001) break;
-        out[n].noise = noise;
-        out[n++].order = 0;
-        out[n].noise = noise;
-        out[n++].order = 1;
+        for (order = 0; order < 3; order++) {
+            if (noise * pow(2.0, 0.5 * order) > d->noise_high * 1.001 || n == DP__CANDIDATES) break;
+            out[n].noise = noise;
+            out[n++].order = order;
+        }
         if (d->noise > 0.0) break;
     }
     return n;
@@ -242,7 +243,7 @@ static af_status dp__score_load(dp_df *df, const af_tensors *from) {
 }
 
 static const dp__engine dp__score_engine = {"score", dp__score_defaults, dp__score_declare,
-                                            dp__score_close, 30, 1024, 2e-3, 0.999,
+                                            dp__score_close, 60, 1024, 5e-3, 0.999,
                                             dp__score_loss, dp__score_begin, dp__score_end,
                                             dp__score_evaluate, NULL, dp__score_save,
                                             dp__score_load};

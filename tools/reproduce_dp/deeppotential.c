@@ -1,5 +1,5 @@
-/* reproduce-deeppotential: the tests of Green, Ting & Kamdar (2023) as one table, and their figures.
- * The rows are in the other files of this folder; how long fits take is in settings.c. */
+/* reproduce-deeppotential: the tests of Green, Ting & Kamdar (2023) as one table, and their
+ * figures. The rows are in the other files of this folder; how long fits take is in settings.c. */
 #ifndef _POSIX_C_SOURCE
 #  define _POSIX_C_SOURCE 200809L /* fsync, for the library; mkdir */
 #endif
@@ -20,7 +20,8 @@
 #endif
 
 static const char MANUAL[] =
-    "reproduce-deeppotential [--rows A,B] [--scale X] [--seconds S] [--threads N] [-o FOLDER]\n"
+    "reproduce-deeppotential [--rows A,B] [--scale X] [--seconds S] [--epochs N]\n"
+    "                        [--threads N] [-o FOLDER]\n"
     "\n"
     "The tests of Green, Ting & Kamdar (2023, ApJ 942, 26), sections 3 and 4, a turning bar,\n"
     "and a selection that is complete nowhere, as one table. Then come lines `FIGURE\n"
@@ -32,13 +33,15 @@ static const char MANUAL[] =
     "               conditional\n"
     "  --scale X    stars, points and seconds times X; default 1\n"
     "  --seconds S  of the clock for a fit of f; other fits take theirs in proportion\n"
+    "  --epochs N   so many passes over the stars instead, and 16 times as many over the\n"
+    "               points of a potential: the same on every machine\n"
     "  --threads N  default: all cores\n"
     "  -o FOLDER    where everything goes; default " DPR_FOLDER "\n"
     "  --help       this text\n"
     "\n"
-    "A row takes its time on the clock, whatever the machine: some fifteen minutes for the\n"
-    "sphere and forty for a disc, with the fits that stand beside it. Figure 8 has those discs\n"
-    "that were asked for.\n";
+    "A row takes its time on the clock, whatever the machine: some twelve minutes for the\n"
+    "sphere, half an hour for a disc and what stands beside it, three and a half hours for all.\n"
+    "Figures 8 and 10 have those discs that were asked for.\n";
 
 static int dpr_wanted(const dpr *r, const char *name) {
     const char *at = r->rows;
@@ -78,6 +81,7 @@ static int dpr_options(dpr *r, int count, char **words) {
         {"--rows", CLI_TEXT, &r->rows, NULL, NULL},
         {"--scale", CLI_NUMBER, &r->scale, NULL, NULL},
         {"--seconds", CLI_NUMBER, &r->seconds, NULL, NULL},
+        {"--epochs", CLI_COUNT, &r->epochs, NULL, NULL},
         {"--threads", CLI_COUNT, &r->threads, NULL, NULL},
         {"-o", CLI_TEXT, &r->output, NULL, NULL},
     };
@@ -114,10 +118,10 @@ static int dpr_folder(const char *path) {
     return CLI_OK;
 }
 
-/* Numbers of a row: all times --scale; --seconds are those of a score, others in proportion. Fewer
- * stars than 4096 say nothing. */
+/* Numbers of a row: all times --scale; --seconds are those of a score, others in proportion. A few
+ * batches of stars are the least. */
 static void dpr_sizes(const dpr *r, dpr_row *row) {
-    const double least = 4096.0;
+    const double least = 2048.0;
     const dpr_setting *s = row->setting;
     double seconds = r->seconds > 0.0 ? r->seconds / s->df_seconds : r->scale;
     row->n = (size_t)fmax(least, r->scale * (double)s->stars);

@@ -81,7 +81,7 @@ static int disc_network(dpr *r, dpr_row *row, const char *what, dp_inputs inputs
 
 /* Figure 8: a and b by the same loss, beginning at 1.5 and 0.2; the mass known, or fitted from 0.7
  * of it. */
-static int disc_fitted(dpr *r, dpr_row *row, int free_mass, double best[2]) {
+static int disc_fitted(dpr *r, dpr_row *row, int free_mass, dpr_column column, double best[2]) {
     const unsigned fixed = free_mass ? 0u : (unsigned)DP_FIX_MASS;
     const char *quantity = free_mass ? "fitted_free" : "fitted";
     dp_potential_desc d;
@@ -104,22 +104,24 @@ static int disc_fitted(dpr *r, dpr_row *row, int free_mass, double best[2]) {
         const af_potential *found = dp_potential_parts(p, NULL);
         best[0] = found->length;
         best[1] = found->height;
-        dpr_pair(dpr_cell_of(r, row, quantity, DPR_OURS), best[0], best[1]);
+        dpr_pair(dpr_cell_of(r, row, quantity, column), best[0], best[1]);
         if (free_mass)
-            dpr_number(dpr_cell_of(r, row, "fitted_mass", DPR_OURS), found->mass / DPR_MASS);
+            dpr_number(dpr_cell_of(r, row, "fitted_mass", column), found->mass / DPR_MASS);
     }
     dp_potential_destroy(p);
     return code;
 }
 
-/* The same network on the exact gradients of another f that is stationary in the truth. */
+/* The same fits to the exact gradients of another f that is stationary in the truth. */
 static int disc_from_truth(dpr *r, dpr_row *row) {
-    double *own = row->points.gradient;
+    double *own = row->points.gradient, unused[2];
     int code;
     row->points.gradient = (double *)cli_allocate(6 * row->points.n, sizeof *own);
     dpr_stationary_gradients(row->truth, row->truth_count, DISPERSION, row->points.n,
                              row->points.eta, row->points.gradient);
     code = disc_network(r, row, "the potential of true gradients", DP_INPUTS_XYZ, DPR_TRUTH, NULL);
+    if (code == CLI_OK) code = disc_fitted(r, row, 0, DPR_TRUTH, unused);
+    if (code == CLI_OK) code = disc_fitted(r, row, 1, DPR_TRUTH, unused);
     free(row->points.gradient);
     row->points.gradient = own;
     return code;
@@ -146,7 +148,8 @@ static int disc_flow(dpr *r, dpr_row *row, const double *eta) {
 /* Stars without errors, and with them, when those are ignored: first, so that what stays are the
  * gradients that are right. */
 static int disc_noisy(dpr *r, dpr_row *row) {
-    double *noisy = (double *)cli_allocate(12 * row->n, sizeof *noisy), *errors = noisy + 6 * row->n;
+    double *noisy = (double *)cli_allocate(12 * row->n, sizeof *noisy);
+    double *errors = noisy + 6 * row->n;
     dp_df *df = NULL;
     int code;
     dp_mock_errors(DPR_OBSERVER, 0.0015, 0.00015, row->n, row->eta, 5, noisy, errors);
@@ -156,12 +159,14 @@ static int disc_noisy(dpr *r, dpr_row *row) {
     if (code == CLI_OK)
         code = disc_network(r, row, "the potential, errors ignored", DP_INPUTS_XYZ, DPR_WITHOUT,
                             NULL);
-    if (code == CLI_OK) code = disc_score(r, row, "the score", noisy, errors, 0, &row->df, DPR_OURS);
+    if (code == CLI_OK)
+        code = disc_score(r, row, "the score", noisy, errors, 0, &row->df, DPR_OURS);
     free(noisy);
     return code;
 }
 
 int dpr_disc(dpr *r, dpr_row *row) {
+    double unused[2];
     int code;
     disc_truth(row);
     if (disc_is(row, "selection")) disc_sphere(row);
@@ -180,19 +185,16 @@ int dpr_disc(dpr *r, dpr_row *row) {
         code = disc_network(r, row, "Phi(R, z)", DP_INPUTS_RZ, DPR_SYMMETRIC, NULL);
     if (code == CLI_OK && (disc_is(row, "disc") || disc_is(row, "selection")))
         code = disc_from_truth(r, row);
-    if (code == CLI_OK) code = disc_fitted(r, row, 0, row->best);
-    if (code == CLI_OK) {
-        double unused[2];
-        code = disc_fitted(r, row, 1, unused);
-    }
+    if (code == CLI_OK) code = disc_fitted(r, row, 0, DPR_OURS, row->best);
+    if (code == CLI_OK) code = disc_fitted(r, row, 1, DPR_OURS, unused);
     if (code == CLI_OK && row->flow_seconds > 0.0) code = disc_flow(r, row, row->eta);
     return code;
 }
 
 /* ---- a selection that is not complete anywhere ---- */
 
-/* Keeps a star with the probability exp(-d^2/(2 0.6^2)), d from the observer: a quarter at the edge.
- */
+/* Keeps a star with the probability exp(-d^2/(2 0.6^2)), d from the observer: a quarter at the
+ * edge. */
 static void disc_thin(dpr_row *row) {
     enum { STREAM = 1 };
     size_t i, n = 0;

@@ -85,7 +85,8 @@ int dpr_judge(dpr *r, const dpr_row *row, dp_potential *p, dpr_column column) {
     if (code == CLI_OK) {
         e = deep_errors_of(n, row->places, values, values + n, values + 4 * n, row->truth,
                            row->truth_count);
-        errors_cell(r, row, column, "potential", &e, 0);
+        if (row->truth[0].kind != AF_POTENTIAL_LOGARITHMIC) /* whose zero is nowhere special */
+            errors_cell(r, row, column, "potential", &e, 0);
         errors_cell(r, row, column, "force", &e, 1);
         n = errors_dense(row, x);
         code = errors_values(r, p, n, x, values);

@@ -33,10 +33,12 @@ static double fit_clock(void *user) {
     return cli_clock();
 }
 
-static dp_fit_desc fit_desc(double seconds) {
+static dp_fit_desc fit_desc(const dpr *r, double seconds, size_t epochs) {
     dp_fit_desc d;
     memset(&d, 0, sizeof d);
     d.seed = 1;
+    d.epochs = epochs;
+    if (r->epochs) return d;
     d.clock = fit_clock;
     d.seconds = seconds;
     return d;
@@ -44,7 +46,7 @@ static dp_fit_desc fit_desc(double seconds) {
 
 int dpr_fit_df(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *d, double seconds,
                dp_df **out, dpr_cost *cost) {
-    dp_fit_desc fit = fit_desc(seconds);
+    dp_fit_desc fit = fit_desc(r, seconds, r->epochs);
     dp_df_report report;
     dpr_cost since = fit_start();
     memset(&report, 0, sizeof report);
@@ -57,10 +59,12 @@ int dpr_fit_df(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *d
     return CLI_OK;
 }
 
+enum { PASSES = 16 }; /* over the points, for one over the stars: those are quicker */
+
 int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, const deep_points *p,
                       double seconds, dp_potential **out, dpr_cost *cost,
                       dp_potential_report *report) {
-    dp_fit_desc fit = fit_desc(seconds);
+    dp_fit_desc fit = fit_desc(r, seconds, PASSES * r->epochs);
     dp_potential_report own;
     dp_points view = deep_points_view(p);
     dpr_cost since = fit_start();

@@ -20,12 +20,13 @@ svg_panel picture_panel(picture *p, int column, int row, const char *title, svg_
 
 /* From low to high, without margins. */
 svg_axis picture_axis(const char *label, double low, double high);
-/* The range of the finite values but the outermost `left_out` on either side; symmetric: about 0. */
+/* The range of the finite values but the outermost `left_out` on either side; symmetric: about
+ * zero. */
 svg_axis picture_range(const char *label, const double *value, size_t n, double left_out,
                        int symmetric);
 
-/* The map value (PICTURE_CELLS^2), by columns first, with its colour bar; range NULL: its own, about
- * zero where the colours pass through it. */
+/* The map value (PICTURE_CELLS^2), by columns first, with its colour bar; range NULL: its own,
+ * about zero where the colours pass through it. */
 void picture_map(picture *p, int column, int row, const char *title, svg_axis x, svg_axis y,
                  const char *label, const double *value, const svg_axis *range,
                  svg_colours colours);

@@ -12,7 +12,7 @@ enum { CELLS = PICTURE_CELLS * PICTURE_CELLS };
 
 /* ---- figure 2: stars in radius and speed ---- */
 
-enum { DRAWS = 1 << 20, TIMES = 4 }; /* of the flow, as the paper; the truth has so many times more */
+enum { DRAWS = 1 << 17, TIMES = 8 }; /* of the flow; the truth has so many times more */
 
 static af_status two_counts(dpr *r, const dpr_row *row, dp_map_axis axes[2], double *found,
                             double *truth) {
@@ -76,7 +76,8 @@ static int three_fill(dpr *r, const dpr_row *row, three_values *t) {
         t->curve_rho[i] = log10(af_potential_density(row->truth, 1, at) / DPR_MASS);
     }
     if (dp_potential_evaluate(row->potential, t->n, t->x, t->phi, NULL, t->rho) != AF_OK ||
-        dp_potential_evaluate(row->potential, CELLS, t->grid, t->map_phi, NULL, t->map_rho) != AF_OK)
+        dp_potential_evaluate(row->potential, CELLS, t->grid, t->map_phi, NULL, t->map_rho) !=
+            AF_OK)
         return cli_fail_library(r->c);
     for (i = 0; i < t->n; i++) {
         t->r[i] = sqrt(pow(t->x[3 * i], 2) + pow(t->x[3 * i + 1], 2) + pow(t->x[3 * i + 2], 2));

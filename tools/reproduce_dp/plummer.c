@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRESH = 16384 }; /* true stars that were not trained on */
+enum { FRESH = 16384 }; /* true stars that were not trained on, at most */
 
 static const double R_MAX = 10.0;
 
@@ -15,6 +15,7 @@ static af_status plummer_make(af_context *c, const dpr_row *row, double *eta) {
 
 /* Gradients and ln f beside the truth, at fresh stars. */
 typedef struct plummer_fresh {
+    size_t n;
     double eta[6 * FRESH], ln_f[FRESH], gradient[6 * FRESH];
     double own_ln_f[FRESH], own_gradient[6 * FRESH];
 } plummer_fresh;
@@ -22,38 +23,38 @@ typedef struct plummer_fresh {
 static double plummer_below(const plummer_fresh *f) {
     double sum = 0.0;
     size_t i;
-    for (i = 0; i < (size_t)FRESH; i++) sum += (f->ln_f[i] - f->own_ln_f[i]) / FRESH;
-    return sum;
+    for (i = 0; i < f->n; i++) sum += f->ln_f[i] - f->own_ln_f[i];
+    return sum / (double)f->n;
 }
 
 static void plummer_gradients(dpr *r, const dpr_row *row, const plummer_fresh *f,
                               dpr_column column) {
     double e[2];
-    dpr_vector_errors(FRESH, f->own_gradient, f->gradient, 0, e);
+    dpr_vector_errors(f->n, f->own_gradient, f->gradient, 0, e);
     dpr_pair(dpr_cell_of(r, row, "gradient_x", column), e[0], e[1]);
-    dpr_vector_errors(FRESH, f->own_gradient, f->gradient, 3, e);
+    dpr_vector_errors(f->n, f->own_gradient, f->gradient, 3, e);
     dpr_pair(dpr_cell_of(r, row, "gradient_v", column), e[0], e[1]);
 }
 
 static int plummer_density(dpr *r, dpr_row *row, plummer_fresh *f) {
     double below, error = 0.0;
-    if (dp_mock_plummer(r->c, DPR_MASS, 1.0, R_MAX, FRESH, 2, f->eta) != AF_OK ||
-        dp_mock_plummer_gradient(r->c, DPR_MASS, 1.0, R_MAX, FRESH, f->eta, f->ln_f,
+    if (dp_mock_plummer(r->c, DPR_MASS, 1.0, R_MAX, f->n, 2, f->eta) != AF_OK ||
+        dp_mock_plummer_gradient(r->c, DPR_MASS, 1.0, R_MAX, f->n, f->eta, f->ln_f,
                                  f->gradient) != AF_OK ||
-        dp_df_evaluate(row->df, FRESH, f->eta, NULL, f->own_gradient) != AF_OK)
+        dp_df_evaluate(row->df, f->n, f->eta, NULL, f->own_gradient) != AF_OK)
         return cli_fail_library(r->c);
     plummer_gradients(r, row, f, DPR_OURS);
-    if (dp_df_evaluate(row->flow, FRESH, f->eta, f->own_ln_f, NULL) != AF_OK)
+    if (dp_df_evaluate(row->flow, f->n, f->eta, f->own_ln_f, NULL) != AF_OK)
         return cli_fail_library(r->c);
     below = plummer_below(f);
     dpr_number(dpr_cell_of(r, row, "likelihood_flow", DPR_OURS), below);
-    if (dp_df_normalise(row->df, row->flow, FRESH, 4, &error) != AF_OK ||
-        dp_df_evaluate(row->df, FRESH, f->eta, f->own_ln_f, NULL) != AF_OK)
+    if (dp_df_normalise(row->df, row->flow, f->n, 4, &error) != AF_OK ||
+        dp_df_evaluate(row->df, f->n, f->eta, f->own_ln_f, NULL) != AF_OK)
         return cli_fail_library(r->c);
     below = plummer_below(f);
     dpr_number(dpr_cell_of(r, row, "likelihood_score", DPR_OURS), below);
     fprintf(stderr, "the score's constant is known to %.2g\n", error);
-    dpr_normal(row->n, row->eta, FRESH, f->eta, f->own_ln_f, f->own_gradient);
+    dpr_normal(row->n, row->eta, f->n, f->eta, f->own_ln_f, f->own_gradient);
     plummer_gradients(r, row, f, DPR_UNTRAINED);
     below = plummer_below(f);
     dpr_number(dpr_cell_of(r, row, "likelihood_flow", DPR_UNTRAINED), below);
@@ -123,6 +124,7 @@ int dpr_plummer(dpr *r, dpr_row *row) {
     row->truth[0] = af_potential_plummer(DPR_MASS, 1.0);
     code = dpr_stars(r, row, "plummer", plummer_make);
     if (code == CLI_OK) code = plummer_flows(r, row);
+    fresh->n = row->points_n / 4 < (size_t)FRESH ? row->points_n / 4 : (size_t)FRESH;
     if (code == CLI_OK) code = plummer_density(r, row, fresh);
     free(fresh);
     if (code == CLI_OK) dpr_judge_untrained(r, row);

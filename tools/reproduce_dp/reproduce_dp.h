@@ -69,6 +69,7 @@ extern const dpr_setting DPR_SETTINGS[DPR_ROWS];
 typedef struct dpr {
     const char *rows, *output;
     double scale, seconds; /* seconds 0: those of the settings */
+    size_t epochs;         /* instead of seconds; 0: by the clock */
     size_t threads;
     af_context *c;
     dpr_row row[DPR_ROWS];

@@ -124,7 +124,8 @@ static const char *const TABLE_NOTES[] = {
     "ours, which know of no symmetry.",
     "As if ideal: measurement errors, the selection, and a frame that turns by 0.7 of what it "
     "should, are ignored.",
-    "Errors of potentials are at positions of stars; relative; the sphere's density at r < 2.",
+    "Errors of potentials are relative, at positions of stars; the sphere's density at r < 2. The "
+    "constant of the bar's potential means nothing.",
     NULL};
 
 static const char *table_name(size_t row, size_t quantity, const dpr *r, const dpr_line **line) {
@@ -150,8 +151,9 @@ static void table_body(const dpr *r, int markdown, table_text *out) {
                 table_put(out, "| %s | %s |", last == line->row ? "" : DPR_SETTINGS[row].title,
                           title);
             else if (last != line->row)
-                table_put(out, "\n%s (section %s): untrained | paper | wanted | from true gradients "
-                               "| ours | with the symmetry | as if ideal\n",
+                table_put(out,
+                          "\n%s (section %s): untrained | paper | wanted | from true gradients | "
+                          "ours | with the symmetry | as if ideal\n",
                           DPR_SETTINGS[row].title, DPR_SETTINGS[row].section);
             if (!markdown) table_put(out, "%-52s", title);
             for (k = 0; k < (size_t)DPR_COLUMNS; k++) {
@@ -193,7 +195,8 @@ int dpr_table(const dpr *r) {
     memset(&markdown, 0, sizeof markdown);
     memset(&csv, 0, sizeof csv);
     table_put(&markdown, "# The tests of Green, Ting & Kamdar (2023)\n\nBy `make "
-                         "reproduce-deeppotential`, --scale %g.\n\n| test | quantity |", r->scale);
+                         "reproduce-deeppotential`, --scale %g.\n\n| test | quantity |",
+              r->scale);
     for (k = 0; k < (size_t)DPR_COLUMNS; k++) table_put(&markdown, " %s |", TABLE_TITLE[k]);
     table_put(&markdown, "\n|---|---|");
     for (k = 0; k < (size_t)DPR_COLUMNS; k++) table_put(&markdown, "---:|");
