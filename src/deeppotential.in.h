@@ -20,8 +20,8 @@
  *
  * A WHOLE PROGRAM
  *
- *     From a table of stars (x, y, z in kpc, vx, vy, vz in km/s) to the acceleration and the density
- *     at a point.
+ *     From a table of stars (x, y, z in kpc, vx, vy, vz in km/s) to the acceleration and the
+ *     density at a point.
  *
  *     ```c
  *     #define ACTIONFINDER_IMPLEMENTATION
@@ -49,7 +49,8 @@
  *             dp_potential_fit(potential, &points, NULL, NULL, NULL) != AF_OK ||
  *             dp_potential_evaluate(potential, 1, x, &phi, a, &rho) != AF_OK)
  *             goto failed;
- *         printf("acceleration %g %g %g (km/s)^2/kpc, density %g Msun/kpc^3\n", a[0], a[1], a[2], rho);
+ *         printf("acceleration %g %g %g (km/s)^2/kpc, density %g Msun/kpc^3\n", a[0], a[1], a[2],
+ *                rho);
  *         return 0;
  *     failed:
  *         fprintf(stderr, "%s\n", af_error(c));
@@ -59,18 +60,28 @@
  *
  * SAMPLES
  *
- *     A dp_sample holds the stars, with weights, measurement errors and the volume within which it is
- *     complete. A volume with sharp edges is no harm to the method, which uses f only locally; but f
- *     is learned badly at the edge itself: fit it to all stars there are, and cut the points for the
- *     potential to a somewhat smaller volume (dp_sample_cut, dp_volume_holds).
+ *     A dp_sample holds stars (x, y, z, vx, vy, vz), weights and errors if there are any, and the
+ *     volume within which it is complete. dp_sample_read takes NPY of shape (n,6) or (n,7), CSV and
+ *     ECSV; stars outside the volume are left out, and bad ones are named. A volume with sharp
+ *     edges is no harm to the method, which uses f only locally; but f is learned badly at the edge
+ *     itself: fit it to all stars there are, and cut the points for the potential to a somewhat
+ *     smaller volume.
+ *
+ *     Mock samples come with the truth: dp_mock_plummer and dp_mock_plummer_gradient, an isotropic
+ *     Plummer sphere with its ln f and gradients; dp_mock_disc, near-circular orbits in a
+ *     Miyamoto-Nagai disc followed for 128 dynamical times as in the paper (8 for its
+ *     non-stationary mock); dp_mock_bar, stars in a turning logarithmic bar. dp_mock_errors
+ *     measures any of these as section 4.1 does. All are functions of a seed, to the same bits for
+ *     any number of threads.
  *
  * DISTRIBUTION FUNCTIONS
  *
  *     All kinds have one interface: ln f, its gradients, draws, files. The default is a score: a
- *     scalar network for ln f that is trained by denoising. It gives the best gradients a minute, and
- *     nothing else is needed for the potential; it neither draws stars nor knows its normalisation
- *     (dp_df_normalise, with a flow). DP_DF_MATCHING is the flow for likelihoods and draws;
- *     DP_DF_SPLINE and DP_DF_FFJORD are those of the papers.
+ *     scalar network for ln f that is trained by denoising. It gives the best gradients a minute,
+ *     and nothing else is needed for the potential; it neither draws stars nor knows its
+ *     normalisation (dp_df_normalise, with a flow). DP_DF_MATCHING is a continuous flow for
+ *     likelihoods and draws; DP_DF_SPLINE and DP_DF_FFJORD are those of the papers, the spline flow
+ *     being the quickest to train and to draw from.
  *
  *     ```c
  *     dp_sample *stars;
@@ -80,39 +91,56 @@
  *     if (dp_sample_read(context, "stars.csv", NULL, &stars) != AF_OK) return;
  *     if (dp_df_create(stars, NULL, &score) != AF_OK) return;
  *     if (dp_df_fit(score, stars, NULL, &report) != AF_OK) return;
- *     desc.kind = DP_DF_MATCHING;
+ *     desc.kind = DP_DF_SPLINE;
  *     if (dp_df_create(stars, &desc, &flow) != AF_OK) return;
  *     if (dp_df_fit(flow, stars, NULL, &report) != AF_OK) return;
  *     dp_df_normalise(score, flow, 100000, 1, NULL); // ln f of the score is right now
  *     dp_df_save(score, "f.safetensors");
  *     ```
  *
- *     How the score's noise is chosen: on stars held out, by the objective mean(|s|^2/2 + div s)
- *     (Hyvarinen 2005), which orders candidates as their true errors would.
+ *     The score takes velocities from the local mean in units of the local dispersion, which it
+ *     learns first, and its network gets radii and the components of velocities along and about
+ *     them beside the coordinates: no symmetry is imposed by that, but nearly symmetric functions
+ *     are near. It is evaluated at the noise, and with the extrapolation to no noise, that are best
+ *     on stars held out, by the objective mean(|s|^2/2 + div s) (Hyvarinen 2005), which orders
+ *     candidates as their true mean errors would. Measurement errors of the sample are taken out
+ *     (deconvolved), as long as they are small beside the spread of the stars around; flows learn f
+ *     with the errors in it.
+ *
+ *     Several functions count as one in dp_ensemble_evaluate: their df/d eta are averaged, robustly
+ *     if wanted, and `spread` says how much they differ. For the uncertainty from the number of
+ *     stars, multiply the weights by dp_bootstrap_weights and fit again.
  *
  * POTENTIALS
  *
- *     dp_potential_fit takes points with gradients d ln f/d(x, v), from any source. A network, or a
- *     sum of analytic parts whose masses and lengths are fitted (part_count). The residual is
- *     d ln f/dt by default, which counts the outskirts as much as the centre; DP_LOSS_DF is the
- *     papers' df/dt. The frame in which f is stationary may move and turn, and be found with the
- *     potential (free_frame).
+ *     dp_potential_create takes points with gradients d ln f/d(x, v), from any source, and makes a
+ *     tanh network on (x, y, z), (R, z) or r, or a sum of analytic parts. dp_potential_fit finds
+ *     the Phi that makes f stationary, by default with d ln f/dt, in which all regions count alike;
+ *     DP_LOSS_DF is the papers' form. Densities below zero are penalised. Parts are fitted by
+ *     L-BFGS to all points at once; for a loss surface call dp_potential_set_parts, then
+ *     dp_potential_loss.
  *
- *     The paper's eqs. 14 and 15 take Omega x u for the fictitious acceleration. Velocities turn, too:
- *     it is Omega x (v - u0), and the two agree only where f depends on v through |v - u| alone.
+ *     The frame in which f is stationary may move and turn (frame), and be found with the potential
+ *     (free_frame); a pattern speed needs a system that is not axisymmetric. The paper's eqs. 14
+ *     and 15 take Omega x u for the fictitious acceleration. Velocities turn, too: it is Omega x (v
+ *     - u0), and the two agree only where f depends on v through |v - u| alone.
  *
  *     Without selection function: a score with conditional = 1 learns p(v|x) alone, and density_net
  *     lets dp_potential_fit find ln n(x) of the true density beside the potential (Kalda & Green
- *     2025): whatever selects stars by their position drops out.
+ *     2025): whatever selects stars by their position drops out, at the price of a longer training.
  *
- *     A check that has no model of the potential: dp_local_accelerations. A force for an N-body code:
- *     dp_force_at, one point at a time, thread-safe, without allocation.
+ *     A check that has no model of the potential: dp_local_accelerations solves v . d ln f/dx = -a
+ *     . d ln f/dv at one place by least squares over velocities. Noise of a relative size s in d ln
+ *     f/dv makes a too small by s^2. dp_circular_velocity, dp_surface_density and dp_sphere_density
+ *     say what a potential means; dp_map averages any value over cells of two coordinates: with
+ *     dp_potential_residual it gives maps of non-stationarity. dp_force_create makes a force for an
+ *     N-body code: one point a call, thread-safe, without allocation.
  *
  * LIMITS
  *
- *     All six coordinates must be known. The stars must be stationary in some frame: what is not ends
- *     up in the residual (dp_potential_residual), and in part in the potential. The constant of the
- *     potential is not observable. GPUs: not yet. */
+ *     All six coordinates must be known. The stars must be stationary in some frame: what is not
+ *     ends up in the residual, and in part in the potential. The constant of the potential is not
+ *     observable. GPUs: not yet. */
 #ifndef DEEPPOTENTIAL_H
 #define DEEPPOTENTIAL_H
 

@@ -1,4 +1,4 @@
-/* ---- base: memory of objects, errors ----------------------------------------------------------- */
+/* ---- base: memory of objects, errors -------------------------------------------------------- */
 
 #include <float.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* ---- distribution functions ---------------------------------------------------------------------
  *
- * A dp_df learns f(x, v), normalised to one, from a sample: ln f, its gradients d ln f/d(x, v), and,
- * where it is a flow, new samples. Four kinds behind one interface:
+ * A dp_df learns f(x, v), normalised to one, from a sample: ln f, its gradients d ln f/d(x, v),
+ * and, where it is a flow, new samples. Four kinds behind one interface:
  *
  *     DP_DF_SCORE     a scalar network for ln f trained by denoising score matching: the most
  *                     accurate gradients a minute; normalised only by dp_df_normalise
@@ -29,14 +29,14 @@ typedef struct dp_df_desc {
                                  none */
     size_t steps;             /* FFJORD: of Dormand-Prince in training; default 4 */
     double noise_low, noise_high; /* SCORE: range of the noise in training, in standard deviations;
-                                     default 0.1, 0.8 */
+                                     default 0.05, 0.7 */
     double noise;             /* SCORE: evaluated at; 0: the best on stars held out */
     int plain_coordinates;    /* SCORE: 1: velocities are not measured from the local mean in units
                                  of the local dispersion first */
     int plain_inputs;         /* SCORE: 1: the network gets no radii and components of velocities
                                  along and about them beside the coordinates */
-    int conditional;          /* SCORE: 1: learns p(v|x) alone; ln f is then free by a function of x,
-                                 which dp_potential_fit can find (Kalda & Green 2025) */
+    int conditional;          /* SCORE: 1: learns p(v|x) alone; ln f is then free by a function of
+                                 x, which dp_potential_fit can find (Kalda & Green 2025) */
     uint32_t end_canary;
 } dp_df_desc;
 

@@ -1,4 +1,4 @@
-/* ---- distribution functions: the interface ----------------------------------------------------- */
+/* ---- distribution functions: the interface --------------------------------------------------- */
 
 #include <stdio.h>
 
@@ -379,7 +379,8 @@ static af_status dp__df_take(dp_df *df, const af_tensors *from) {
     df->normalised = normalised != 0;
     for (k = 0; s == AF_OK && k < six; k++)
         if (!(df->scale[k] > 0.0) || !dp__is_finite(df->mean[k]))
-            s = af_fail(df->c, AF_ERROR_FORMAT, "the scales of the distribution function are damaged");
+            s = af_fail(df->c, AF_ERROR_FORMAT,
+                        "the scales of the distribution function are damaged");
     return s;
 }
 

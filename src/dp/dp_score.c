@@ -4,13 +4,13 @@
  * s = dE/dz, the score, is free of curl by construction. Denoising score matching (Vincent 2011):
  * with noise n of variance one the mean of |sigma s(z + sigma n) + n|^2 over stars and noise is
  * smallest for the score of f smoothed by sigma. Every star is seen with n and with -n, which takes
- * out the largest part of the scatter. What is left of the smoothing is of second order in sigma,
- * and 2 s(sigma) - s(sqrt(2) sigma) has none of it.
+ * out the largest part of the scatter. What is left of the smoothing goes as a polynomial in
+ * sigma^2, whose first terms two or three levels of noise take out: 2 s(sigma) - s(sqrt(2) sigma).
  *
  * The coordinates z = (x, u) take velocities from the mean m(x) of the stars around, in units of
  * their dispersion: u = A(x) (v - m(x)), A symmetric, so that it does not turn directions. A disc
- * that is cold and turns is then as smooth as a hot sphere. m and A are a network, trained first, by
- * the likelihood of a normal distribution.
+ * that is cold and turns is then as smooth as a hot sphere. m and A are a network, trained first,
+ * by the likelihood of a normal distribution.
  *
  * Beside z the network gets what stars in galaxies are sorted by: radii and the components of u
  * along and about them. No symmetry is imposed by that, but nearly symmetric functions are near. */
@@ -48,8 +48,8 @@ static void dp__score_close(dp_df *df) {
 static void dp__score_defaults(dp_df_desc *d, const char **text) {
     if (d->width == 0) d->width = 64;
     if (d->depth == 0) d->depth = 3;
-    if (!(d->noise_low > 0.0)) d->noise_low = 0.1;
-    if (!(d->noise_high > 0.0)) d->noise_high = 0.8;
+    if (!(d->noise_low > 0.0)) d->noise_low = 0.05;
+    if (!(d->noise_high > 0.0)) d->noise_high = 0.7;
     if (!(d->noise_high > 1.5 * d->noise_low)) *text = "the range of its noise is empty";
     if (!(d->noise >= 0.0)) *text = "its noise is negative";
 }
@@ -194,9 +194,10 @@ static af_expr dp__score_value(const dp__score *s, af_expr z, double noise, int 
     af_context *c = s->df->c;
     af_expr sum = af_constant(c, 0.0);
     int k;
-    for (k = 0; k <= order; k++)
-        sum = af_add(c, sum, af_scale(c, dp__energy(s, z, af_constant(c, noise * pow(2.0, 0.5 * k))),
-                                      weight[order][k]));
+    for (k = 0; k <= order; k++) {
+        af_expr level = af_constant(c, noise * pow(2.0, 0.5 * k));
+        sum = af_add(c, sum, af_scale(c, dp__energy(s, z, level), weight[order][k]));
+    }
     return sum;
 }
 

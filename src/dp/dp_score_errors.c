@@ -2,9 +2,10 @@
  *
  * A star measured with the covariance C is a star of the true f with noise C on it. Only what lacks
  * to sigma^2 is added: n = Q sqrt(sigma^2 - lambda) xi in the basis Q of C, and the target is
- * -Q (sigma^2 - lambda)^(-1/2) xi. Its mean for a given place y and true place is -(y - truth)/sigma^2,
- * so that the network learns the score of the true f smoothed by sigma, whatever the errors were, as
- * long as they stay below sigma; and the extrapolation to no noise takes out that, too. */
+ * -Q (sigma^2 - lambda)^(-1/2) xi. Its mean for a given place y and true place is
+ * -(y - truth)/sigma^2, so that the network learns the score of the true f smoothed by sigma,
+ * whatever the errors were, as long as they stay below sigma; and the extrapolation to no noise
+ * takes out that, too. */
 
 enum { DP__ERROR_ROW = 7 + 6 + 36 }; /* z, weight, lambda, Q by rows */
 
@@ -40,7 +41,7 @@ static void dp__eigen(double a[6][6], double lambda[6], double q[6][6]) {
     for (i = 0; i < 6; i++) lambda[i] = a[i][i] > 0.0 ? a[i][i] : 0.0;
 }
 
-/* The row's last part from the errors e (6) along y and the slopes (6,6): slopes[i][k] = dz_k/dy_i. */
+/* The row's last part from the errors e (6) along y and the slopes (6,6), dz_k/dy_i in row i. */
 static void dp__error_row(const double *e, const double *slopes, double *row) {
     double a[6][6], q[6][6];
     size_t i, j, k;
@@ -139,7 +140,7 @@ static af_status dp__score_take_errors(dp__score *s, dp__data *stars) {
 }
 
 /* The noise of rows (b, DP__ERROR_ROW) at the level sigma (b,1), which becomes that of each star:
- * *added (b,6), and the factor (b,6,6) that turns the score into units of xi: F s, F = sqrt(sigma^2 -
+ * *added (b,6), and *factor (b,6,6) that turns the score into units of xi, F = sqrt(sigma^2 -
  * lambda) Q^T. */
 static void dp__error_noise_of(af_context *c, af_expr rows, af_expr *sigma, af_expr xi,
                                af_expr *added, af_expr *factor) {

@@ -196,7 +196,8 @@ static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_de
     dp__score *s = dp__score_of(df);
     dp__candidate all[DP__CANDIDATES];
     dp__arena arena = dp__arena_open(df->c);
-    size_t n = report->held_out < DP__JUDGES ? report->held_out : (size_t)DP__JUDGES, k, i, count, best = 0;
+    size_t n = report->held_out < DP__JUDGES ? report->held_out : (size_t)DP__JUDGES;
+    size_t k, i, count, best = 0;
     uint32_t *order = DP__ARRAY(&arena, uint32_t, stars->n);
     double *z = DP__ARRAY(&arena, double, 6 * n);
     af_status status = order && z ? AF_OK : dp__fail_memory(df->c, "the noise of a score");

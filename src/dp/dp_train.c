@@ -24,7 +24,7 @@ typedef struct dp__trained {
 } dp__trained;
 
 enum {
-    DP__PIECE = 256,      /* rows that a thread computes at a time, so that they stay in its caches */
+    DP__PIECE = 256,      /* rows that a thread computes at a time: they stay in its caches */
     DP__CHECKED = 8192,   /* rows of those held out that a validation takes, at most */
     DP__HALVINGS = 4,     /* without gain that end a training by the plateau rule */
     DP__SEEDS = 1 << 24   /* whole numbers that f32 holds */
