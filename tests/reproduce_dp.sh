@@ -1,8 +1,8 @@
 #!/bin/sh
 # The program build/reproduce-deeppotential on small samples: that it runs, not what it finds.
 . "$(dirname "$0")/checks.sh"
-OMP_WAIT_POLICY=passive # several programs share the cores
-export OMP_WAIT_POLICY
+OMP_NUM_THREADS=1 # several programs share the cores
+export OMP_NUM_THREADS
 tools=tools
 redo=$out/reproduce-deeppotential
 

@@ -68,7 +68,7 @@ static void errors_cell(dpr *r, const dpr_row *row, dpr_column column, const cha
     dpr_pair(dpr_cell_of(r, row, quantity, column), 100.0 * e->median[k], 100.0 * e->ninety[k]);
 }
 
-/* phi, acceleration, density of p (NULL: zero) at x (n,3); the arrays are (n), (n,3), (n) in one. */
+/* phi (n), acceleration (n,3), density (n) of p (NULL: zero) at x (n,3), one after the other. */
 static int errors_values(dpr *r, dp_potential *p, size_t n, const double *x, double *values) {
     memset(values, 0, 5 * n * sizeof *values);
     if (p && dp_potential_evaluate(p, n, x, values, values + n, values + 4 * n) != AF_OK)

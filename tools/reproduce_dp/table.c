@@ -114,8 +114,8 @@ static void table_cell(const dpr_cell *c, char text[DPR_TEXT]) {
 static const char *const TABLE_NOTES[] = {
     "Untrained: a constant potential; for gradients and ln f a normal distribution with the stars' "
     "means and variances; where a model is fitted, where it begins.",
-    "Paper: Green, Ting & Kamdar (2023), with 2^19 stars in every row, from words about whole maps. "
-    "Wanted: what this library set out to reach.",
+    "Paper: Green, Ting & Kamdar (2023), with 2^19 stars in every row, from words about whole "
+    "maps. Wanted: what this library set out to reach.",
     "From true gradients: the same fit of a network on x, y, z to gradients without error, which "
     "is what the potential's fit costs. Plummer's sphere has them in closed form. The distribution "
     "function of the discs' stars is not known; there they are those of a stationary f(E, Lz) with "
