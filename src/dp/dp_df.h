@@ -27,7 +27,7 @@ typedef struct dp_df_desc {
                                  default 4 */
     double kinetic, jacobian; /* FFJORD: strengths of the regularisation; default 1e-4; negative:
                                  none */
-    size_t steps;             /* FFJORD: of Dormand-Prince in training; default 4 */
+    size_t steps;             /* FFJORD: of Dormand-Prince in training; default 2 */
     double noise_low, noise_high; /* SCORE: range of the noise in training, in standard deviations;
                                      default 0.05, 0.7 */
     double noise;             /* SCORE: evaluated at; 0: the best on stars held out */
@@ -51,7 +51,9 @@ AF_API void dp_df_destroy(dp_df *df);
 /* What the fit found; may be NULL in the calls. */
 typedef struct dp_df_report {
     size_t stars, held_out;
-    double loss, validation; /* of the best epoch; a flow's: -mean ln f */
+    double loss, validation; /* of the best epoch. SPLINE: -mean ln f of y = (eta - mean)/scale;
+                                FFJORD: that and its regularisation; MATCHING: the mean square
+                                error of the velocity */
     double untrained;        /* validation before the first step */
     double noise;            /* SCORE: chosen */
     double objective;        /* SCORE: mean over held-out stars of |s|^2/2 + div s (Hyvarinen) */

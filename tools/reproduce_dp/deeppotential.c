@@ -121,7 +121,7 @@ static int dpr_folder(const char *path) {
 /* Numbers of a row: all times --scale; --seconds are those of a score, others in proportion. A few
  * batches of stars are the least. */
 static void dpr_sizes(const dpr *r, dpr_row *row) {
-    const double least = 2048.0;
+    const double least = 1024.0;
     const dpr_setting *s = row->setting;
     double seconds = r->seconds > 0.0 ? r->seconds / s->df_seconds : r->scale;
     row->n = (size_t)fmax(least, r->scale * (double)s->stars);
