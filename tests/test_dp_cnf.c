@@ -4,7 +4,8 @@
 #define DEEPPOTENTIAL_IMPLEMENTATION
 #include "deeppotential.in.h"
 #include "af_test.h"
-#include "af_heap.h"
+#define MOCK_NAME "dp_cnf"
+#include "af_mock.h"
 
 /* Under the sanitisers three fits would take minutes; weights_count and out_of_memory run the same
  * code. */
@@ -709,7 +710,7 @@ TEST(refuses) {
 
 /* A file brings back the same flow. */
 TEST(saved_and_loaded) {
-    const char *path = "test_dp_cnf.safetensors";
+    const char *path = scratch_file("flow.safetensors");
     const dp_df_kind kind[2] = {DP_DF_MATCHING, DP_DF_FFJORD};
     size_t i;
     for (i = 0; i < 2; i++) {

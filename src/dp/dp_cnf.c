@@ -90,7 +90,8 @@ static af_expr dp__trace(af_context *c, af_expr jacobian) {
     return dp__matrix_sum(c, af_mul(c, jacobian, dp__units(c)));
 }
 
-/* dz/dt of states z (b,width): y, ln f and s, as many as the width holds. */
+/* dz/dt (b,width) of states z (b,width) at times t (b,1). One reverse sweep makes the rate of s:
+ * the gradient of -div v - v.s by y, s held. */
 static af_expr dp__field_rate(const dp_df *df, size_t k, int way, af_expr t, af_expr z) {
     af_context *c = df->c;
     af_expr y = af_slice(c, z, 1, 0, 6), s, part[3], along;
