@@ -28,7 +28,8 @@ static af_expr dp__score_noise(const dp__score *s, const size_t *dims, af_expr s
     return af_pad(c, dp__normals(c, 2, half, seed, 2), -1, 3, 6);
 }
 
-/* |sigma s(z + sign sigma n) + sign n|^2 for both signs, over rows (b, width). */
+/* (|sigma s(z + sign sigma n) + sign n|^2 - |n|^2)/sigma^2 for both signs, over rows (b, width). The
+ * two together are 2 |s|^2 + 4 n . (ds/dz) n in the limit of little noise: all levels count alike. */
 static af_expr dp__score_loss(void *user, af_expr rows, af_expr seed) {
     const dp__score *s = dp__score_of((dp_df *)user);
     const dp_df_desc *d = &s->df->desc;
@@ -57,9 +58,12 @@ static af_expr dp__score_loss(void *user, af_expr rows, af_expr seed) {
                                         af_reshape(c, score, 3, column)), 2, one);
     else
         score = af_mul(c, sigma, score);
-    score = af_square(c, af_add(c, score, dp__twice(c, xi, af_neg(c, xi))));
+    /* (a + n)^2 - n^2 = a (a + 2 n) */
+    score = af_mul(c, score, af_add(c, score, af_scale(c, dp__twice(c, xi, af_neg(c, xi)), 2.0)));
     if (d->conditional) score = af_slice(c, score, -1, 3, 3);
-    return af_mean(c, af_mul(c, dp__twice(c, weight, weight), af_sum_axis(c, score, -1)));
+    score = af_div(c, af_sum_axis(c, score, -1), af_square(c, sigma));
+    score = af_scale(c, score, d->noise_low * d->noise_high); /* of the order of one, for clips */
+    return af_mean(c, af_mul(c, dp__twice(c, weight, weight), score));
 }
 
 /* ---- before and after the training ---- */
