@@ -446,7 +446,31 @@ TEST(stars_far_out_and_wrong_settings_are_named) {
     end();
 }
 
-/* The plateau rule ends the training. */
+static double late(void *user) {
+    double *now = (double *)user;
+    return *now += 10.0;
+}
+
+TEST(a_time_limit_before_the_first_step_is_an_error) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df;
+    double now = 0.0;
+    begin();
+    small(&d, &f);
+    disc(1, 400, eta);
+    df = make(&d, 400, NULL, &sample);
+    f.clock = late;
+    f.user = &now;
+    f.seconds = 1.0;
+    CHECK(dp_df_fit(df, sample, &f, NULL) == AF_ERROR_ARGUMENT);
+    CHECK_TEXT(af_error(c), "over before the first step");
+    af_error_clear(c);
+    unmake(df, sample);
+    end();
+}
+
 TEST(a_plateau_ends_the_training) {
     dp_df_desc d;
     dp_fit_desc f;
@@ -562,6 +586,7 @@ int main(void) {
     RUN(conditional_gradients_see_no_selection);
     RUN(the_same_bits);
     RUN(stars_far_out_and_wrong_settings_are_named);
+    RUN(a_time_limit_before_the_first_step_is_an_error);
     RUN(a_plateau_ends_the_training);
     RUN(a_score_is_normalised_by_a_flow);
     RUN(no_memory);

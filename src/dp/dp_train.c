@@ -48,6 +48,7 @@ typedef struct dp__loop {
     size_t held_pieces;
     double best, factor;     /* the plateau rule: best loss so far, of the rate */
     size_t waited, halvings; /* epochs since, halvings without gain */
+    size_t steps;            /* taken so far */
     double started;
     dp__trained out;
 } dp__loop;
@@ -89,6 +90,7 @@ static af_status dp__loop_epoch(af_trainer *trainer, size_t epoch, double first,
         if (s != AF_OK) return s;
         sum += one;
         done++;
+        l->steps++;
     }
     *loss = done ? sum / (double)done : NAN;
     l->out.loss = *loss;
@@ -322,6 +324,9 @@ static af_status dp__train(af_context *c, const dp__training *t, const dp_fit_de
     if (s == AF_OK) s = dp__loop_memory(&l);
     if (s == AF_OK) s = dp__loop_open(&l);
     if (s == AF_OK) s = dp__loop_run(&l);
+    if (s == AF_OK && l.steps == 0 && d->clock && !d->resume)
+        s = af_fail(c, AF_ERROR_ARGUMENT, "%s: its %g seconds were over before the first step",
+                    t->label, d->seconds);
     *out = l.out;
     dp__loop_close(&l);
     return s;
