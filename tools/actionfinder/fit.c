@@ -370,15 +370,25 @@ static af_status fit_frequencies(af_context *c, const fit_run *r, af_finder *f,
     return s;
 }
 
+/* A toy that does not bind the stars is told at once: orbits would be followed for its periods. */
+static af_status fit_try_toy(af_context *c, const af_finder_desc *fd, const af_orbits *o) {
+    af_finder *f = NULL;
+    af_status s = fd->toy.mass > 0.0 ? af_finder_create(c, o, fd, &f) : AF_OK;
+    af_finder_destroy(f);
+    return s;
+}
+
 static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const af_orbits *o,
                      const char *path) {
     size_t n = af_orbits_streams(o), held = r->o.streams ? r->o.streams : n - n / 8;
     af_finder *f = NULL;
     fit_data data;
     af_fit_desc d;
-    af_status s = AF_OK;
+    af_status s = fit_try_toy(c, fd, o);
     double begun = cli_clock();
-    int code = fit_prepare(c, r, fd, o, path, &data);
+    int code;
+    if (s != AF_OK) return fit_fail(c, s, path);
+    code = fit_prepare(c, r, fd, o, path, &data);
     if (code == CLI_OK) s = af_finder_create(c, data.all, fd, &f);
     if (code == CLI_OK && s == AF_OK && !r->o.quiet)
         printf("%lu streams to train on, %s\n", (unsigned long)data.count,
