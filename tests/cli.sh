@@ -271,7 +271,7 @@ check 'eval leaves nothing out' refuses 1 'filled.csv|no distance' \
 grep -v '^99,' "$out/filled.csv" >"$out/whole.csv"
 # shellcheck disable=SC2086
 check 'what was filled in is read' "$af" eval "$out/t.safetensors" "$out/whole.csv" $sun \
-    -o "$out/no.csv"
+    -o "$out/whole_out.csv"
 { cat "$out/sky.csv"; sed -n '2s/,[^,]*$/,/p' "$out/sky.csv"; } >"$out/seven.csv"
 # shellcheck disable=SC2086
 "$af" fit "$out/seven.csv" -o "$out/complete.safetensors" $sun --skip-incomplete --epochs 1 \
