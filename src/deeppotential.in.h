@@ -181,6 +181,7 @@ AF_API const char *dp_version(void);
 #include "dp/dp_cnf.c"
 #include "dp/dp_matching.c"
 #include "dp/dp_ffjord.c"
+#include "dp/dp_score_places.c"
 #include "dp/dp_score.c"
 #include "dp/dp_score_errors.c"
 #include "dp/dp_score_fit.c"

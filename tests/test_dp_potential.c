@@ -129,7 +129,7 @@ static dp_fit_desc short_fit(size_t epochs) {
     return d;
 }
 
-static double median_of(size_t n, double *x) { return dp__median_of(n, x); }
+static double median_of(size_t n, double *x) { return dp__median(x, n); }
 
 /* Moves every parameter of the networks by random numbers. */
 static void shake(dp_potential *p, double size) {

@@ -62,3 +62,17 @@ static void dp__unstandardise(const dp_df *df, size_t n, const double *y, double
         for (k = 0; k < (size_t)DP__COORDINATES; k++)
             eta[6 * i + k] = df->mean[k] + df->scale[k] * y[6 * i + k];
 }
+
+/* Unit normals (b,6) by the formula of Box & Muller (1958): two streams of random numbers. */
+static af_expr dp__normals(af_context *c, size_t b, af_expr seed, uint64_t stream) {
+    size_t dims[2];
+    af_expr radius, angle, part[2];
+    dims[0] = b;
+    dims[1] = 3;
+    radius = af_log(c, af_random(c, 2, dims, seed, stream));
+    radius = af_sqrt(c, af_scale(c, radius, -2.0));
+    angle = af_scale(c, af_random(c, 2, dims, seed, stream + 1), 2.0 * DP__PI);
+    part[0] = af_mul(c, radius, af_cos(c, angle));
+    part[1] = af_mul(c, radius, af_sin(c, angle));
+    return af_concat(c, 1, 2, part);
+}

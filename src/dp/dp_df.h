@@ -29,10 +29,10 @@ typedef struct dp_df_desc {
                                  none */
     size_t steps;             /* FFJORD: of Dormand-Prince in training; default 2 */
     double noise_low, noise_high; /* SCORE: range of the noise in training, in standard deviations;
-                                     default 0.05, 0.7 */
-    double noise;             /* SCORE: evaluated at; 0: the best on stars held out */
-    int plain_coordinates;    /* SCORE: 1: velocities are not measured from the local mean in units
-                                 of the local dispersion first */
+                                     default 0.1, 0.7 */
+    double noise;             /* SCORE: evaluated at; 0: the best on stars held out, none among them */
+    int plain_coordinates;    /* SCORE: 1: positions are not stretched, and velocities not measured
+                                 from the local mean in units of the local dispersion, first */
     int plain_inputs;         /* SCORE: 1: the network gets no radii and components of velocities
                                  along and about them beside the coordinates */
     int conditional;          /* SCORE: 1: learns p(v|x) alone; ln f is then free by a function of
@@ -55,7 +55,7 @@ typedef struct dp_df_report {
                                 FFJORD: that and its regularisation; MATCHING: the mean square
                                 error of the velocity */
     double untrained;        /* validation before the first step */
-    double noise;            /* SCORE: chosen */
+    double noise;            /* SCORE: chosen; 0: none, by the polynomial in the noise */
     double objective;        /* SCORE: mean over held-out stars of |s|^2/2 + div s (Hyvarinen) */
 } dp_df_report;
 

@@ -1,40 +1,5 @@
 /* ---- several distribution functions as one --------------------------------------------------- */
 
-/* Orders rows (n,width) about the k-th smallest of a column, k < n: no row before it is larger
- * there, none after it smaller (Hoare's quickselect). */
-static void dp__select(double *rows, size_t n, size_t width, size_t column, size_t k) {
-    size_t low = 0, high = n, w; /* the k-th lies in [low, high) */
-    while (high - low > 1) {
-        double pivot = rows[(low + (high - low) / 2) * width + column];
-        size_t i = low, j = high; /* none before i is larger than the pivot, none from j smaller */
-        while (i < j) {
-            while (rows[i * width + column] < pivot) i++;
-            while (rows[(j - 1) * width + column] > pivot) j--;
-            if (i >= j) break;
-            for (w = 0; w < width; w++) {
-                double swap = rows[i * width + w];
-                rows[i * width + w] = rows[(j - 1) * width + w];
-                rows[(j - 1) * width + w] = swap;
-            }
-            i++;
-            j--;
-        }
-        if (k < j) high = j;
-        else if (k >= i) low = i;
-        else return;
-    }
-}
-
-/* The median of n > 0 values, whose order changes. */
-static double dp__median(double *values, size_t n) {
-    double below = -HUGE_VAL;
-    size_t i;
-    dp__select(values, n, 1, 0, n / 2);
-    if (n % 2) return values[n / 2];
-    for (i = 0; i < n / 2; i++) below = fmax(below, values[i]);
-    return 0.5 * (below + values[n / 2]);
-}
-
 enum {
     DP__MIXTURE_BLOCK = 4096, /* points at a time: 64 members take 15 MB */
     DP__MEMBER = 7            /* of a member at a point: ln f, d ln f/dy (6) */

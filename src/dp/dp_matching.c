@@ -12,20 +12,6 @@ static void dp__matching_defaults(dp_df_desc *d, const char **text) {
         *text = "matching needs an activation whose second derivatives do not vanish";
 }
 
-/* Unit normals (b,6) by Box & Muller. */
-static af_expr dp__matching_normals(af_context *c, size_t b, af_expr seed, uint64_t stream) {
-    size_t dims[2];
-    af_expr radius, angle, part[2];
-    dims[0] = b;
-    dims[1] = 3;
-    radius = af_log(c, af_random(c, 2, dims, seed, stream));
-    radius = af_sqrt(c, af_scale(c, radius, -2.0));
-    angle = af_scale(c, af_random(c, 2, dims, seed, stream + 1), 2.0 * DP__PI);
-    part[0] = af_mul(c, radius, af_cos(c, angle));
-    part[1] = af_mul(c, radius, af_sin(c, angle));
-    return af_concat(c, 1, 2, part);
-}
-
 /* Times (b,1), one in each of b equal parts of (0,1): rows come in random order. */
 static af_expr dp__matching_times(dp_df *df, size_t b, af_expr seed, uint64_t stream) {
     dp__arena arena = dp__arena_open(df->c);
@@ -48,7 +34,7 @@ static af_expr dp__matching_loss(void *user, af_expr rows, af_expr seed) {
     size_t dims[AF_RANK_MAX];
     af_expr x0, x1, t, v, miss;
     af_shape(c, rows, dims);
-    x0 = dp__matching_normals(c, dims[0], seed, 0);
+    x0 = dp__normals(c, dims[0], seed, 0);
     x1 = af_slice(c, rows, 1, 0, 6);
     t = dp__matching_times(df, dims[0], seed, 2);
     v = af_sub(c, x1, x0);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 enum {
-    DP__NET_WIDTH = 128, DP__NET_DEPTH = 3, /* 33 thousand weights: enough for 0.03 % of Phi */
+    DP__NET_WIDTH = 128, DP__NET_DEPTH = 3, /* 33 thousand weights */
     DP__FRAME = 6,                          /* omega, centre (2), u (3) */
     DP__PART = 3,                           /* mass or speed, length, height */
     DP__FIELD_ROWS = 128                    /* points of one call: five streams in the caches */
@@ -37,17 +37,6 @@ struct dp_potential {
 
 /* ---- scales ---- */
 
-static int dp__by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Sorts x. */
-static double dp__median_of(size_t n, double *x) {
-    qsort(x, n, sizeof *x, dp__by_size);
-    return x[n / 2];
-}
-
 /* The median length of the three coordinates from `first` on; scratch (n). */
 static double dp__median_norm(size_t n, const double *eta, size_t first, double *scratch) {
     size_t i;
@@ -55,7 +44,7 @@ static double dp__median_norm(size_t n, const double *eta, size_t first, double 
         const double *x = eta + 6 * i + first;
         scratch[i] = sqrt(x[0] * x[0] + x[1] * x[1] + x[2] * x[2]);
     }
-    return dp__median_of(n, scratch);
+    return dp__median(scratch, n);
 }
 
 /* Mean and variance of a coordinate. */

@@ -104,7 +104,7 @@ static af_status dp__point_rows(const dp__objective *o, const dp_points *points,
     if (!*rows || !scratch) return dp__fail_memory(p->c, "the points of a potential's fit");
     if (need_f) {
         memcpy(scratch, points->ln_f, n * sizeof *scratch);
-        median = dp__median_of(n, scratch);
+        median = dp__median(scratch, n);
     }
     for (i = 0; i < n; i++) sum += points->weights ? points->weights[i] : 1.0;
     for (i = 0; i < n; i++) {

@@ -4,28 +4,32 @@
  * s = dE/dz, the score, is free of curl by construction. Denoising score matching (Vincent 2011):
  * with noise n of variance one the mean of |sigma s(z + sigma n) + n|^2 over stars and noise is
  * smallest for the score of f smoothed by sigma. Every star is seen with n and with -n, which takes
- * out the largest part of the scatter. What is left of the smoothing goes as a polynomial in
- * sigma^2, whose first terms two or three levels of noise take out: 2 s(sigma) - s(sqrt(2) sigma).
+ * out the largest part of the scatter. With the noise E changes smoothly: the network gives the
+ * terms of a polynomial in t = sigma^2/(1 + sigma^2), in which a normal f is linear, and all levels
+ * of noise together tell the first, which is ln f without noise.
  *
- * The coordinates z = (x, u) take velocities from the mean m(x) of the stars around, in units of
- * their dispersion: u = A(x) (v - m(x)), A symmetric, so that it does not turn directions. A disc
- * that is cold and turns is then as smooth as a hot sphere. m and A are a network, trained first,
- * by the likelihood of a normal distribution.
+ * The coordinates z = (X, u) are stretched places X(x), dp_score_places.c, and velocities taken from
+ * the mean m of the stars around, in units of their dispersion: u = A (v - m). A disc that is cold and turns is then as smooth as a hot sphere. m
+ * and A are a small network of R and z along and about the axis, and beside it a linear part of m
+ * and one matrix in A; all is found first, by the likelihood of a normal distribution. What they
+ * miss is left to f; but f would have to take out again what scatter they had themselves.
  *
- * Beside z the network gets what stars in galaxies are sorted by: radii and the components of u
- * along and about them. No symmetry is imposed by that, but nearly symmetric functions are near. */
+ * The network gets what stars in galaxies are sorted by: radii and the components of u
+ * along and about them, and z itself. No symmetry is imposed by that, but nearly
+ * symmetric functions are near. */
 
 typedef struct dp__score {
     dp_df *df;
-    af_params *local;  /* m(x) and A(x); NULL: plain coordinates */
+    af_params *local;  /* m and A; NULL: plain coordinates */
+    dp__places places;
     af_net *local_net, *net;
-    double noise;      /* of the evaluation */
-    int order;         /* of the extrapolation to no noise: 0, 1 or 2 */
+    size_t shear, even; /* views: of m, linear in the place (3,3); of A, the same everywhere (6) */
+    double noise;      /* of the evaluation: 0 or more */
     double from_errors; /* > 0: the stars' own errors are part of the noise, from this level on */
     af_func *evaluate, *divergence, *transform;
 } dp__score;
 
-enum { DP__LOCAL = 9, DP__FEATURES = 7, DP__SCORE_ROWS = 256 };
+enum { DP__LOCAL = 7, DP__FEATURES = 7, DP__NOISE_TERMS = 3, DP__SCORE_ROWS = 256 };
 
 static dp__score *dp__score_of(const dp_df *df) { return (dp__score *)df->state; }
 
@@ -48,7 +52,7 @@ static void dp__score_close(dp_df *df) {
 static void dp__score_defaults(dp_df_desc *d, const char **text) {
     if (d->width == 0) d->width = 64;
     if (d->depth == 0) d->depth = 3;
-    if (!(d->noise_low > 0.0)) d->noise_low = 0.05;
+    if (!(d->noise_low > 0.0)) d->noise_low = 0.1;
     if (!(d->noise_high > 0.0)) d->noise_high = 0.7;
     if (!(d->noise_high > 1.5 * d->noise_low)) *text = "the range of its noise is empty";
     if (!(d->noise >= 0.0)) *text = "its noise is negative";
@@ -56,23 +60,32 @@ static void dp__score_defaults(dp_df_desc *d, const char **text) {
 
 static af_status dp__score_declare(dp_df *df) {
     dp__score *s = DP__NEW(&df->arena, dp__score);
-    af_net_desc net = DP__ZERO;
+    af_net_desc net = DP__ZERO, none = DP__ZERO;
+    size_t square[2] = {3, 3}, six = 6;
     af_status status = AF_OK;
     df->state = s;
     if (!s) return dp__fail_memory(df->c, "a score");
     s->df = df;
-    s->noise = df->desc.noise > 0.0 ? df->desc.noise : df->desc.noise_low;
+    s->noise = df->desc.noise;
     if (!df->desc.plain_coordinates) {
+        dp__places_open(&s->places);
         net.name = "local";
         net.inputs = 3;
         net.outputs = DP__LOCAL;
+        net.width = 16;
+        net.depth = 2;
         status = af_params_create(df->c, df->desc.seed + 1, &s->local);
         if (status == AF_OK) status = af_net_create(s->local, &net, &s->local_net);
+        if (status == AF_OK)
+            status = af_params_add(s->local, "shear", 2, square, AF_INIT_CONSTANT, 0.0, &s->shear);
+        if (status == AF_OK)
+            status = af_params_add(s->local, "even", 1, &six, AF_INIT_CONSTANT, 0.0, &s->even);
         if (status != AF_OK) return status;
     }
+    net = none;
     net.name = "energy";
-    net.inputs = (size_t)DP__COORDINATES + 1 + (df->desc.plain_inputs ? 0 : (size_t)DP__FEATURES);
-    net.outputs = 1;
+    net.inputs = (size_t)DP__COORDINATES + (df->desc.plain_inputs ? 0 : (size_t)DP__FEATURES);
+    net.outputs = DP__NOISE_TERMS;
     net.width = df->desc.width;
     net.depth = df->desc.depth;
     net.activation = df->desc.activation;
@@ -81,72 +94,132 @@ static af_status dp__score_declare(dp_df *df) {
 
 /* ---- local coordinates ---- */
 
-/* u (b,3) of x (b,3) and v (b,3); *log_det (b,1), unless NULL, gets ln |det du/dv|. A = L L^T with
- * the network's lower triangle L, the logarithms of its diagonal at places 3 to 5. */
-static af_expr dp__local_apply(const dp__score *s, af_expr x, af_expr v, af_expr *log_det) {
+/* The component k of places X (b,3) from the origin of the sample's coordinates; x and y in the same
+ * units. */
+static af_expr dp__from_origin(const dp__score *s, af_expr place, size_t k) {
+    const double *mean = s->df->mean, *scale = s->df->scale;
+    double plane = sqrt(0.5 * (scale[0] * scale[0] + scale[1] * scale[1]));
+    double unit = k < 2 ? plane : scale[2];
     af_context *c = s->df->c;
-    af_expr none = DP__ZERO, out, low[3][3], away[3], half[3], u[3], log_scale;
-    size_t i, k, next = 6;
-    out = af_net_apply(s->local_net, x, none);
-    v = af_sub(c, v, af_slice(c, out, -1, 0, 3));
-    log_scale = af_slice(c, out, -1, 3, 3);
-    for (k = 0; k < 3; k++) {
-        away[k] = af_slice(c, v, -1, k, 1);
-        low[k][k] = af_exp(c, af_slice(c, log_scale, -1, k, 1));
-        for (i = 0; i < k; i++) low[k][i] = af_slice(c, out, -1, next++, 1);
-    }
-    for (k = 0; k < 3; k++) { /* L^T away */
-        half[k] = af_mul(c, low[k][k], away[k]);
-        for (i = k + 1; i < 3; i++) half[k] = af_add(c, half[k], af_mul(c, low[i][k], away[i]));
-    }
-    for (k = 0; k < 3; k++) {
-        u[k] = af_mul(c, low[k][k], half[k]);
-        for (i = 0; i < k; i++) u[k] = af_add(c, u[k], af_mul(c, low[k][i], half[i]));
-    }
-    if (log_det) *log_det = af_scale(c, af_sum_axis(c, log_scale, -1), 2.0);
-    return af_concat(c, -1, 3, u);
+    return af_offset(c, af_scale(c, af_slice(c, place, -1, k, 1), scale[k] / unit), mean[k] / unit);
 }
-
-/* Minus the likelihood of a normal distribution of u, without its constant. */
-static af_expr dp__local_loss(void *user, af_expr rows, af_expr seed) {
-    const dp__score *s = (const dp__score *)user;
-    af_context *c = s->df->c;
-    af_expr log_det, u, each;
-    (void)seed;
-    u = dp__local_apply(s, af_slice(c, rows, -1, 0, 3), af_slice(c, rows, -1, 3, 3), &log_det);
-    each = af_sub(c, af_scale(c, af_sum_axis(c, af_square(c, u), -1), 0.5), log_det);
-    return af_mean(c, af_mul(c, each, af_slice(c, rows, -1, 6, 1)));
-}
-
-/* z (b,6) = (x, u) of y (b,6). */
-static af_expr dp__score_coordinates(const dp__score *s, af_expr y, af_expr *log_det) {
-    af_context *c = s->df->c;
-    af_expr parts[2];
-    *log_det = af_constant(c, 0.0);
-    if (!s->local) return y;
-    parts[0] = af_slice(c, y, -1, 0, 3);
-    parts[1] = dp__local_apply(s, parts[0], af_slice(c, y, -1, 3, 3), log_det);
-    return af_concat(c, -1, 2, parts);
-}
-
-/* ---- the energy ---- */
 
 /* sqrt(a^2 + softening): a length that is smooth where it vanishes. */
 static af_expr dp__length(af_context *c, af_expr square) {
     return af_sqrt(c, af_offset(c, square, 0.01)); /* 0.1 standard deviations, as the noise */
 }
 
+/* v (b,3) in terms of the unit vectors along and about the axis and along z; back: of such. */
+static void dp__turn(af_context *c, const af_expr unit[2], const af_expr v[3], int back,
+                     af_expr out[3]) {
+    af_expr cross = af_mul(c, unit[1], v[1]);
+    out[0] = af_mul(c, unit[0], v[0]);
+    out[0] = back ? af_sub(c, out[0], cross) : af_add(c, out[0], cross);
+    cross = af_mul(c, unit[1], v[0]);
+    out[1] = af_mul(c, unit[0], v[1]);
+    out[1] = back ? af_add(c, out[1], cross) : af_sub(c, out[1], cross);
+    out[2] = v[2];
+}
+
+/* w (b,3) of X (b,3) and v (b,3), and ln |det dw/dv|, a scalar: the mean's part that is linear in
+ * the place is taken off, and what is left times 1 + E: one symmetric matrix everywhere. */
+static af_expr dp__shear_apply(const dp__score *s, af_expr place, af_expr v, af_expr *log_det) {
+    static const size_t next[6] = {0, 1, 2, 0, 1, 2}, across[3] = {5, 3, 4};
+    af_context *c = s->df->c;
+    af_expr shear = af_params_expr(s->local, s->shear), even = af_params_expr(s->local, s->even), e[6],
+            w[3], part[3], det;
+    size_t k;
+    v = af_sub(c, v, af_matmul(c, place, shear));
+    for (k = 0; k < 6; k++) e[k] = af_slice(c, even, 0, k, 1); /* xx yy zz xy yz zx */
+    for (k = 0; k < 3; k++) {
+        e[k] = af_offset(c, e[k], 1.0);
+        w[k] = af_slice(c, v, -1, k, 1);
+    }
+    for (k = 0; k < 3; k++) {
+        part[k] = af_add(c, af_mul(c, e[k], w[k]),
+                         af_mul(c, e[3 + k], w[next[k + 1]]));
+        part[k] = af_add(c, part[k], af_mul(c, e[across[k]], w[next[k + 2]]));
+    }
+    det = af_mul(c, e[0], af_mul(c, e[1], e[2]));
+    det = af_add(c, det, af_scale(c, af_mul(c, e[3], af_mul(c, e[4], e[5])), 2.0));
+    for (k = 0; k < 3; k++)
+        det = af_sub(c, det, af_mul(c, e[k], af_square(c, e[3 + next[k + 1]])));
+    *log_det = af_scale(c, af_log(c, af_square(c, det)), 0.5);
+    return af_concat(c, -1, 3, part);
+}
+
+/* u (b,3) of X (b,3) and v (b,3); *log_det (b,1) gets ln |det du/dv|. Along and about the axis and
+ * along z the network gives the mean (3), the logarithms of 1/dispersion (3) and the tilt of R
+ * against z; what tells the first two directions apart vanishes on the axis. */
+static af_expr dp__local_apply(const dp__score *s, af_expr place, af_expr v, af_expr *log_det) {
+    af_context *c = s->df->c;
+    af_expr none = DP__ZERO, x[3], in[3], out[DP__LOCAL], unit[2], square, rise, all, away[3], u[3],
+            about, along, up, tilt;
+    size_t k;
+    for (k = 0; k < 3; k++) x[k] = dp__from_origin(s, place, k);
+    square = af_add(c, af_square(c, x[0]), af_square(c, x[1]));
+    in[0] = dp__length(c, square);
+    in[1] = x[2];
+    in[2] = dp__length(c, af_square(c, x[2]));
+    all = af_net_apply(s->local_net, af_concat(c, -1, 3, in), none);
+    for (k = 0; k < (size_t)DP__LOCAL; k++) out[k] = af_slice(c, all, -1, k, 1);
+    square = af_offset(c, square, 1e-8);
+    for (k = 0; k < 2; k++) unit[k] = af_div(c, x[k], af_sqrt(c, square));
+    rise = af_div(c, square, af_offset(c, square, 0.1));
+    v = dp__shear_apply(s, place, v, log_det);
+    for (k = 0; k < 3; k++) x[k] = af_slice(c, v, -1, k, 1);
+    dp__turn(c, unit, x, 0, away);
+    for (k = 0; k < 3; k++)
+        away[k] = af_sub(c, away[k], k < 2 ? af_mul(c, af_sqrt(c, rise), out[k]) : out[k]);
+    about = af_exp(c, out[3]);
+    along = af_exp(c, af_add(c, out[3], af_mul(c, rise, out[4])));
+    up = af_exp(c, out[5]);
+    tilt = af_mul(c, af_sqrt(c, rise), out[6]);
+    /* L L^T with L = ((along, 0), (tilt, up)) in the plane of R and z */
+    u[0] = af_add(c, af_mul(c, along, away[0]), af_mul(c, tilt, away[2]));
+    u[2] = af_add(c, af_mul(c, tilt, u[0]), af_mul(c, af_square(c, up), away[2]));
+    u[0] = af_mul(c, along, u[0]);
+    u[1] = af_mul(c, af_square(c, about), away[1]);
+    dp__turn(c, unit, u, 1, away);
+    square = af_add(c, af_add(c, af_scale(c, out[3], 2.0), af_mul(c, rise, out[4])), out[5]);
+    *log_det = af_add(c, af_scale(c, square, 2.0), *log_det);
+    return af_concat(c, -1, 3, away);
+}
+
+/* Minus the likelihood of a normal distribution of u, without its constant. */
+static af_expr dp__local_loss(void *user, af_expr rows, af_expr seed) {
+    const dp__score *s = (const dp__score *)user;
+    af_context *c = s->df->c;
+    af_expr place, log_det, u, each;
+    (void)seed;
+    place = dp__places_apply(c, &s->places, af_slice(c, rows, -1, 0, 3), &log_det);
+    u = dp__local_apply(s, place, af_slice(c, rows, -1, 3, 3), &log_det);
+    each = af_sub(c, af_scale(c, af_sum_axis(c, af_square(c, u), -1), 0.5), log_det);
+    return af_mean(c, af_mul(c, each, af_slice(c, rows, -1, 6, 1)));
+}
+
+/* z (b,6) = (X, u) of y (b,6). */
+static af_expr dp__score_coordinates(const dp__score *s, af_expr y, af_expr *log_det) {
+    af_context *c = s->df->c;
+    af_expr parts[2], of_velocity;
+    *log_det = af_constant(c, 0.0);
+    if (!s->local) return y;
+    parts[0] = dp__places_apply(c, &s->places, af_slice(c, y, -1, 0, 3), log_det);
+    parts[1] = dp__local_apply(s, parts[0], af_slice(c, y, -1, 3, 3), &of_velocity);
+    *log_det = af_add(c, *log_det, of_velocity);
+    return af_concat(c, -1, 2, parts);
+}
+
+/* ---- the energy ---- */
+
 /* The features of z (b,6): r, R, |z|, u along r, u along and about R, |u|^2. Positions are from the
  * origin, in units of their spread. */
 static void dp__features(const dp__score *s, af_expr z, af_expr out[DP__FEATURES]) {
     af_context *c = s->df->c;
-    const double *mean = s->df->mean, *scale = s->df->scale;
-    double plane = sqrt(0.5 * (scale[0] * scale[0] + scale[1] * scale[1]));
     af_expr x[3], u[3], along, r, radius, square = af_constant(c, 0.0), dot = square;
     size_t k;
     for (k = 0; k < 3; k++) {
-        double unit = k < 2 ? plane : scale[2];
-        x[k] = af_offset(c, af_scale(c, af_slice(c, z, -1, k, 1), scale[k] / unit), mean[k] / unit);
+        x[k] = dp__from_origin(s, z, k);
         u[k] = af_slice(c, z, -1, 3 + k, 1);
         square = af_add(c, square, af_square(c, u[k]));
         dot = af_add(c, dot, af_mul(c, x[k], u[k]));
@@ -163,43 +236,30 @@ static void dp__features(const dp__score *s, af_expr z, af_expr out[DP__FEATURES
     out[6] = af_scale(c, square, 0.25); /* of the order of one */
 }
 
-/* E (b,1) at z (b,6) with noise sigma (b,1) or a scalar: the network beside what a normal f of
- * variance one would give. */
+/* E (b,1) at z (b,6) with noise sigma (b,1) or a scalar: what a normal f of variance one would give,
+ * and the network's outputs as the terms of a polynomial in t, which is one at the highest noise. */
 static af_expr dp__energy(const dp__score *s, af_expr z, af_expr sigma) {
     af_context *c = s->df->c;
-    af_expr none = DP__ZERO, parts[2 + DP__FEATURES], backbone;
-    size_t dims[AF_RANK_MAX];
-    const dp_df_desc *d = &s->df->desc;
-    double low = log(d->noise_low), high = log(d->noise_high);
-    af_shape(c, z, dims);
-    dims[1] = 1;
-    parts[0] = z;
-    parts[1] = af_broadcast(
-        c, af_scale(c, af_offset(c, af_log(c, sigma), -0.5 * (low + high)), 2.0 / (high - low)), 2,
-        dims);
-    if (!d->plain_inputs) dp__features(s, z, parts + 2);
-    backbone = af_div(c, af_sum_axis(c, af_square(c, z), -1),
-                      af_scale(c, af_offset(c, af_square(c, sigma), 1.0), -2.0));
-    z = af_concat(c, -1, d->plain_inputs ? 2 : 2 + DP__FEATURES, parts);
-    return af_add(c, af_net_apply(s->net, z, none), backbone);
-}
-
-/* ---- evaluation ---- */
-
-/* ln f's part that depends on the point, as it is evaluated, (b,1) at y (b,6): from noise levels
- * whose squares double, the polynomial of that order in the square taken at none. */
-static af_expr dp__score_value(const dp__score *s, af_expr z, double noise, int order) {
-    static const double weight[3][3] = {{1.0, 0.0, 0.0}, {2.0, -1.0, 0.0},
-                                        {8.0 / 3.0, -2.0, 1.0 / 3.0}};
-    af_context *c = s->df->c;
-    af_expr sum = af_constant(c, 0.0);
-    int k;
-    for (k = 0; k <= order; k++) {
-        af_expr level = af_constant(c, noise * pow(2.0, 0.5 * k));
-        sum = af_add(c, sum, af_scale(c, dp__energy(s, z, level), weight[order][k]));
+    af_expr none = DP__ZERO, parts[1 + DP__FEATURES], out, square, spread, sum, t,
+            power = af_constant(c, 1.0);
+    double high = s->df->desc.noise_high * s->df->desc.noise_high;
+    int plain = s->df->desc.plain_inputs;
+    size_t k;
+    square = af_square(c, sigma);
+    spread = af_offset(c, square, 1.0);
+    sum = af_div(c, af_sum_axis(c, af_square(c, z), -1), af_scale(c, spread, -2.0));
+    t = af_div(c, af_scale(c, square, (1.0 + high) / high), spread);
+    if (!plain) dp__features(s, z, parts);
+    parts[DP__FEATURES] = z;
+    out = af_net_apply(s->net, plain ? z : af_concat(c, -1, 1 + DP__FEATURES, parts), none);
+    for (k = 0; k < (size_t)DP__NOISE_TERMS; k++) {
+        sum = af_add(c, sum, af_mul(c, af_slice(c, out, -1, k, 1), power));
+        power = af_mul(c, power, t);
     }
     return sum;
 }
+
+/* ---- evaluation ---- */
 
 static af_status dp__score_compile(dp__score *s, const af_expr *out, size_t count, af_expr y,
                                    af_func **f) {
@@ -228,7 +288,7 @@ static af_status dp__score_open(dp__score *s) {
     af_expr y = dp__score_input(s), z, log_det, out[2];
     if (s->evaluate) return AF_OK;
     z = dp__score_coordinates(s, y, &log_det);
-    out[0] = af_add(c, dp__score_value(s, z, s->noise, s->order), log_det);
+    out[0] = af_add(c, dp__energy(s, z, af_constant(c, s->noise)), log_det);
     af_grad(c, af_sum(c, out[0]), 1, &y, &out[1]);
     return dp__score_compile(s, out, 2, y, &s->evaluate);
 }

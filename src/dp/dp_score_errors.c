@@ -92,11 +92,6 @@ static af_status dp__score_slopes(dp__score *s, size_t n, const double *y, doubl
     return status;
 }
 
-static int dp__ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y ? 1 : 0;
-}
-
 /* The noise that nine tenths of the stars' errors stay below, with a tenth to spare. */
 static double dp__error_noise(const dp__data *stars, double *largest) {
     size_t i, k;
@@ -105,8 +100,9 @@ static double dp__error_noise(const dp__data *stars, double *largest) {
         largest[i] = 0.0;
         for (k = 0; k < 6; k++) largest[i] = fmax(largest[i], lambda[k]);
     }
-    qsort(largest, stars->n, sizeof *largest, dp__ascending);
-    return 1.1 * sqrt(largest[stars->n - 1 - stars->n / 10]);
+    k = stars->n - 1 - stars->n / 10;
+    dp__select(largest, stars->n, 1, 0, k);
+    return 1.1 * sqrt(largest[k]);
 }
 
 /* Rows (n, DP__ROW) in y become rows (n, DP__ERROR_ROW), still with y. */
@@ -119,6 +115,10 @@ static af_status dp__score_take_errors(dp__score *s, dp__data *stars) {
     double *rows = DP__ARRAY(stars->arena, double, n *DP__ERROR_ROW);
     af_status status;
     if (!y || !slopes || !rows) return dp__fail_memory(c, "the errors of stars");
+    if (d->conditional) /* errors of positions would need noise in them */
+        return af_fail(c, AF_ERROR_ARGUMENT,
+                       "score: a conditional one cannot take measurement errors out; leave the "
+                       "errors out of the sample, or learn f whole");
     for (i = 0; i < n; i++) memcpy(y + 6 * i, stars->rows + i * DP__ROW, 6 * sizeof *y);
     status = dp__score_slopes(s, n, y, slopes);
     if (status != AF_OK) return status;

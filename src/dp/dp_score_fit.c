@@ -2,15 +2,6 @@
 
 /* ---- the loss ---- */
 
-/* Normal numbers by the formula of Box & Muller (1958). */
-static af_expr dp__normals(af_context *c, size_t rank, const size_t *dims, af_expr seed,
-                           uint64_t stream) {
-    af_expr r = af_random(c, rank, dims, seed, stream);
-    af_expr angle = af_random(c, rank, dims, seed, stream + 1);
-    return af_mul(c, af_sqrt(c, af_scale(c, af_log(c, r), -2.0)),
-                  af_cos(c, af_scale(c, angle, 2.0 * DP__PI)));
-}
-
 static af_expr dp__twice(af_context *c, af_expr a, af_expr b) {
     af_expr both[2];
     both[0] = a;
@@ -19,17 +10,15 @@ static af_expr dp__twice(af_context *c, af_expr a, af_expr b) {
 }
 
 /* xi (b,6): none in x where p(v|x) is learned. */
-static af_expr dp__score_noise(const dp__score *s, const size_t *dims, af_expr seed) {
+static af_expr dp__score_noise(const dp__score *s, size_t b, af_expr seed) {
     af_context *c = s->df->c;
-    size_t half[2];
-    if (!s->df->desc.conditional) return dp__normals(c, 2, dims, seed, 2);
-    half[0] = dims[0];
-    half[1] = 3;
-    return af_pad(c, dp__normals(c, 2, half, seed, 2), -1, 3, 6);
+    af_expr n = dp__normals(c, b, seed, 2);
+    return s->df->desc.conditional ? af_pad(c, af_slice(c, n, -1, 0, 3), -1, 3, 6) : n;
 }
 
-/* (|sigma s(z + sign sigma n) + sign n|^2 - |n|^2)/sigma^2 for both signs, over rows (b, width). The
- * two together are 2 |s|^2 + 4 n . (ds/dz) n in the limit of little noise: all levels count alike. */
+/* (|sigma s(z + sign sigma n) + sign n|^2 - |n|^2)/sigma^2 for both signs, over rows (b, width).
+ * The two together are 2 |s|^2 + 4 n . (ds/dz) n in the limit of little noise: all levels count
+ * alike. */
 static af_expr dp__score_loss(void *user, af_expr rows, af_expr seed) {
     const dp__score *s = dp__score_of((dp_df *)user);
     const dp_df_desc *d = &s->df->desc;
@@ -41,7 +30,7 @@ static af_expr dp__score_loss(void *user, af_expr rows, af_expr seed) {
     one[0] = column[0] = 2 * dims[0];
     one[1] = column[1] = 6;
     column[2] = 1;
-    xi = dp__score_noise(s, dims, seed);
+    xi = dp__score_noise(s, dims[0], seed);
     dims[1] = 1;
     sigma = af_exp(c, af_offset(c, af_scale(c, af_random(c, 2, dims, seed, 1),
                                             log(d->noise_high / d->noise_low)),
@@ -120,7 +109,9 @@ static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *
     dp__score *s = dp__score_of(df);
     af_status status = AF_OK;
     dp__score_forget(s);
-    if (s->local) status = dp__local_fit(s, stars, d);
+    s->from_errors = 0.0;
+    if (s->local) status = dp__places_fit(df->c, stars, &s->places);
+    if (status == AF_OK && s->local) status = dp__local_fit(s, stars, d);
     if (status == AF_OK && stars->errors) status = dp__score_take_errors(s, stars);
     if (status == AF_OK && s->local) status = dp__score_transform(s, stars);
     return status;
@@ -128,11 +119,10 @@ static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *
 
 /* The held-out mean of |s|^2/2 + div s (Hyvarinen 2005) in the coordinates z, whose order among
  * candidates is that of their true mean squared errors. */
-enum { DP__CANDIDATES = 18, DP__JUDGES = 16384 }; /* differences are between the same stars */
+enum { DP__CANDIDATES = 6, DP__JUDGES = 16384 }; /* differences are between the same stars */
 
 typedef struct dp__candidate {
     double noise;
-    int order;
     double objective;
 } dp__candidate;
 
@@ -152,7 +142,7 @@ static af_status dp__score_objective(dp__score *s, size_t n, const double *stars
     parts[1] = af_slice(c, in, -1, 3, 3);
     by = s->df->desc.conditional ? parts[1] : in;
     z = s->df->desc.conditional ? af_concat(c, -1, 2, parts) : in;
-    value = dp__score_value(s, z, candidate->noise, candidate->order);
+    value = dp__energy(s, z, af_constant(c, candidate->noise));
     af_laplacian(c, value, by, &gradient, &laplacian); /* gradient (6 or 3, b, 1) */
     dims[0] = DP__SCORE_ROWS;
     dims[1] = 1;
@@ -173,26 +163,18 @@ static af_status dp__score_objective(dp__score *s, size_t n, const double *stars
     return status;
 }
 
-/* Noise levels from the lowest of the training on, each alone and orderd to none. */
+/* No noise, and levels from the lowest of the training on. */
 static size_t dp__score_candidates(const dp__score *s, dp__candidate out[DP__CANDIDATES]) {
     const dp_df_desc *d = &s->df->desc;
-    size_t k, n = 0;
-    int order;
-    if (s->from_errors > 0.0) { /* held-out stars have errors, too, and judge no f without */
-        out[0].noise = d->noise_low;
-        out[0].order = 2;
-        return 1;
+    size_t k;
+    out[0].noise = d->noise;
+    /* held-out stars with errors judge no f without */
+    if (d->noise > 0.0 || s->from_errors > 0.0) return 1;
+    for (k = 1; k < (size_t)DP__CANDIDATES; k++) {
+        out[k].noise = d->noise_low * pow(2.0, 0.5 * (double)(k - 1));
+        if (out[k].noise > d->noise_high) break;
     }
-    for (k = 0; k < 6; k++) {
-        double noise = d->noise > 0.0 ? d->noise : d->noise_low * pow(2.0, 0.5 * (double)k);
-        for (order = 0; order < 3; order++) {
-            if (noise * pow(2.0, 0.5 * order) > d->noise_high * 1.001 || n == DP__CANDIDATES) break;
-            out[n].noise = noise;
-            out[n++].order = order;
-        }
-        if (d->noise > 0.0) break;
-    }
-    return n;
+    return k;
 }
 
 static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_desc *d,
@@ -218,7 +200,6 @@ static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_de
     dp__arena_free(&arena);
     if (status != AF_OK) return status;
     s->noise = all[best].noise;
-    s->order = all[best].order;
     report->noise = s->noise;
     report->objective = n > 0 ? all[best].objective : NAN;
     dp__score_forget(s);
@@ -229,20 +210,22 @@ static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_de
 
 static af_status dp__score_save(const dp_df *df, af_tensors *to) {
     const dp__score *s = dp__score_of(df);
+    size_t numbers = DP__PLACES_NUMBERS;
     af_status status = af_tensors_set_number(to, "score.noise", s->noise);
-    if (status == AF_OK) status = af_tensors_set_whole(to, "score.order", (uint64_t)s->order);
     if (status == AF_OK && s->local) status = af_params_save(s->local, to, "df.");
+    if (status == AF_OK && s->local)
+        status = af_tensors_add(to, "score.places", AF_DTYPE_F64, 1, &numbers, &s->places);
     return status;
 }
 
 static af_status dp__score_load(dp_df *df, const af_tensors *from) {
     dp__score *s = dp__score_of(df);
-    uint64_t order = 0;
+    size_t numbers = DP__PLACES_NUMBERS;
     af_status status = af_tensors_number(from, "score.noise", &s->noise);
-    if (status == AF_OK) status = af_tensors_whole(from, "score.order", &order);
     if (status == AF_OK && s->local) status = af_params_load(s->local, from, "df.");
-    s->order = (int)order;
-    if (status == AF_OK && (order > 2 || !(s->noise > 0.0 && s->noise < 10.0)))
+    if (status == AF_OK && s->local)
+        status = af_tensors_get(from, "score.places", 1, &numbers, (double *)&s->places);
+    if (status == AF_OK && !(s->noise >= 0.0 && s->noise < 10.0))
         return af_fail(df->c, AF_ERROR_FORMAT, "the noise of the score is damaged");
     return status;
 }
