@@ -150,7 +150,8 @@ static void stretch_by_hand(dp__places *p) {
         p->height[k] = 0.3;
         p->thickness[k] = 0.2 - 0.07 * (double)k;
     }
-    for (k = 0; k < (size_t)DP__PLACES_SCALES; k++) p->radius_scale[k] = p->height_scale[k] = 0.3 * (double)(k + 1);
+    for (k = 0; k < (size_t)DP__PLACES_SCALES; k++)
+        p->radius_scale[k] = p->height_scale[k] = 0.3 * (double)(k + 1);
 }
 
 /* By elimination with pivots; a is lost. */
@@ -248,7 +249,7 @@ TEST(places_become_normal) {
     dp__places p;
     begin();
     for (kind = 0; kind < 2; kind++) {
-        double sum[3] = {0.0}, square[3] = {0.0}, fourth[3] = {0.0}, cross = 0.0;
+        double sum[3] = {0.0}, square[3] = {0.0}, fourth[3] = {0.0}, cross = 0.0, r2;
         double (*x)[3] = (double (*)[3])malloc(sizeof *x * N), (*at)[3];
         af_expr in = af_input(c, "x", 2, dims), log_det, out;
         af_func_desc fd = AF__ZERO;
@@ -283,7 +284,8 @@ TEST(places_become_normal) {
                 square[k] += at[i][k] * at[i][k] / N;
                 fourth[k] += pow(at[i][k], 4.0) / N;
             }
-            cross += (at[i][0] * at[i][0] + at[i][1] * at[i][1] - 2.0) * (at[i][2] * at[i][2] - 1.0) / N;
+            r2 = at[i][0] * at[i][0] + at[i][1] * at[i][1];
+            cross += (r2 - 2.0) * (at[i][2] * at[i][2] - 1.0) / N;
         }
         for (k = 0; k < 3; k++) { /* mean 0, variance 1, kurtosis 3; R and z apart */
             CHECK(fabs(sum[k]) < 0.03);
@@ -332,6 +334,7 @@ TEST(a_cold_disc_is_learned) {
     size_t i;
     begin();
     small(&d, &f);
+    f.epochs = 320;
     disc(1, STARS, eta);
     df = make(&d, STARS, NULL, &sample);
     disc(2, 400, eta);
@@ -425,6 +428,7 @@ TEST(conditional_gradients_see_no_selection) {
     begin();
     small(&d, &f);
     d.conditional = 1;
+    f.epochs = 240;
     disc(1, MORE, eta);
     for (i = 0; i < MORE; i++)
         if (af_random_uniform(4, 0, i) < 1.0 / (1.0 + exp(-3.0 * eta[i][0]))) {

@@ -30,7 +30,8 @@ typedef struct dp_df_desc {
     size_t steps;             /* FFJORD: of Dormand-Prince in training; default 2 */
     double noise_low, noise_high; /* SCORE: range of the noise in training, in standard deviations;
                                      default 0.1, 0.7 */
-    double noise;             /* SCORE: evaluated at; 0: the best on stars held out, none among them */
+    double noise;             /* SCORE: evaluated at; 0: the best on stars held out, of none and
+                                 some levels */
     int plain_coordinates;    /* SCORE: 1: positions are not stretched, and velocities not measured
                                  from the local mean in units of the local dispersion, first */
     int plain_inputs;         /* SCORE: 1: the network gets no radii and components of velocities

@@ -8,23 +8,25 @@
  * terms of a polynomial in t = sigma^2/(1 + sigma^2), in which a normal f is linear, and all levels
  * of noise together tell the first, which is ln f without noise.
  *
- * The coordinates z = (X, u) are stretched places X(x), dp_score_places.c, and velocities taken from
- * the mean m of the stars around, in units of their dispersion: u = A (v - m). A disc that is cold and turns is then as smooth as a hot sphere. m
- * and A are a small network of R and z along and about the axis, and beside it a linear part of m
- * and one matrix in A; all is found first, by the likelihood of a normal distribution. What they
- * miss is left to f; but f would have to take out again what scatter they had themselves.
+ * The coordinates z = (X, u) are places stretched to X(x), dp_score_places.c, and velocities from
+ * the mean m of the stars around, in units of their dispersion: u = A (v - m). A disc that is cold
+ * and turns is then as smooth as a hot sphere. m and A are a small network of R and z along and
+ * about the axis, and beside it a linear part of m and one matrix in A; all is found first, by the
+ * likelihood of a normal distribution. What they miss is left to f; but f would have to take out
+ * again what scatter they had themselves.
  *
- * The network gets what stars in galaxies are sorted by: radii and the components of u
- * along and about them, and z itself. No symmetry is imposed by that, but nearly
- * symmetric functions are near. */
+ * The network gets what stars in galaxies are sorted by: radii and the components of u along and
+ * about them; and z itself, scaled down. No symmetry is imposed by that, but nearly symmetric
+ * functions are near. */
 
 typedef struct dp__score {
     dp_df *df;
     af_params *local;  /* m and A; NULL: plain coordinates */
     dp__places places;
     af_net *local_net, *net;
-    size_t shear, even; /* views: of m, linear in the place (3,3); of A, the same everywhere (6) */
+    size_t shear, even; /* views: m's linear part (3,3); A's matrix less 1 (6) */
     double noise;      /* of the evaluation: 0 or more */
+    double variance[6]; /* of z without the stars' errors, roughly: 1 where they have none */
     double from_errors; /* > 0: the stars' own errors are part of the noise, from this level on */
     af_func *evaluate, *divergence, *transform;
 } dp__score;
@@ -61,12 +63,13 @@ static void dp__score_defaults(dp_df_desc *d, const char **text) {
 static af_status dp__score_declare(dp_df *df) {
     dp__score *s = DP__NEW(&df->arena, dp__score);
     af_net_desc net = DP__ZERO, none = DP__ZERO;
-    size_t square[2] = {3, 3}, six = 6;
+    size_t square[2] = {3, 3}, six = 6, k;
     af_status status = AF_OK;
     df->state = s;
     if (!s) return dp__fail_memory(df->c, "a score");
     s->df = df;
     s->noise = df->desc.noise;
+    for (k = 0; k < 6; k++) s->variance[k] = 1.0;
     if (!df->desc.plain_coordinates) {
         dp__places_open(&s->places);
         net.name = "local";
@@ -94,8 +97,8 @@ static af_status dp__score_declare(dp_df *df) {
 
 /* ---- local coordinates ---- */
 
-/* The component k of places X (b,3) from the origin of the sample's coordinates; x and y in the same
- * units. */
+/* The component k of places X (b,3) from the origin of the sample's coordinates; x and y in the
+ * same units. */
 static af_expr dp__from_origin(const dp__score *s, af_expr place, size_t k) {
     const double *mean = s->df->mean, *scale = s->df->scale;
     double plane = sqrt(0.5 * (scale[0] * scale[0] + scale[1] * scale[1]));
@@ -126,8 +129,8 @@ static void dp__turn(af_context *c, const af_expr unit[2], const af_expr v[3], i
 static af_expr dp__shear_apply(const dp__score *s, af_expr place, af_expr v, af_expr *log_det) {
     static const size_t next[6] = {0, 1, 2, 0, 1, 2}, across[3] = {5, 3, 4};
     af_context *c = s->df->c;
-    af_expr shear = af_params_expr(s->local, s->shear), even = af_params_expr(s->local, s->even), e[6],
-            w[3], part[3], det;
+    af_expr shear = af_params_expr(s->local, s->shear);
+    af_expr even = af_params_expr(s->local, s->even), e[6], w[3], part[3], det;
     size_t k;
     v = af_sub(c, v, af_matmul(c, place, shear));
     for (k = 0; k < 6; k++) e[k] = af_slice(c, even, 0, k, 1); /* xx yy zz xy yz zx */
@@ -136,8 +139,7 @@ static af_expr dp__shear_apply(const dp__score *s, af_expr place, af_expr v, af_
         w[k] = af_slice(c, v, -1, k, 1);
     }
     for (k = 0; k < 3; k++) {
-        part[k] = af_add(c, af_mul(c, e[k], w[k]),
-                         af_mul(c, e[3 + k], w[next[k + 1]]));
+        part[k] = af_add(c, af_mul(c, e[k], w[k]), af_mul(c, e[3 + k], w[next[k + 1]]));
         part[k] = af_add(c, part[k], af_mul(c, e[across[k]], w[next[k + 2]]));
     }
     det = af_mul(c, e[0], af_mul(c, e[1], e[2]));
@@ -236,21 +238,21 @@ static void dp__features(const dp__score *s, af_expr z, af_expr out[DP__FEATURES
     out[6] = af_scale(c, square, 0.25); /* of the order of one */
 }
 
-/* E (b,1) at z (b,6) with noise sigma (b,1) or a scalar: what a normal f of variance one would give,
- * and the network's outputs as the terms of a polynomial in t, which is one at the highest noise. */
+/* E (b,1) at z (b,6) with noise sigma (b,1) or a scalar: what a normal f would give, and the
+ * network's outputs as the terms of a polynomial in t, which is one at the highest noise. */
 static af_expr dp__energy(const dp__score *s, af_expr z, af_expr sigma) {
     af_context *c = s->df->c;
     af_expr none = DP__ZERO, parts[1 + DP__FEATURES], out, square, spread, sum, t,
             power = af_constant(c, 1.0);
     double high = s->df->desc.noise_high * s->df->desc.noise_high;
     int plain = s->df->desc.plain_inputs;
-    size_t k;
+    size_t six = 6, k;
     square = af_square(c, sigma);
-    spread = af_offset(c, square, 1.0);
-    sum = af_div(c, af_sum_axis(c, af_square(c, z), -1), af_scale(c, spread, -2.0));
-    t = af_div(c, af_scale(c, square, (1.0 + high) / high), spread);
+    t = af_div(c, af_scale(c, square, (1.0 + high) / high), af_offset(c, square, 1.0));
+    spread = af_add(c, square, af_constant_array(c, 1, &six, s->variance));
+    sum = af_scale(c, af_sum_axis(c, af_div(c, af_square(c, z), spread), -1), -0.5);
     if (!plain) dp__features(s, z, parts);
-    parts[DP__FEATURES] = z;
+    parts[DP__FEATURES] = af_scale(c, z, 0.3); /* heard less than what nearly sorts the stars */
     out = af_net_apply(s->net, plain ? z : af_concat(c, -1, 1 + DP__FEATURES, parts), none);
     for (k = 0; k < (size_t)DP__NOISE_TERMS; k++) {
         sum = af_add(c, sum, af_mul(c, af_slice(c, out, -1, k, 1), power));

@@ -105,6 +105,19 @@ static double dp__error_noise(const dp__data *stars, double *largest) {
     return 1.1 * sqrt(largest[k]);
 }
 
+/* What is left of the variances of z, one with errors, without them: not less than a tenth. */
+static void dp__error_variance(dp__score *s, const dp__data *stars) {
+    size_t i, j, k;
+    for (k = 0; k < 6; k++) {
+        double sum = 0.0;
+        for (i = 0; i < stars->n; i++) {
+            const double *row = stars->rows + i * stars->width, *q = row + 13 + 6 * k;
+            for (j = 0; j < 6; j++) sum += row[6] * row[7 + j] * q[j] * q[j];
+        }
+        s->variance[k] = fmax(1.0 - sum / (double)stars->n, 0.1); /* weights are one in the mean */
+    }
+}
+
 /* Rows (n, DP__ROW) in y become rows (n, DP__ERROR_ROW), still with y. */
 static af_status dp__score_take_errors(dp__score *s, dp__data *stars) {
     af_context *c = s->df->c;
@@ -128,6 +141,7 @@ static af_status dp__score_take_errors(dp__score *s, dp__data *stars) {
     }
     stars->rows = rows;
     stars->width = DP__ERROR_ROW;
+    dp__error_variance(s, stars);
     s->from_errors = dp__error_noise(stars, slopes);
     if (!dp__is_finite(s->from_errors) || s->from_errors > 3.0)
         return af_fail(c, AF_ERROR_DATA,

@@ -107,9 +107,11 @@ static af_status dp__local_fit(dp__score *s, const dp__data *stars, const dp_fit
 
 static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *d) {
     dp__score *s = dp__score_of(df);
+    size_t k;
     af_status status = AF_OK;
     dp__score_forget(s);
     s->from_errors = 0.0;
+    for (k = 0; k < 6; k++) s->variance[k] = 1.0;
     if (s->local) status = dp__places_fit(df->c, stars, &s->places);
     if (status == AF_OK && s->local) status = dp__local_fit(s, stars, d);
     if (status == AF_OK && stars->errors) status = dp__score_take_errors(s, stars);
@@ -210,8 +212,10 @@ static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_de
 
 static af_status dp__score_save(const dp_df *df, af_tensors *to) {
     const dp__score *s = dp__score_of(df);
-    size_t numbers = DP__PLACES_NUMBERS;
+    size_t numbers = DP__PLACES_NUMBERS, six = 6;
     af_status status = af_tensors_set_number(to, "score.noise", s->noise);
+    if (status == AF_OK)
+        status = af_tensors_add(to, "score.variance", AF_DTYPE_F64, 1, &six, s->variance);
     if (status == AF_OK && s->local) status = af_params_save(s->local, to, "df.");
     if (status == AF_OK && s->local)
         status = af_tensors_add(to, "score.places", AF_DTYPE_F64, 1, &numbers, &s->places);
@@ -220,8 +224,9 @@ static af_status dp__score_save(const dp_df *df, af_tensors *to) {
 
 static af_status dp__score_load(dp_df *df, const af_tensors *from) {
     dp__score *s = dp__score_of(df);
-    size_t numbers = DP__PLACES_NUMBERS;
+    size_t numbers = DP__PLACES_NUMBERS, six = 6;
     af_status status = af_tensors_number(from, "score.noise", &s->noise);
+    if (status == AF_OK) status = af_tensors_get(from, "score.variance", 1, &six, s->variance);
     if (status == AF_OK && s->local) status = af_params_load(s->local, from, "df.");
     if (status == AF_OK && s->local)
         status = af_tensors_get(from, "score.places", 1, &numbers, (double *)&s->places);
