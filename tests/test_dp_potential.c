@@ -531,6 +531,7 @@ static errors plummer_errors(dp_potential *p, size_t n) {
         work[i] = norm3(d) / norm3(position[i]);
     }
     e.force = median_of(n, work);
+    dp__select(work, n, 1, 0, n * 9 / 10);
     e.force90 = work[n * 9 / 10];
     for (i = 0; i < n; i++) {
         double r2 = dot3(position[i], position[i]), rho = MASS * 3.0 / (4.0 * AF__PI);

@@ -37,10 +37,10 @@ static int bar_score(dpr *r, dpr_row *row) {
     int code;
     if (dp_sample_create(r->c, row->n, row->eta, NULL, NULL, NULL, &s) != AF_OK)
         return cli_fail_library(r->c);
-    code = dpr_fit_df(r, "bar: the score", s, NULL, row->df_seconds, &row->df, &cost);
+    code = dpr_fit_score(r, "bar: the score", s, 0, row->df_seconds, &row->score, &cost);
     dp_sample_destroy(s);
     dpr_choose(row, row->eta);
-    if (code == CLI_OK) code = dpr_gradients(r, row->df, &row->points, &cost);
+    if (code == CLI_OK) code = dpr_gradients(r, &row->score, &row->points, &cost);
     dpr_cost_cell(r, row, "df_cost", DPR_OURS, &cost);
     return code;
 }

@@ -149,7 +149,7 @@ static void dpr_free(dpr *r) {
     size_t i;
     for (i = 0; i < (size_t)DPR_ROWS; i++) {
         dpr_row *row = &r->row[i];
-        dp_df_destroy(row->df);
+        dpr_score_free(&row->score);
         dp_df_destroy(row->flow);
         dp_potential_destroy(row->potential);
         deep_points_free(&row->points);

@@ -36,21 +36,18 @@ static void disc_truth(dpr_row *row) {
 
 /* ---- fits ---- */
 
-/* The score of stars eta (n,6), and its gradients at the row's points. */
+/* The row's score, of stars eta (n,6), and its gradients at the row's points. */
 static int disc_score(dpr *r, dpr_row *row, const char *what, const double *eta,
-                      const double *errors, int conditional, dp_df **out, dpr_column column) {
+                      const double *errors, int conditional, dpr_column column) {
     char text[96];
-    dp_df_desc d;
     dp_sample *s = NULL;
     dpr_cost cost = {0.0, 0.0};
     int code;
-    memset(&d, 0, sizeof d);
-    d.conditional = conditional;
     snprintf(text, sizeof text, "%s: %s", row->setting->name, what);
     if (dp_sample_create(r->c, row->n, eta, NULL, errors, &row->volume, &s) != AF_OK)
         return cli_fail_library(r->c);
-    code = dpr_fit_df(r, text, s, &d, row->df_seconds, out, &cost);
-    if (code == CLI_OK) code = dpr_gradients(r, *out, &row->points, &cost);
+    code = dpr_fit_score(r, text, s, conditional, row->df_seconds, &row->score, &cost);
+    if (code == CLI_OK) code = dpr_gradients(r, &row->score, &row->points, &cost);
     dp_sample_destroy(s);
     dpr_cost_cell(r, row, "df_cost", column, &cost);
     return code;
@@ -150,17 +147,15 @@ static int disc_flow(dpr *r, dpr_row *row, const double *eta) {
 static int disc_noisy(dpr *r, dpr_row *row) {
     double *noisy = (double *)cli_allocate(12 * row->n, sizeof *noisy);
     double *errors = noisy + 6 * row->n;
-    dp_df *df = NULL;
     int code;
     dp_mock_errors(DPR_OBSERVER, 0.0015, 0.00015, row->n, row->eta, 5, noisy, errors);
     dpr_choose(row, noisy);
-    code = disc_score(r, row, "the score, errors ignored", noisy, NULL, 0, &df, DPR_WITHOUT);
-    dp_df_destroy(df);
+    code = disc_score(r, row, "the score, errors ignored", noisy, NULL, 0, DPR_WITHOUT);
     if (code == CLI_OK)
         code = disc_network(r, row, "the potential, errors ignored", DP_INPUTS_XYZ, DPR_WITHOUT,
                             NULL);
     if (code == CLI_OK)
-        code = disc_score(r, row, "the score", noisy, errors, 0, &row->df, DPR_OURS);
+        code = disc_score(r, row, "the score", noisy, errors, 0, DPR_OURS);
     free(noisy);
     return code;
 }
@@ -176,7 +171,7 @@ int dpr_disc(dpr *r, dpr_row *row) {
         code = disc_noisy(r, row);
     } else {
         dpr_choose(row, row->eta);
-        code = disc_score(r, row, "the score", row->eta, NULL, 0, &row->df, DPR_OURS);
+        code = disc_score(r, row, "the score", row->eta, NULL, 0, DPR_OURS);
     }
     if (code == CLI_OK) dpr_judge_untrained(r, row);
     if (code == CLI_OK)
@@ -211,7 +206,6 @@ static void disc_thin(dpr_row *row) {
 
 int dpr_conditional(dpr *r, dpr_row *row) {
     dp_potential_desc d;
-    dp_df *df = NULL;
     int code;
     disc_truth(row);
     disc_sphere(row);
@@ -220,13 +214,12 @@ int dpr_conditional(dpr *r, dpr_row *row) {
     disc_thin(row);
     dpr_choose(row, row->eta);
     dpr_judge_untrained(r, row);
-    code = disc_score(r, row, "the score, as if complete", row->eta, NULL, 0, &df, DPR_WITHOUT);
-    dp_df_destroy(df);
+    code = disc_score(r, row, "the score, as if complete", row->eta, NULL, 0, DPR_WITHOUT);
     if (code == CLI_OK)
         code = disc_network(r, row, "the potential, as if complete", DP_INPUTS_XYZ, DPR_WITHOUT,
                             NULL);
     if (code == CLI_OK)
-        code = disc_score(r, row, "the score of p(v|x)", row->eta, NULL, 1, &row->df, DPR_OURS);
+        code = disc_score(r, row, "the score of p(v|x)", row->eta, NULL, 1, DPR_OURS);
     memset(&d, 0, sizeof d);
     d.density_net = 1;
     if (code == CLI_OK)

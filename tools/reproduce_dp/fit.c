@@ -33,10 +33,10 @@ static double fit_clock(void *user) {
     return cli_clock();
 }
 
-static dp_fit_desc fit_desc(const dpr *r, double seconds, size_t epochs) {
+static dp_fit_desc fit_desc(const dpr *r, double seconds, size_t epochs, uint64_t seed) {
     dp_fit_desc d;
     memset(&d, 0, sizeof d);
-    d.seed = 1;
+    d.seed = 1 + seed;
     d.epochs = epochs;
     if (r->epochs) return d;
     d.clock = fit_clock;
@@ -46,7 +46,7 @@ static dp_fit_desc fit_desc(const dpr *r, double seconds, size_t epochs) {
 
 int dpr_fit_df(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *d, double seconds,
                dp_df **out, dpr_cost *cost) {
-    dp_fit_desc fit = fit_desc(r, seconds, r->epochs);
+    dp_fit_desc fit = fit_desc(r, seconds, r->epochs, d->seed);
     dp_df_report report;
     dpr_cost since = fit_start();
     memset(&report, 0, sizeof report);
@@ -59,12 +59,35 @@ int dpr_fit_df(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *d
     return CLI_OK;
 }
 
+void dpr_score_free(dpr_score *score) {
+    size_t k;
+    for (k = 0; k < (size_t)DPR_MEMBERS; k++) {
+        dp_df_destroy(score->member[k]);
+        score->member[k] = NULL;
+    }
+}
+
+int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, int conditional, double seconds,
+                  dpr_score *out, dpr_cost *cost) {
+    dp_df_desc d;
+    size_t k;
+    int code = CLI_OK;
+    memset(&d, 0, sizeof d);
+    d.conditional = conditional;
+    dpr_score_free(out);
+    for (k = 0; k < (size_t)DPR_MEMBERS && code == CLI_OK; k++) {
+        d.seed = k;
+        code = dpr_fit_df(r, what, s, &d, seconds / DPR_MEMBERS, &out->member[k], cost);
+    }
+    return code;
+}
+
 enum { PASSES = 16 }; /* over the points, for one over the stars: those are quicker */
 
 int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, const deep_points *p,
                       double seconds, dp_potential **out, dpr_cost *cost,
                       dp_potential_report *report) {
-    dp_fit_desc fit = fit_desc(r, seconds, PASSES * r->epochs);
+    dp_fit_desc fit = fit_desc(r, seconds, PASSES * r->epochs, 0);
     dp_potential_report own;
     dp_points view = deep_points_view(p);
     dpr_cost since = fit_start();
@@ -79,9 +102,14 @@ int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, cons
     return CLI_OK;
 }
 
-int dpr_gradients(dpr *r, dp_df *df, deep_points *p, dpr_cost *cost) {
+af_status dpr_score_at(const dpr_score *score, size_t n, const double *eta, double *ln_f,
+                       double *gradient) {
+    return dp_ensemble_evaluate(DPR_MEMBERS, score->member, 0, n, eta, ln_f, gradient, NULL);
+}
+
+int dpr_gradients(dpr *r, const dpr_score *score, deep_points *p, dpr_cost *cost) {
     dpr_cost since = fit_start();
-    if (dp_df_evaluate(df, p->n, p->eta, p->ln_f, p->gradient) != AF_OK)
+    if (dpr_score_at(score, p->n, p->eta, p->ln_f, p->gradient) != AF_OK)
         return cli_fail_library(r->c);
     fit_end(since, cost);
     return CLI_OK;

@@ -38,18 +38,21 @@ static void plummer_gradients(dpr *r, const dpr_row *row, const plummer_fresh *f
 
 static int plummer_density(dpr *r, dpr_row *row, plummer_fresh *f) {
     double below, error = 0.0;
+    size_t k;
     if (dp_mock_plummer(r->c, DPR_MASS, 1.0, R_MAX, f->n, 2, f->eta) != AF_OK ||
         dp_mock_plummer_gradient(r->c, DPR_MASS, 1.0, R_MAX, f->n, f->eta, f->ln_f,
                                  f->gradient) != AF_OK ||
-        dp_df_evaluate(row->df, f->n, f->eta, NULL, f->own_gradient) != AF_OK)
+        dpr_score_at(&row->score, f->n, f->eta, NULL, f->own_gradient) != AF_OK)
         return cli_fail_library(r->c);
     plummer_gradients(r, row, f, DPR_OURS);
     if (dp_df_evaluate(row->flow, f->n, f->eta, f->own_ln_f, NULL) != AF_OK)
         return cli_fail_library(r->c);
     below = plummer_below(f);
     dpr_number(dpr_cell_of(r, row, "likelihood_flow", DPR_OURS), below);
-    if (dp_df_normalise(row->df, row->flow, f->n, 4, &error) != AF_OK ||
-        dp_df_evaluate(row->df, f->n, f->eta, f->own_ln_f, NULL) != AF_OK)
+    for (k = 0; k < (size_t)DPR_MEMBERS; k++)
+        if (dp_df_normalise(row->score.member[k], row->flow, f->n, 4, &error) != AF_OK)
+            return cli_fail_library(r->c);
+    if (dpr_score_at(&row->score, f->n, f->eta, f->own_ln_f, NULL) != AF_OK)
         return cli_fail_library(r->c);
     below = plummer_below(f);
     dpr_number(dpr_cell_of(r, row, "likelihood_score", DPR_OURS), below);
@@ -70,13 +73,13 @@ static int plummer_flows(dpr *r, dpr_row *row) {
     memset(&d, 0, sizeof d);
     if (dp_sample_create(r->c, row->n, row->eta, NULL, NULL, NULL, &s) != AF_OK)
         return cli_fail_library(r->c);
-    code = dpr_fit_df(r, "plummer: the score", s, &d, row->df_seconds, &row->df, &df);
+    code = dpr_fit_score(r, "plummer: the score", s, 0, row->df_seconds, &row->score, &df);
     d.kind = DP_DF_MATCHING;
     if (code == CLI_OK)
         code = dpr_fit_df(r, "plummer: the flow", s, &d, row->flow_seconds, &row->flow, &flow);
     dp_sample_destroy(s);
     dpr_choose(row, row->eta);
-    if (code == CLI_OK) code = dpr_gradients(r, row->df, &row->points, &df);
+    if (code == CLI_OK) code = dpr_gradients(r, &row->score, &row->points, &df);
     dpr_cost_cell(r, row, "df_cost", DPR_OURS, &df);
     dpr_cost_cell(r, row, "flow_cost", DPR_OURS, &flow);
     return code;

@@ -32,6 +32,13 @@ typedef struct dpr_line {
     dpr_cell cell[DPR_COLUMNS];
 } dpr_line;
 
+/* Scores of different seeds whose mean counts. */
+enum { DPR_MEMBERS = 4 };
+
+typedef struct dpr_score {
+    dp_df *member[DPR_MEMBERS];
+} dpr_score;
+
 typedef struct dpr_cost {
     double cpu, wall; /* seconds */
 } dpr_cost;
@@ -57,7 +64,8 @@ typedef struct dpr_row {
     size_t places_n;
     double *places;   /* (places_n,3): where the potential is judged */
     deep_points points;
-    dp_df *df, *flow;
+    dpr_score score;
+    dp_df *flow;
     dp_potential *potential;
     double best[2];   /* fitted a, b */
     int done;
@@ -94,8 +102,15 @@ int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, cons
                       double seconds, dp_potential **out, dpr_cost *cost,
                       dp_potential_report *report);
 
-/* ln f and gradients at p->eta. */
-int dpr_gradients(dpr *r, dp_df *df, deep_points *p, dpr_cost *cost);
+/* The members, in the seconds of all; what was there is freed. */
+int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, int conditional, double seconds,
+                  dpr_score *out, dpr_cost *cost);
+void dpr_score_free(dpr_score *score);
+
+/* ln f and gradients at p->eta; eta (n,6), either may be NULL. */
+int dpr_gradients(dpr *r, const dpr_score *score, deep_points *p, dpr_cost *cost);
+af_status dpr_score_at(const dpr_score *score, size_t n, const double *eta, double *ln_f,
+                       double *gradient);
 
 /* Stars kept under that name in the output's folder, or made by `make` into eta (n,6). */
 int dpr_stars(dpr *r, dpr_row *row, const char *name,
