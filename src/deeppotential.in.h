@@ -98,18 +98,20 @@
  *     dp_df_save(score, "f.safetensors");
  *     ```
  *
- *     The score takes velocities from the local mean in units of the local dispersion, which it
- *     learns first, and its network gets radii and the components of velocities along and about
- *     them beside the coordinates: no symmetry is imposed by that, but nearly symmetric functions
- *     are near. It is evaluated at the noise, and with the extrapolation to no noise, that are best
- *     on stars held out, by the objective mean(|s|^2/2 + div s) (Hyvarinen 2005), which orders
- *     candidates as their true mean errors would. Measurement errors of the sample are taken out
- *     (deconvolved), as long as they are small beside the spread of the stars around; flows learn f
- *     with the errors in it.
+ *     The score stretches positions until their density is nearly normal, and takes velocities from
+ *     the local mean in units of the local dispersion, both found first: a thin disc and the core
+ *     of a galaxy are then as smooth as anything. Its network gets radii and the components of
+ *     velocities along and about them beside the coordinates: no symmetry is imposed by that, but
+ *     nearly symmetric functions are near. All noise levels are learned together, as a polynomial
+ *     that ends at no noise; it is evaluated there, or at the level that is best on stars held out,
+ *     by the objective mean(|s|^2/2 + div s) (Hyvarinen 2005), which orders candidates as their
+ *     true mean errors would. Measurement errors of the sample are taken out (deconvolved), as long
+ *     as they are small beside the spread of the stars around; flows learn f with the errors in it.
  *
  *     Several functions count as one in dp_ensemble_evaluate: their df/d eta are averaged, robustly
- *     if wanted, and `spread` says how much they differ. For the uncertainty from the number of
- *     stars, multiply the weights by dp_bootstrap_weights and fit again.
+ *     if wanted, and `spread` says how much they differ. Eight scores of an eighth of the time each
+ *     are better than one, which learns more of the stars' scatter. For the uncertainty from the
+ *     number of stars, multiply the weights by dp_bootstrap_weights and fit again.
  *
  * POTENTIALS
  *

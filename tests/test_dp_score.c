@@ -307,17 +307,18 @@ TEST(the_objective_has_its_closed_form) {
     dp_sample *sample;
     dp_df *df;
     dp__candidate one = {0.3, 0.0}, two = {0.0, 0.0};
-    double mean = 0.0, v = 1.0 / 1.09, w = 1.0;
+    double mean = 0.0, v = 1.0 / 1.09, w = 1.0, weight[512], weights = 0.0;
     size_t i, k;
     begin();
     small(&d, &f);
     d.plain_coordinates = 1;
     disc(1, 512, eta);
     df = make(&d, 512, NULL, &sample);
+    for (i = 0; i < 512; i++) weights += weight[i] = i % 3 == 0 ? 0.0 : 2.5;
     for (i = 0; i < 512; i++)
-        for (k = 0; k < 6; k++) mean += eta[i][k] * eta[i][k] / 512.0;
-    CHECK(dp__score_objective(dp__score_of(df), 512, &eta[0][0], &one) == AF_OK);
-    CHECK(dp__score_objective(dp__score_of(df), 512, &eta[0][0], &two) == AF_OK);
+        for (k = 0; k < 6; k++) mean += weight[i] * eta[i][k] * eta[i][k] / weights;
+    CHECK(dp__score_objective(dp__score_of(df), 512, &eta[0][0], weight, &one) == AF_OK);
+    CHECK(dp__score_objective(dp__score_of(df), 512, &eta[0][0], weight, &two) == AF_OK);
     CHECK_CLOSE(one.objective, 0.5 * v * v * mean - 6.0 * v, 1e-12);
     CHECK_CLOSE(two.objective, 0.5 * w * w * mean - 6.0 * w, 1e-12);
     unmake(df, sample);

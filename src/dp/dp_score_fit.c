@@ -129,12 +129,12 @@ typedef struct dp__candidate {
 } dp__candidate;
 
 static af_status dp__score_objective(dp__score *s, size_t n, const double *stars,
-                                     dp__candidate *candidate) {
+                                     const double *weight, dp__candidate *candidate) {
     af_context *c = s->df->c;
     af_expr in = dp__score_input(s), parts[2], by, z, value, laplacian, out, gradient, squared;
     size_t dims[2];
     dp__arena arena = dp__arena_open(c);
-    double *values = DP__ARRAY(&arena, double, n), sum = 0.0;
+    double *values = DP__ARRAY(&arena, double, n), sum = 0.0, weights = 0.0;
     dp__rows r = DP__ZERO;
     af_func *f = NULL;
     size_t i;
@@ -158,8 +158,11 @@ static af_status dp__score_objective(dp__score *s, size_t n, const double *stars
         r.out_width[0] = 1;
         status = dp__rows_all(c, &r);
     }
-    for (i = 0; i < n; i++) sum += values[i];
-    candidate->objective = sum / (double)n;
+    for (i = 0; i < n; i++) {
+        sum += weight[i] * values[i];
+        weights += weight[i];
+    }
+    candidate->objective = sum / weights;
     af_func_destroy(f);
     dp__arena_free(&arena);
     return status;
@@ -187,16 +190,18 @@ static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_de
     size_t n = report->held_out < DP__JUDGES ? report->held_out : (size_t)DP__JUDGES;
     size_t k, i, count, best = 0;
     uint32_t *order = DP__ARRAY(&arena, uint32_t, stars->n);
-    double *z = DP__ARRAY(&arena, double, 6 * n);
-    af_status status = order && z ? AF_OK : dp__fail_memory(df->c, "the noise of a score");
+    double *z = DP__ARRAY(&arena, double, 6 * n), *weight = DP__ARRAY(&arena, double, n);
+    af_status status = order && z && weight ? AF_OK : dp__fail_memory(df->c, "the noise of a score");
     count = dp__score_candidates(s, all);
     if (status == AF_OK) {
         af_random_permutation(d->seed, 1, stars->n, order); /* the training's: held out first */
-        for (i = 0; i < n; i++)
+        for (i = 0; i < n; i++) {
             memcpy(z + 6 * i, stars->rows + order[i] * stars->width, 6 * sizeof *z);
+            weight[i] = stars->rows[order[i] * stars->width + 6];
+        }
     }
     for (k = 0; k < count && status == AF_OK && n > 0; k++) {
-        status = dp__score_objective(s, n, z, &all[k]);
+        status = dp__score_objective(s, n, z, weight, &all[k]);
         if (all[k].objective < all[best].objective) best = k;
     }
     dp__arena_free(&arena);

@@ -101,7 +101,7 @@ static void dp__places_least(size_t n, double rows[][DP__PLACES_TERMS], const do
             a[j][k] = 0.0;
             for (i = 0; i < n; i++) a[j][k] += rows[i][j] * rows[i][k];
         }
-        a[j][j] += 1e-4 * (double)n;
+        a[j][j] += 1e-4 * (double)(n + 1);
         weight[j] = 0.0;
     }
     for (sweep = 0; sweep < 1000; sweep++)

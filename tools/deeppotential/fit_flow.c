@@ -27,22 +27,22 @@ static size_t flow_options(flow_settings *o, cli_option *out) {
         DEEP_SOURCE_OPTIONS(&o->source),
         DEEP_TRAINING_OPTIONS(&o->training),
         {"width", CLI_COUNT, &o->width, "N",
-         "of hidden layers; default 256, spline 16, ffjord 128"},
-        {"depth", CLI_COUNT, &o->depth, "N", "hidden layers; default 4, spline and ffjord 3"},
+         "of hidden layers; default: score 64, matching 256, spline 16, ffjord 128"},
+        {"depth", CLI_COUNT, &o->depth, "N", "hidden layers; default 3, matching 4"},
         {"activation", CLI_TEXT, &o->activation, "WORD",
          "score, matching: silu (default), tanh, softplus or sin"},
         {"conditional", CLI_FLAG, &o->conditional, NULL,
          "score: learns p(v|x) alone, for samples whose selection in x is not known"},
         {"plain-coordinates", CLI_FLAG, &o->plain, NULL,
-         "score: velocities are not measured from their local mean"},
+         "score: no stretched positions, no velocities from their local mean"},
         {"plain-inputs", CLI_FLAG, &o->plain_inputs, NULL,
          "score: the network gets no radii and components along them"},
         {"noise", CLI_NUMBER, &o->noise, "X",
-         "score: evaluated at; default: the best on stars held out"},
-        {"noise-low", CLI_NUMBER, &o->noise_low, "X", "score: least in training; default 0.05 ..."},
-        {"noise-high", CLI_NUMBER, &o->noise_high, "X", "... and most; default 0.6"},
+         "score: evaluated at; default: none, or the best on stars held out"},
+        {"noise-low", CLI_NUMBER, &o->noise_low, "X", "score: least in training; default 0.1 ..."},
+        {"noise-high", CLI_NUMBER, &o->noise_high, "X", "... and most; default 0.7"},
         {"transforms", CLI_COUNT, &o->transforms, "N", "in the chain: spline 4, ffjord 3"},
-        {"bins", CLI_COUNT, &o->bins, "N", "spline: of each spline; default 8"},
+        {"bins", CLI_COUNT, &o->bins, "N", "spline: of each spline; default 5"},
         {"bound", CLI_NUMBER, &o->bound, "X",
          "spline: what is bent, in standard deviations; default 4"},
         {"kinetic", CLI_REAL, &o->kinetic, "X", "ffjord: penalty; default 1e-4, -1: none"},
@@ -144,8 +144,8 @@ static void flow_report(const flow_settings *o, const dp_df *df, const dp_df_rep
     printf("loss of stars held out%s\n  untrained %12.6g\n  trained   %12.6g\n",
            d.kind == DP_DF_SCORE ? "" : ", -mean ln f", r->untrained, r->validation);
     if (d.kind == DP_DF_SCORE)
-        printf("noise %.3g standard deviations, mean of |s|^2/2 + div s %.5f\n", r->noise,
-               r->objective);
+        printf("evaluated at a noise of %.3g standard deviations, mean of |s|^2/2 + div s %.5f\n",
+               r->noise, r->objective);
     printf("FIGURE untrained %.6g\nFIGURE validation %.6g\n", r->untrained, r->validation);
 }
 

@@ -33,7 +33,7 @@ typedef struct dpr_line {
 } dpr_line;
 
 /* Scores of different seeds whose mean counts. */
-enum { DPR_MEMBERS = 4 };
+enum { DPR_MEMBERS = 8 };
 
 typedef struct dpr_score {
     dp_df *member[DPR_MEMBERS];
