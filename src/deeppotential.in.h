@@ -138,6 +138,55 @@
  *     dp_potential_residual it gives maps of non-stationarity. dp_force_create makes a force for an
  *     N-body code: one point a call, thread-safe, without allocation.
  *
+ * FORMULAS
+ *
+ *     A dp_vocabulary lists symbols (variables, fixed numbers, constants to be found) with their
+ *     units, and the operators that may be used; a dp_formula is an expression in it.
+ *
+ *     ```c
+ *     dp_symbol symbols[4] = {{"r", DP_VARIABLE, {{1}}, 0}, {"b", DP_FREE, {{1}}, 1},
+ *                             {"GM", DP_FREE, {{3, -2}}, 1}, {"1", DP_FIXED, {{0}}, 1}};
+ *     dp_vocabulary words = {0};
+ *     dp_formula formula;
+ *     words.symbols = symbols;
+ *     words.symbol_count = 4;
+ *     words.target.power[0] = 2; // a potential: length^2 time^-2
+ *     words.target.power[1] = -2;
+ *     if (dp_formula_parse(context, &words, "-GM/(b+sqrt(b^2+r^2))", &formula) != AF_OK) return;
+ *     if (dp_formula_units(context, &words, &formula, NULL, NULL) != AF_OK) return;
+ *     ```
+ *
+ *     dp_formula_text writes it as plain text that is read back as the same, as LaTeX, or as a C
+ *     function; dp_formula_units checks units from the leaves up and names the part that does not
+ *     fit; dp_reach tells which units can be made with how many tokens, and why a target cannot.
+ *     dp_formula_evaluate and dp_formula_tangents give values and derivatives; nothing is
+ *     protected: the logarithm of a negative number is NaN. dp_formula_fit finds the constants by
+ *     Levenberg-Marquardt, those that are linear in closed form, from several starts, over one or
+ *     several data sets, with constants of each set if wanted; its error is rms/std(y). For many
+ *     formulas on the same data make a dp_fitter, one for each thread.
+ *
+ *     dp_symbolic_search tries every formula up to a number of tokens, shortest first. Units reduce
+ *     it to y = A p f(x1, x2, ...) + C with dimensionless x; equal functions are tried once, A and
+ *     C are solved for, scales found by Levenberg-Marquardt, and units are put back with few tokens.
+ *     The result is a front of error against length, and the entry of least description length.
+ *     Give few operators: each token takes 4 to 8 times longer; exp and log cost the most.
+ *     DP_AMPLITUDE_OFFSET for potentials, a DP_SPECIFIC offset for streams of different energies,
+ *     `norms` for flattened potentials. `filter` takes any criterion, also one that has no
+ *     derivative; `clock` with `seconds`, and `progress`, end the search with the front so far. A
+ *     request that units make impossible is refused with what is missing.
+ *
+ * A POTENTIAL THROUGH ACTIONS
+ *
+ *     dp_recover finds a spherical potential from stars with positions and velocities. Stars whose
+ *     phases are mixed have f(x, v) = f(J)/(2 pi)^3, so it makes the actions as likely as it can
+ *     under a free-form potential (positive density, a small network) and a free-form density of
+ *     (J_r, L). dp_recovered_evaluate gives Phi, force and density at radii with standard errors
+ *     from the Fisher information, the density of actions being free. The constant of Phi is not
+ *     observable: Phi comes less its mean over the stars between the 1 and 99 % radii, and the
+ *     report has the value that would make it zero at infinity. Do not cut the stars in space,
+ *     since orbits cross the cut; cut in energy or actions. If the report says converged = 0, do
+ *     not trust the error bars.
+ *
  * LIMITS
  *
  *     All six coordinates must be known. The stars must be stationary in some frame: what is not
@@ -164,6 +213,9 @@ AF_API const char *dp_version(void);
 #include "dp/dp_potential.h"
 #include "dp/dp_local.h"
 #include "dp/dp_products.h"
+#include "dp/dp_formula.h"
+#include "dp/dp_symbolic.h"
+#include "dp/dp_recover.h"
 
 #endif /* DEEPPOTENTIAL_H */
 
@@ -196,5 +248,27 @@ AF_API const char *dp_version(void);
 #include "dp/dp_force.c"
 #include "dp/dp_local.c"
 #include "dp/dp_products.c"
+/* formulas: what they are, and the search for them */
+#include "dp/dp_formula.c"
+#include "dp/dp_formula_units.c"
+#include "dp/dp_reach.c"
+#include "dp/dp_formula_parse.c"
+#include "dp/dp_formula_text.c"
+#include "dp/dp_formula_fit.c"
+#include "dp/dp_symbolic.c"
+#include "dp/dp_symbolic_fit.c"
+#include "dp/dp_enumerate.c"
+#include "dp/dp_enrich.c"
+#include "dp/dp_redimension.c"
+#include "dp/dp_symbolic_data.c"
+#include "dp/dp_symbolic_screen.c"
+#include "dp/dp_symbolic_search.c"
+/* a potential through actions */
+#include "dp/dp_recover_table.c"
+#include "dp/dp_recover_clumps.c"
+#include "dp/dp_recover_model.c"
+#include "dp/dp_recover.c"
+#include "dp/dp_recover_api.c"
+#include "dp/dp_recover_evaluate.c"
 
 #endif /* DEEPPOTENTIAL_IMPLEMENTATION */

@@ -152,6 +152,34 @@ static const char PLOT_MANUAL[] =
     "  deeppotential plot phi.safetensors -o picture.svg --gradients grads.npy \\\n"
     "      --check plummer:1/G,1\n";
 
+static const char SYMBOLIC_MANUAL[] =
+    DEEP_FORMULAS_MANUAL
+    "\n"
+    "--affine is amplitude unless it is given.\n"
+    "\n"
+    "With --group each of its data sets has its own --specific constants: one law, many curves.\n"
+    "\n"
+    "Examples:\n"
+    "  deeppotential symbolic curve.csv -y phi:kpc^2/Myr^2 -x r:kpc \\\n"
+    "      --constants GM:kpc^3/Myr^2,b:kpc -o front.csv -c formula.c\n"
+    "  deeppotential symbolic disc.csv -y phi:km^2/s^2 -x R:kpc,z:kpc --sigma error \\\n"
+    "      --constants GM:kpc*km^2/s^2,a:kpc,b:kpc --filter zero-at-infinity --time 60\n"
+    "  deeppotential symbolic decay.csv -y N -x t:s --group sample --specific N0,tau:s\n";
+
+static const char DISTILL_MANUAL[] =
+    "PHI is what `deeppotential fit-potential` writes; of several the mean is taken. At each r,\n"
+    "or R and z, it is averaged over directions, about the centre of its frame; --at takes it at\n"
+    "places as they are. Units are kpc and km/s; by default the constants are GM and b, in the\n"
+    "plane GM, a and b, and (--affine offset) a C that has no meaning. The column `of force` is\n"
+    "the rms error of the formula's gradient over the rms acceleration: it was not fitted.\n"
+    "\n" DEEP_FORMULAS_MANUAL
+    "\n"
+    "Examples:\n"
+    "  deeppotential distill phi.safetensors --radii 0.1:10:60 -c formula.c --latex formula.tex\n"
+    "  deeppotential distill phi.safetensors --inputs rz --radii 1:12:20 --heights -3:3:15 \\\n"
+    "      --time 60\n"
+    "  deeppotential distill phi-*.safetensors --at stars.npy -n 2000 --filter density\n";
+
 static const char RUN_MANUAL[] =
     "OPTIONS.txt has lines `key = value`; # begins a comment. Keys:\n"
     "\n"
@@ -194,6 +222,10 @@ static const cli_command COMMANDS[] = {
      "Accelerations from f alone, without a potential.", LOCAL_MANUAL, deep_local},
     {"plot", "PHI -o FILE.svg [options]", "Draws density, potential, how stationary f is.",
      PLOT_MANUAL, deep_plot},
+    {"distill", "PHI... [options]", "Finds formulas for a potential, with units.",
+     DISTILL_MANUAL, deep_distill},
+    {"symbolic", "TABLE -y COLUMN:UNITS -x COLUMN:UNITS,... [options]",
+     "Finds formulas for a column of a table, with units.", SYMBOLIC_MANUAL, deep_symbolic},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
 

@@ -191,7 +191,8 @@ static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_de
     size_t k, i, count, best = 0;
     uint32_t *order = DP__ARRAY(&arena, uint32_t, stars->n);
     double *z = DP__ARRAY(&arena, double, 6 * n), *weight = DP__ARRAY(&arena, double, n);
-    af_status status = order && z && weight ? AF_OK : dp__fail_memory(df->c, "the noise of a score");
+    af_status status = AF_OK;
+    if (!order || !z || !weight) status = dp__fail_memory(df->c, "the noise of a score");
     count = dp__score_candidates(s, all);
     if (status == AF_OK) {
         af_random_permutation(d->seed, 1, stars->n, order); /* the training's: held out first */

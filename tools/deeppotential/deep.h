@@ -197,6 +197,102 @@ void deep_errors_print(const deep_errors *e, const deep_errors *untrained, size_
 /* The q-quantile of the finite ones among values (n), which get sorted; NaN where there is none. */
 double deep_quantile(double *values, size_t n, double q);
 
+/* ---- formulas ---- */
+
+/* What `symbolic` and `distill` share: the symbols, the search, the front. */
+typedef struct deep_formulas {
+    /* options */
+    const char *constants, *specific, *fixed, *operators, *affine, *filter;
+    const char *output, *c_path, *latex;
+    size_t tokens, memory, threads;
+    double seconds, enough;
+    int quiet;
+    /* what they mean; texts are those of the command line, taken apart */
+    dp_symbol symbol[DP_SYMBOLS_MAX];
+    const char *symbol_units[DP_SYMBOLS_MAX]; /* as given, NULL: none */
+    dp_vocabulary v;
+    const char *base[DP_UNITS];
+    char *text[8 + DP_UNITS]; /* to be freed */
+    size_t texts;
+    const char *result_name, *result_units; /* of what is fitted */
+    unsigned filters;
+    dp_symbolic_desc desc;
+    const dp_data_set *sets;
+    size_t set_count;
+    dp_symbolic_result *result;
+    /* while it runs */
+    af_context *c;
+    double last_line;
+    int on_terminal, line_open;
+} deep_formulas;
+
+#define DEEP_FORMULAS_OPTIONS(f)                                                                 \
+    {"constants", CLI_TEXT, &(f)->constants, "LIST",                                             \
+     "to be found: GM:kpc^3/Myr^2,b:kpc; see below"},                                            \
+    {"fixed", CLI_TEXT, &(f)->fixed, "LIST", "numbers: 1, 2, pi, NAME:UNITS=VALUE; default 1"},  \
+    {"operators", CLI_TEXT, &(f)->operators, "LIST",                                             \
+     "default add,sub,mul,div,neg,inv,square,sqrt,exp,log"},                                     \
+    {"affine", CLI_TEXT, &(f)->affine, "WORD",                                                   \
+     "the formula is f (none), A f (amplitude) or A f + C (offset)"},                     \
+    {"filter", CLI_TEXT, &(f)->filter, "LIST", "what formulas must be; see below"},              \
+    {"tokens", CLI_COUNT, &(f)->tokens, "N",                                                     \
+     "longest formula tried, units aside; default 9, 20 with --time"},                           \
+    {"time", CLI_NUMBER, &(f)->seconds, "S", "ends the search after S seconds"},                 \
+    {"enough", CLI_NUMBER, &(f)->enough, "X", "ends it at this error; default 1e-9"},            \
+    {"memory", CLI_COUNT, &(f)->memory, "MB", "that the search may take; default 256"},          \
+    {"o", CLI_TEXT, &(f)->output, "FRONT.csv", "all formulas of the front with constants"},      \
+    {"c", CLI_TEXT, &(f)->c_path, "FILE.c", "the best as a function in C"},                      \
+    {"latex", CLI_TEXT, &(f)->latex, "FILE", "the best as LaTeX"},                               \
+    {"threads", CLI_COUNT, &(f)->threads, "N", "default: all cores"},                            \
+    {"quiet", CLI_FLAG, &(f)->quiet, NULL, "no line of progress, no table"}
+
+/* What --help says of them. */
+#define DEEP_FORMULAS_MANUAL                                                                     \
+    "Quantities are NAME:UNITS, with commas between several; units are products of powers of\n"  \
+    "words, km^2/s^2 or kpc^3 Myr^-2, each word a base unit of its own. Constants are found\n"   \
+    "positive, signs are part of formulas.\n"                                                    \
+    "\n"                                                                                         \
+    "The error is the rms of what is left over the standard deviation of the data. The table is\n" \
+    "the Pareto front: no formula that is shorter is as good. * marks the best by description\n" \
+    "length, N ln(error) + tokens ln(symbols). Ctrl-C ends the search and keeps the front.\n"    \
+    "\n"                                                                                         \
+    "--filter takes, with commas between, what a formula must be\n"                              \
+    "  zero-at-infinity    it vanishes where the first variable, and those in the same units,\n" \
+    "                      are very large\n"                                                     \
+    "  finite-at-infinity  it tends to some number there\n"                                      \
+    "  increasing, decreasing (in the first variable), positive, negative\n"                     \
+    "  density             its Laplacian is not negative, for one variable, r, or two, R and z\n" \
+    "the last five from a hundredth to a hundred times where the data are.\n"
+
+/* Adds symbols of a list as above. Returns like cli_parse. */
+int deep_formulas_add(deep_formulas *f, const char *command, const char *option,
+                      dp_symbol_kind kind, const char *list);
+
+/* What is fitted, NAME[:UNITS]. */
+void deep_formulas_fitted(deep_formulas *f, const char *text);
+
+/* The options, after all variables were added. Returns like cli_parse. */
+int deep_formulas_options(deep_formulas *f, const char *command);
+
+/* Units of everything, unless v.no_units, then the search; f->result has a front. */
+int deep_formulas_search(af_context *c, deep_formulas *f, const dp_data_set *sets, size_t count);
+
+/* The table with, unless NULL, another column `more` (front), what was searched, the best; and the
+ * files. */
+int deep_formulas_report(af_context *c, const deep_formulas *f, const char *name,
+                         const double *more);
+void deep_formulas_free(deep_formulas *f);
+
+/* FREE constants of an entry of the front, then the SPECIFIC ones of set number `set`. */
+void deep_formulas_constants(const deep_formulas *f, const dp_symbolic_entry *e, size_t set,
+                             double out[DP_SYMBOLS_MAX]);
+
+/* The bits of --filter. Returns like cli_parse. */
+int deep_filters(deep_formulas *f, const char *command);
+
+/* Whether the formula is what the filters want: for dp_symbolic_desc. */
+double deep_filter(const dp_symbolic_candidate *candidate, void *formulas);
+
 /* ---- what `run` knows of the commands ---- */
 
 enum { DEEP_OPTIONS = 64 };
@@ -221,6 +317,8 @@ int deep_fit_potential(const cli_command *command, int count, char **words);
 int deep_eval(const cli_command *command, int count, char **words);
 int deep_local(const cli_command *command, int count, char **words);
 int deep_plot(const cli_command *command, int count, char **words);
+int deep_symbolic(const cli_command *command, int count, char **words);
+int deep_distill(const cli_command *command, int count, char **words);
 int deep_run(const cli_command *command, int count, char **words);
 
 #endif

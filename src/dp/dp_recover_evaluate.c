@@ -1,0 +1,223 @@
+/* ---- recovery: what it gives, and files ------------------------------------------------------ */
+
+AF_API dp_recover_report dp_recovered_report(const dp_recovered *r) { return r->report; }
+
+/* The standard error of sum_i weight_i table_i, weight (DP__HALO); memory (count). */
+static double dp__recovered_error(const dp_recovered *r, const double *weight, double *memory) {
+    size_t i, k, n = r->halo.count;
+    double *slope = memory, sum = 0.0;
+    memset(slope, 0, n * sizeof *slope);
+    for (i = 0; i < n; i++)
+        for (k = 0; k < (size_t)DP__HALO; k++)
+            slope[i] += weight[k] * r->halo.rows[i * DP__HALO + k];
+    for (i = 0; i < n; i++) {
+        double row = 0.0;
+        for (k = 0; k < n; k++) row += r->covariance[i * n + k] * slope[k];
+        sum += slope[i] * row;
+    }
+    return sqrt(fmax(sum, 0.0));
+}
+
+/* Weights of the table for Phi, less its mean, -dPhi/dr and ln rho at x: (3, DP__HALO). */
+static void dp__recovered_weights(const dp_recovered *r, double x, double *weight) {
+    const dp__radial *t = &r->halo.table;
+    double h[4], dh[4], s = x / t->h;
+    size_t k, at = dp__radial_row(t, x, h);
+    dp__at p = dp__radial_at(t, x);
+    memset(weight, 0, 3 * (size_t)DP__HALO * sizeof *weight);
+    for (k = 0; k < (size_t)DP__TABLE; k++) weight[k] = -r->align[k];
+    for (k = 0; k < 4; k++) weight[at + k] += h[k];
+    weight += DP__HALO;
+    if (x > t->top) {
+        weight[at + 2] = h[2] / p.r; /* of Phi_top r_top/r */
+        return;
+    }
+    dp__hermite(t, x, h, dh);
+    for (k = 0; k < 4; k++) weight[at + k] = -dh[k] / p.r_x;
+    weight += DP__HALO + DP__TABLE;
+    k = (size_t)dp__clamp(floor(s) - 1.0, 0.0, (double)(DP__POINTS - 4));
+    s -= (double)k;
+    weight[k] = -(s - 1.0) * (s - 2.0) * (s - 3.0) / 6.0;
+    weight[k + 1] = s * (s - 2.0) * (s - 3.0) / 2.0;
+    weight[k + 2] = -s * (s - 1.0) * (s - 3.0) / 2.0;
+    weight[k + 3] = s * (s - 1.0) * (s - 2.0) / 6.0;
+}
+
+AF_API af_status dp_recovered_evaluate(const dp_recovered *r, size_t n, const double *radii,
+                                       dp_radial *out) {
+    dp__arena arena = dp__arena_open(r->c);
+    double *weight = DP__ARRAY(&arena, double, 3 * (size_t)DP__HALO + r->halo.count);
+    double *memory = weight + 3 * (size_t)DP__HALO, unit = r->speed * r->speed;
+    size_t i, k, q;
+    if (!weight) return dp__fail_memory(r->c, "the values of a recovered potential");
+    for (i = 0; i < n; i++) {
+        double value[3] = {0.0, 0.0, 0.0}, error[3], rho;
+        if (!(radii[i] > 0.0) || !dp__is_finite(radii[i])) {
+            dp__arena_free(&arena);
+            return af_fail(r->c, AF_ERROR_ARGUMENT,
+                           "recovered potential: radius %lu is %g; it must be above zero",
+                           (unsigned long)i, radii[i]);
+        }
+        dp__recovered_weights(r, dp__radial_x(&r->halo.table, radii[i] / r->length), weight);
+        for (q = 0; q < 3; q++) {
+            const double *w = weight + q * DP__HALO;
+            for (k = 0; k < (size_t)DP__HALO; k++) value[q] += w[k] * r->halo.out[k];
+            error[q] = dp__recovered_error(r, w, memory);
+        }
+        rho = exp(value[2]) * unit / (AF_GRAVITY * r->length * r->length);
+        if (radii[i] > r->halo.table.cell[DP__CELLS][2] * r->length) rho = 0.0;
+        out[i].phi = value[0] * unit;
+        out[i].phi_error = error[0] * unit;
+        out[i].force = value[1] * unit / r->length;
+        out[i].force_error = error[1] * unit / r->length;
+        out[i].density = rho;
+        out[i].density_error = error[2] * rho;
+    }
+    dp__arena_free(&arena);
+    return AF_OK;
+}
+
+AF_API af_status dp_recovered_actions(const dp_recovered *r, size_t n, const double *eta,
+                                      double *actions, double *omega) {
+    const dp__radial *t = &r->halo.table;
+    size_t i;
+    for (i = 0; i < n; i++) {
+        dp__tracer star;
+        dp__orbit o;
+        af_status s = dp__tracer_set(r->c, eta + 6 * i, r->desc.centre, i, &star);
+        if (s != AF_OK) return s;
+        star.x /= r->length;
+        star.kinetic /= r->speed * r->speed;
+        star.l2 /= r->speed * r->speed;
+        dp__tracer_place(t, &star);
+        if (!dp__orbit_of(t, &star, &o))
+            return af_fail(r->c, AF_ERROR_DATA,
+                           "recovered potential: star %lu is not bound in it", (unsigned long)i);
+        actions[2 * i] = o.j * r->length * r->speed;
+        actions[2 * i + 1] = sqrt(star.l2) * r->length * r->speed;
+        if (omega) omega[i] = o.omega * r->speed / r->length;
+    }
+    return AF_OK;
+}
+
+/* ---- files ---- */
+
+enum { DP__RECOVERY_NUMBERS = 19 };
+
+/* Scales and what the report says, in one array: to a file and back. */
+static void dp__recovered_numbers(dp_recovered *r, double *x, int back) {
+    dp_recover_report *p = &r->report;
+    double *number[14];
+    size_t *whole[5], k;
+    number[0] = &r->length;
+    number[1] = &r->speed;
+    number[2] = &r->middle;
+    number[3] = &r->spread;
+    for (k = 0; k < 6; k++) number[4 + k] = &r->desc.centre[k];
+    number[10] = &p->inner;
+    number[11] = &p->outer;
+    number[12] = &p->constant;
+    number[13] = &p->loss;
+    whole[0] = &r->desc.width;
+    whole[1] = &r->desc.depth;
+    whole[2] = &p->stars;
+    whole[3] = &p->steps;
+    whole[4] = &r->clumps.count;
+    for (k = 0; k < (size_t)DP__RECOVERY_NUMBERS; k++) {
+        if (!back) x[k] = k < 14 ? *number[k] : (double)*whole[k - 14];
+        else if (k < 14) *number[k] = x[k];
+        else *whole[k - 14] = (size_t)dp__clamp(x[k], 0.0, 1e15);
+    }
+}
+
+static af_status dp__recovered_fill(const dp_recovered *r, af_tensors *to) {
+    dp_recovered copy = *r; /* dp__recovered_numbers goes both ways */
+    double x[DP__RECOVERY_NUMBERS], table[2];
+    size_t dims[2], count = DP__RECOVERY_NUMBERS;
+    af_status s = af_tensors_set_text(to, "format", DP__RECOVERY_FORMAT);
+    dp__recovered_numbers(&copy, x, 0);
+    if (s == AF_OK) s = af_tensors_add(to, "numbers", AF_DTYPE_F64, 1, &count, x);
+    table[0] = r->halo.table.a;
+    table[1] = r->halo.table.cell[DP__CELLS][2];
+    count = 2;
+    if (s == AF_OK) s = af_tensors_add(to, "table", AF_DTYPE_F64, 1, &count, table);
+    count = DP__TABLE;
+    if (s == AF_OK) s = af_tensors_add(to, "align", AF_DTYPE_F64, 1, &count, r->align);
+    dims[0] = dims[1] = r->halo.count;
+    if (s == AF_OK) s = af_tensors_add(to, "covariance", AF_DTYPE_F64, 2, dims, r->covariance);
+    dims[0] = r->clumps.count;
+    dims[1] = DP__CLUMP;
+    if (s == AF_OK) s = af_tensors_add(to, "clumps", AF_DTYPE_F64, 2, dims, r->clumps.p);
+    return s == AF_OK ? af_params_save(r->halo.params, to, "potential.") : s;
+}
+
+AF_API af_status dp_recovered_save(const dp_recovered *r, const char *path) {
+    af_tensors *set;
+    af_status s = af_tensors_create(r->c, &set);
+    if (s != AF_OK) return s;
+    s = dp__recovered_fill(r, set);
+    if (s == AF_OK) s = af_tensors_write(set, path);
+    af_tensors_destroy(set);
+    return s;
+}
+
+/* Sizes, scales and the table's radii. */
+static af_status dp__recovered_take_scales(dp_recovered *r, const af_tensors *from) {
+    const char *format = af_tensors_text(from, "format");
+    double x[DP__RECOVERY_NUMBERS], table[2];
+    size_t k, count = DP__RECOVERY_NUMBERS, two = 2;
+    int good = 1;
+    af_status s;
+    if (!format || strcmp(format, DP__RECOVERY_FORMAT) != 0)
+        return af_fail(r->c, AF_ERROR_FORMAT, "this file does not hold a recovered potential");
+    s = af_tensors_get(from, "numbers", 1, &count, x);
+    if (s == AF_OK) s = af_tensors_get(from, "table", 1, &two, table);
+    if (s != AF_OK) return s;
+    for (k = 0; k < count; k++) good = good && dp__is_finite(x[k]);
+    good = good && dp__is_finite(table[0] + table[1]) && table[0] > 0.0 && table[1] > table[0];
+    if (good) dp__recovered_numbers(r, x, 1);
+    good = good && r->length > 0.0 && r->speed > 0.0 && r->spread > 0.0 && r->desc.width > 0 &&
+           r->desc.width <= 64 && r->desc.depth > 0 && r->desc.depth <= 8 && r->clumps.count > 0 &&
+           r->clumps.count <= (size_t)DP__CLUMPS_MAX;
+    if (!good)
+        return af_fail(r->c, AF_ERROR_FORMAT, "the numbers of a recovered potential are damaged");
+    r->desc.clumps = r->clumps.count;
+    dp__radial_open(&r->halo.table, table[0], table[1]);
+    return AF_OK;
+}
+
+static af_status dp__recovered_take(dp_recovered *r, const af_tensors *from) {
+    size_t dims[2], count = DP__TABLE;
+    af_status s = dp__recovered_take_scales(r, from);
+    if (s == AF_OK) s = dp__recovered_open(r);
+    if (s == AF_OK) s = af_params_load(r->halo.params, from, "potential.");
+    if (s == AF_OK) s = af_tensors_get(from, "align", 1, &count, r->align);
+    dims[0] = dims[1] = r->halo.count;
+    if (s == AF_OK) s = af_tensors_get(from, "covariance", 2, dims, r->covariance);
+    dims[0] = r->clumps.count;
+    dims[1] = DP__CLUMP;
+    if (s == AF_OK) s = af_tensors_get(from, "clumps", 2, dims, r->clumps.p);
+    if (s != AF_OK) return s;
+    dp__clumps_prepare(&r->clumps);
+    if (!dp__halo_update(&r->halo) || !dp__halo_derive(&r->halo))
+        return af_fail(r->c, AF_ERROR_FORMAT, "the recovered potential in a file is not finite");
+    return AF_OK;
+}
+
+AF_API af_status dp_recovered_load(af_context *c, const char *path, dp_recovered **out) {
+    af_tensors *set;
+    af_status s;
+    *out = NULL;
+    s = af_tensors_read(c, path, &set);
+    if (s != AF_OK) return s;
+    s = dp__recovered_create(c, NULL, out);
+    if (s == AF_OK) s = dp__recovered_take(*out, set);
+    af_tensors_destroy(set);
+    if (s != AF_OK) {
+        dp_recovered_destroy(*out);
+        *out = NULL;
+    }
+    return s;
+}
+
+#undef DP__RECOVERY_FORMAT
