@@ -105,8 +105,9 @@
  *     nearly symmetric functions are near. All noise levels are learned together, as a polynomial
  *     that ends at no noise; it is evaluated there, or at the level that is best on stars held out,
  *     by the objective mean(|s|^2/2 + div s) (Hyvarinen 2005), which orders candidates as their
- *     true mean errors would. Measurement errors of the sample are taken out (deconvolved), as long
- *     as they are small beside the spread of the stars around; flows learn f with the errors in it.
+ *     true mean errors would. Measurement errors of the sample are taken out (deconvolved). That
+ *     needs errors below half the spread of the stars around; leave larger ones out of the sample,
+ *     so that they are ignored. Flows learn f with the errors in it.
  *
  *     Several functions count as one in dp_ensemble_evaluate: their df/d eta are averaged, robustly
  *     if wanted, and `spread` says how much they differ. Eight scores of an eighth of the time each
@@ -167,13 +168,19 @@
  *
  *     dp_symbolic_search tries every formula up to a number of tokens, shortest first. Units reduce
  *     it to y = A p f(x1, x2, ...) + C with dimensionless x; equal functions are tried once, A and
- *     C are solved for, scales found by Levenberg-Marquardt, and units are put back with few tokens.
- *     The result is a front of error against length, and the entry of least description length.
+ *     C are solved for, scales found by Levenberg-Marquardt, and units are put back with few
+ *     tokens. The result is a front of error against length, and the entry of least description length.
  *     Give few operators: each token takes 4 to 8 times longer; exp and log cost the most.
  *     DP_AMPLITUDE_OFFSET for potentials, a DP_SPECIFIC offset for streams of different energies,
  *     `norms` for flattened potentials. `filter` takes any criterion, also one that has no
  *     derivative; `clock` with `seconds`, and `progress`, end the search with the front so far. A
  *     request that units make impossible is refused with what is missing.
+ *
+ *     dp_policy_search is Phi-SO's search: an LSTM writes formulas token by token, constants are
+ *     fitted, and the network learns from the best 5 % of each batch. Units are right by
+ *     construction. `filter` is the same function. It can settle on a simpler form that is nearly
+ *     right: try several seeds, or a larger batch. For formulas of up to nine tokens or so
+ *     dp_symbolic_search is the quicker and surer way.
  *
  * A POTENTIAL THROUGH ACTIONS
  *
@@ -215,6 +222,7 @@ AF_API const char *dp_version(void);
 #include "dp/dp_products.h"
 #include "dp/dp_formula.h"
 #include "dp/dp_symbolic.h"
+#include "dp/dp_policy.h"
 #include "dp/dp_recover.h"
 
 #endif /* DEEPPOTENTIAL_H */
@@ -263,6 +271,9 @@ AF_API const char *dp_version(void);
 #include "dp/dp_symbolic_data.c"
 #include "dp/dp_symbolic_screen.c"
 #include "dp/dp_symbolic_search.c"
+#include "dp/dp_policy.c"
+#include "dp/dp_policy_net.c"
+#include "dp/dp_policy_search.c"
 /* a potential through actions */
 #include "dp/dp_recover_table.c"
 #include "dp/dp_recover_clumps.c"
