@@ -169,8 +169,8 @@
  *     dp_symbolic_search tries every formula up to a number of tokens, shortest first. Units reduce
  *     it to y = A p f(x1, x2, ...) + C with dimensionless x; equal functions are tried once, A and
  *     C are solved for, scales found by Levenberg-Marquardt, and units are put back with few
- *     tokens. The result is a front of error against length, and the entry of least description length.
- *     Give few operators: each token takes 4 to 8 times longer; exp and log cost the most.
+ *     tokens. The result is a front of error against length, and the entry of least description
+ *     length. Give few operators: each token takes 4 to 8 times longer; exp and log cost the most.
  *     DP_AMPLITUDE_OFFSET for potentials, a DP_SPECIFIC offset for streams of different energies,
  *     `norms` for flattened potentials. `filter` takes any criterion, also one that has no
  *     derivative; `clock` with `seconds`, and `progress`, end the search with the front so far. A
