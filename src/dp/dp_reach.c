@@ -30,7 +30,7 @@ static dp__reach_key dp__reach_round(const dp_units *u) {
     dp__reach_key key;
     size_t k;
     for (k = 0; k < (size_t)DP_UNITS; k++)
-        key.power[k] = (int32_t)floor(u->power[k] * DP__REACH_UNIT + 0.5);
+        key.power[k] = (int32_t)floor(u->power[k] * (double)DP__REACH_UNIT + 0.5);
     return key;
 }
 
@@ -168,7 +168,7 @@ AF_API af_status dp_reach_create(af_context *c, const dp_vocabulary *v, size_t t
     for (i = 0; i < v->symbol_count && !v->no_units; i++)
         largest = dp__reach_largest(&v->symbols[i].units, largest);
     if (!v->no_units) largest = dp__reach_largest(&v->target, largest);
-    r->bound = (int32_t)floor(largest * DP__REACH_UNIT + 0.5);
+    r->bound = (int32_t)floor(largest * (double)DP__REACH_UNIT + 0.5);
     dp__reach_fill(r);
     *out = r;
     return AF_OK;
@@ -191,7 +191,7 @@ AF_API size_t dp_reach_tokens(const dp_reach *r, const dp_units *units) {
     dp__reach_key key;
     size_t slot;
     if (r->v->no_units) return 1;
-    if (!(dp__reach_largest(units, 0.0) * DP__REACH_UNIT <= r->bound + 1.0)) return 0;
+    if (!(dp__reach_largest(units, 0.0) * (double)DP__REACH_UNIT <= r->bound + 1.0)) return 0;
     key = dp__reach_round(units);
     slot = dp__reach_slot(r, &key);
     return r->slots[slot] ? dp__reach_level(r, (size_t)r->slots[slot] - 1) : 0;
@@ -202,7 +202,7 @@ AF_API size_t dp_reach_count(const dp_reach *r) { return r->count; }
 AF_API void dp_reach_entry(const dp_reach *r, size_t entry, dp_units *units, size_t *tokens) {
     size_t k;
     for (k = 0; k < (size_t)DP_UNITS; k++)
-        units->power[k] = (double)r->keys[entry].power[k] / DP__REACH_UNIT;
+        units->power[k] = (double)r->keys[entry].power[k] / (double)DP__REACH_UNIT;
     *tokens = dp__reach_level(r, entry);
 }
 

@@ -143,7 +143,7 @@ static void dp__stretch_fit(size_t n, const double *length, int plane, double *s
     size_t i, k;
     dp__places_scales(n, length, scale);
     for (i = 0; i < (size_t)DP__PLACES_BINS; i++) {
-        double p = ((double)i + 0.5) / DP__PLACES_BINS, r = length[(size_t)(p * (double)n)];
+        double p = ((double)i + 0.5) / (double)DP__PLACES_BINS, r = length[(size_t)(p * (double)n)];
         double unit = r / dp__normal_quantile(p, plane);
         value[i] = 1.0;
         rows[i][0] = unit;
