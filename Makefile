@@ -181,7 +181,7 @@ CHECKED_OBJECT := $(B)/test/library.sanitized.o
 WHOLE := $(patsubst tests/%.c,%,$(shell grep -l 'define ACTIONFINDER_IMPLEMENTATION' tests/test_*.c tests/fuzz_*.c))
 LINKED := $(filter-out $(WHOLE),$(TESTS))
 KERNEL_TESTS := test_expr test_math test_diff test_threads test_minimise_parts
-SHORT_TESTS  := fuzz_io test_sky test_diff test_minimise test_minimise_parts
+SHORT_TESTS  := fuzz_io test_sky test_diff test_minimise test_minimise_parts test_dp_formula test_feynman
 # These need only the floors up to learn, which this list has: $(call floors,test) comes before -Isrc.
 LOW_TESTS := $(KERNEL_TESTS) test_minimise
 LIST   := $(B)/test/learn/actionfinder.in.h

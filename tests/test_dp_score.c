@@ -679,6 +679,39 @@ TEST(a_score_is_normalised_by_a_flow) {
     end();
 }
 
+/* Numbers of a file that would divide by zero are told when it is read. */
+TEST(damaged_coordinates_are_named) {
+    dp_df_desc d;
+    dp_fit_desc f;
+    dp_sample *sample;
+    dp_df *df, *read;
+    double *number[3], kept;
+    char name[64];
+    size_t k;
+    begin();
+    small(&d, &f);
+    disc(1, 400, eta);
+    df = make(&d, 400, NULL, &sample);
+    file_name(name);
+    number[0] = &dp__score_of(df)->places.radius_scale[2];
+    number[1] = &dp__score_of(df)->places.thickness[6];
+    number[2] = &dp__score_of(df)->variance[5];
+    for (k = 0; k < 3; k++) {
+        kept = *number[k];
+        *number[k] = k == 1 ? NAN : 0.0;
+        CHECK(dp_df_save(df, name) == AF_OK);
+        CHECK(dp_df_load(c, name, &read) == AF_ERROR_FORMAT && !read);
+        CHECK_TEXT(af_error(c), "damaged");
+        af_error_clear(c);
+        *number[k] = kept;
+    }
+    CHECK(dp_df_save(df, name) == AF_OK && dp_df_load(c, name, &read) == AF_OK);
+    dp_df_destroy(read);
+    remove(name);
+    unmake(df, sample);
+    end();
+}
+
 /* Memory that runs out at any call: a sentence, nothing lost, nothing kept. */
 TEST(no_memory) {
     dp_df_desc d;
@@ -731,6 +764,7 @@ int main(void) {
     RUN(a_time_limit_before_the_first_step_is_an_error);
     RUN(a_plateau_ends_the_training);
     RUN(a_score_is_normalised_by_a_flow);
+    RUN(damaged_coordinates_are_named);
     RUN(no_memory);
     return test_report();
 }

@@ -109,4 +109,37 @@ static double dp__median(double *values, size_t n) {
     return 0.5 * (below + values[n / 2]);
 }
 
+/* For qsort: by the first number of each element. */
+static int dp__ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Cholesky: L L^T = l (n,n) in its place, lower triangles; 0 when it is not positive. */
+static int dp__factorise(size_t n, double *l) {
+    size_t i, j, k;
+    for (i = 0; i < n; i++)
+        for (j = 0; j <= i; j++) {
+            const double *a = l + i * n, *b = l + j * n;
+            double sum = a[j];
+            for (k = 0; k < j; k++) sum -= a[k] * b[k];
+            if (i == j && !(sum > 0.0)) return 0;
+            l[i * n + j] = i == j ? sqrt(sum) : sum / b[j];
+        }
+    return 1;
+}
+
+/* x (n) becomes (L L^T)^-1 x. */
+static void dp__factor_solve(size_t n, const double *l, double *x) {
+    size_t i, k;
+    for (i = 0; i < n; i++) {
+        for (k = 0; k < i; k++) x[i] -= l[i * n + k] * x[k];
+        x[i] /= l[i * n + i];
+    }
+    for (i = n; i-- > 0;) {
+        x[i] /= l[i * n + i];
+        for (k = 0; k < i; k++) x[k] -= l[i * n + k] * x[i];
+    }
+}
+
 AF_API const char *dp_version(void) { return DP_VERSION; }

@@ -311,8 +311,8 @@ typedef struct dp__tape_work {
     for (k = 0; k < n; k++) y[k] = (result);     \
     break
 
-/* y (n) = op(a, b). */
-static void dp__tape_operate(size_t op, size_t n, const double *a, const double *b, double *y) {
+/* y (n) = op(a, b); y may be a. */
+static void dp__operate(size_t op, size_t n, const double *a, const double *b, double *y) {
     size_t k;
     switch ((dp_operator)op) {
     case DP_ADD: DP__EACH(a[k] + b[k]);
@@ -351,7 +351,7 @@ static void dp__tape_block(const dp__tape *t, size_t first, size_t n,
         w->at[i] = y;
         if (t->token[i] < (size_t)DP_OPERATORS) {
             const double *b = dp__operator_rows[t->token[i]].arity == 2 ? w->at[t->right[i]] : NULL;
-            dp__tape_operate(t->token[i], t->steady[i] ? 1 : n, w->at[i + 1], b, y);
+            dp__operate(t->token[i], t->steady[i] ? 1 : n, w->at[i + 1], b, y);
         } else if (t->kind[i] == DP_VARIABLE) {
             w->at[i] = columns[t->leaf[i]] + first;
         } else {

@@ -366,25 +366,10 @@ static af_status dp__policy_learn(dp__policy *p) {
 
 /* ---- the front ---- */
 
-/* Improvements below a thousandth are none. */
 static void dp__policy_publish(dp__policy *p) {
     dp_policy_result *r = &p->result;
-    double least = HUGE_VAL, score = HUGE_VAL, description;
-    double floor_error = p->desc.error > 0.0 ? p->desc.error : 1e-12;
-    size_t k;
-    r->count = r->best = 0;
-    for (k = 1; k <= (size_t)DP_FORMULA_MAX; k++) {
-        if (!(p->kept[k].error < 0.999 * least)) continue;
-        least = p->kept[k].error;
-        p->front[r->count] = p->kept[k];
-        description = (double)p->points * log(fmax(least, floor_error)) +
-                      (double)k * log((double)p->grammar.choices);
-        if (description < score) {
-            score = description;
-            r->best = r->count;
-        }
-        r->count++;
-    }
+    r->count = dp__front(p->kept, (double)p->points, (double)p->grammar.choices, p->desc.error,
+                         p->front, &r->best);
 }
 
 static af_status dp__policy_run(dp__policy *p) {

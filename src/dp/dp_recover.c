@@ -229,33 +229,6 @@ static af_status dp__recover_information(dp__recovery *f, size_t stars) {
     return AF_OK;
 }
 
-/* ---- linear algebra: L L^T = l in its place, lower triangles; 0 when it is not positive ---- */
-
-static int dp__factorise(size_t n, double *l) {
-    size_t i, j, k;
-    for (i = 0; i < n; i++)
-        for (j = 0; j <= i; j++) {
-            const double *a = l + i * n, *b = l + j * n;
-            double sum = a[j];
-            for (k = 0; k < j; k++) sum -= a[k] * b[k];
-            if (i == j && !(sum > 0.0)) return 0;
-            l[i * n + j] = i == j ? sqrt(sum) : sum / b[j];
-        }
-    return 1;
-}
-
-static void dp__factor_solve(size_t n, const double *l, double *x) {
-    size_t i, k;
-    for (i = 0; i < n; i++) {
-        for (k = 0; k < i; k++) x[i] -= l[i * n + k] * x[k];
-        x[i] /= l[i * n + i];
-    }
-    for (i = n; i-- > 0;) {
-        x[i] /= l[i * n + i];
-        for (k = 0; k < i; k++) x[k] -= l[i * n + k] * x[i];
-    }
-}
-
 /* ---- steps ---- */
 
 /* f->step = -(information + damping diagonal)^-1 gradient, no number above 2; 0 on failure. */

@@ -41,11 +41,6 @@ static void dp__tracer_place(const dp__radial *t, dp__tracer *s) {
     s->ln_l = 0.5 * log(fmax(s->l2, 1e-12)); /* radial orbits: a millionth of the typical L */
 }
 
-static int dp__ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static af_status dp__recover_stars(dp__recovery *f, const dp_sample *sample) {
     const double *eta = dp_sample_eta(sample), *w = dp_sample_weights(sample);
     double sum = 0.0;

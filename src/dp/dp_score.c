@@ -70,8 +70,8 @@ static af_status dp__score_declare(dp_df *df) {
     s->df = df;
     s->noise = df->desc.noise;
     for (k = 0; k < 6; k++) s->variance[k] = 1.0;
+    dp__places_open(&s->places);
     if (!df->desc.plain_coordinates) {
-        dp__places_open(&s->places);
         net.name = "local";
         net.inputs = 3;
         net.outputs = DP__LOCAL;

@@ -230,14 +230,18 @@ static af_status dp__score_save(const dp_df *df, af_tensors *to) {
 
 static af_status dp__score_load(dp_df *df, const af_tensors *from) {
     dp__score *s = dp__score_of(df);
-    size_t numbers = DP__PLACES_NUMBERS, six = 6;
+    size_t numbers = DP__PLACES_NUMBERS, six = 6, k;
+    int good;
     af_status status = af_tensors_number(from, "score.noise", &s->noise);
     if (status == AF_OK) status = af_tensors_get(from, "score.variance", 1, &six, s->variance);
     if (status == AF_OK && s->local) status = af_params_load(s->local, from, "df.");
     if (status == AF_OK && s->local)
         status = af_tensors_get(from, "score.places", 1, &numbers, (double *)&s->places);
-    if (status == AF_OK && !(s->noise >= 0.0 && s->noise < 10.0))
-        return af_fail(df->c, AF_ERROR_FORMAT, "the noise of the score is damaged");
+    good = s->noise >= 0.0 && s->noise < 10.0 && dp__places_valid(&s->places);
+    for (k = 0; k < six; k++) good = good && s->variance[k] >= 0.1 && s->variance[k] <= 1.0;
+    if (status == AF_OK && !good)
+        return af_fail(df->c, AF_ERROR_FORMAT,
+                       "the noise, the variances or the stretched places of the score are damaged");
     return status;
 }
 

@@ -37,6 +37,16 @@ static void dp__places_open(dp__places *p) {
     p->radius[0] = p->height[0] = 1.0;
 }
 
+/* Whether all numbers are finite and no scale divides by zero: a file may be damaged. */
+static int dp__places_valid(const dp__places *p) {
+    const double *number = (const double *)p;
+    size_t k;
+    for (k = 0; k < (size_t)DP__PLACES_NUMBERS; k++)
+        if (!dp__is_finite(number[k]) || (k < 2 * (size_t)DP__PLACES_SCALES && !(number[k] > 0.0)))
+            return 0;
+    return 1;
+}
+
 /* ---- as expressions ---- */
 
 /* Q(q) of q (b,1); *slope (b,1) gets d(R Q)/dR. */
@@ -154,11 +164,6 @@ static void dp__stretch_fit(size_t n, const double *length, int plane, double *s
     weight[0] = fmax(weight[0], 1e-3); /* no place is lost at infinity */
 }
 
-static int dp__by_first(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* ln S from n pairs (R, |z|) in order of R: the medians of |z| in bins of as many stars. */
 static void dp__thickness_fit(size_t n, const double *pairs, double *room, dp__places *p) {
     double rows[DP__PLACES_BINS][DP__PLACES_TERMS], value[DP__PLACES_BINS];
@@ -193,7 +198,7 @@ static af_status dp__places_fit(af_context *c, const dp__data *stars, dp__places
         pairs[2 * i] = sqrt(x[0] * x[0] + x[1] * x[1]);
         pairs[2 * i + 1] = fabs(x[2]);
     }
-    qsort(pairs, n, 2 * sizeof *pairs, dp__by_first);
+    qsort(pairs, n, 2 * sizeof *pairs, dp__ascending);
     for (i = 0; i < n; i++) lengths[i] = pairs[2 * i];
     dp__stretch_fit(n, lengths, 1, p->radius_scale, p->radius);
     dp__thickness_fit(n, pairs, lengths, p);
@@ -204,7 +209,7 @@ static af_status dp__places_fit(af_context *c, const dp__data *stars, dp__places
                              log(1.0 + q / (p->radius_scale[k] * p->radius_scale[k]));
         lengths[i] = pairs[2 * i + 1] * exp(-log_thickness);
     }
-    qsort(lengths, n, sizeof *lengths, dp__by_first);
+    qsort(lengths, n, sizeof *lengths, dp__ascending);
     dp__stretch_fit(n, lengths, 0, p->height_scale, p->height);
     dp__arena_free(&arena);
     return AF_OK;

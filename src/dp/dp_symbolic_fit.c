@@ -28,26 +28,6 @@ typedef struct dp__sheet {
     double unit;    /* cost of NRMSE 1: sum of weights times the variance of all y */
 } dp__sheet;
 
-static void dp__apply_function(size_t op, size_t n, const double *a, double *out) {
-    double (*f)(double) = NULL;
-    size_t i;
-    switch (op) {
-    case DP_EXP: f = exp; break;
-    case DP_LOG: f = log; break;
-    case DP_SIN: f = sin; break;
-    case DP_COS: f = cos; break;
-    case DP_TAN: f = tan; break;
-    case DP_ASIN: f = asin; break;
-    case DP_ACOS: f = acos; break;
-    case DP_ATAN: f = atan; break;
-    case DP_SINH: f = sinh; break;
-    case DP_COSH: f = cosh; break;
-    case DP_TANH: f = tanh; break;
-    default: f = fabs; break;
-    }
-    for (i = 0; i < n; i++) out[i] = f(a[i]);
-}
-
 static size_t dp__operator_arguments(size_t op) {
     return op <= DP_POW || op == DP__STEP_NORM ? 2 : 1;
 }
@@ -55,20 +35,8 @@ static size_t dp__operator_arguments(size_t op) {
 /* out may be a. b: of operators with two arguments. */
 static void dp__apply(size_t op, size_t n, const double *a, const double *b, double *out) {
     size_t i;
-    switch (op) {
-    case DP_ADD: for (i = 0; i < n; i++) out[i] = a[i] + b[i]; return;
-    case DP_SUB: for (i = 0; i < n; i++) out[i] = a[i] - b[i]; return;
-    case DP_MUL: for (i = 0; i < n; i++) out[i] = a[i] * b[i]; return;
-    case DP_DIV: for (i = 0; i < n; i++) out[i] = a[i] / b[i]; return;
-    case DP_POW: for (i = 0; i < n; i++) out[i] = pow(a[i], b[i]); return;
-    case DP_NEG: for (i = 0; i < n; i++) out[i] = -a[i]; return;
-    case DP_INV: for (i = 0; i < n; i++) out[i] = 1.0 / a[i]; return;
-    case DP_SQUARE: for (i = 0; i < n; i++) out[i] = a[i] * a[i]; return;
-    case DP_CUBE: for (i = 0; i < n; i++) out[i] = a[i] * a[i] * a[i]; return;
-    case DP_SQRT: for (i = 0; i < n; i++) out[i] = sqrt(a[i]); return;
-    case DP__STEP_NORM: for (i = 0; i < n; i++) out[i] = sqrt(a[i] * a[i] + b[i] * b[i]); return;
-    default: dp__apply_function(op, n, a, out); return;
-    }
+    if (op != DP__STEP_NORM) dp__operate(op, n, a, b, out);
+    else for (i = 0; i < n; i++) out[i] = sqrt(a[i] * a[i] + b[i] * b[i]);
 }
 
 /* f at one block of rows: leaves (leaf_count, stride), each times its factor; cached + node * step
@@ -210,26 +178,15 @@ static double dp__scales_cost(dp__scales_fit *f, const double *theta, double *re
     return dp__is_finite(cost) ? cost : HUGE_VAL;
 }
 
-/* Solves (m + lambda diag m) x = b, n <= DP_SCALES_MAX, by Cholesky's method. */
+/* Solves (m + lambda diag m) x = b, n <= DP_SCALES_MAX. */
 static int dp__solve_damped(size_t n, const double *m, double lambda, const double *b, double *x) {
     double l[DP_SCALES_MAX * DP_SCALES_MAX];
-    size_t i, j, k;
-    for (i = 0; i < n; i++)
-        for (j = 0; j <= i; j++) {
-            double s = m[i * n + j] * (i == j ? 1.0 + lambda : 1.0);
-            for (k = 0; k < j; k++) s -= l[i * n + k] * l[j * n + k];
-            if (i == j && !(s > 0.0)) return 0;
-            l[i * n + j] = i == j ? sqrt(s) : s / l[j * n + j];
-        }
-    for (i = 0; i < n; i++) {
-        x[i] = b[i];
-        for (k = 0; k < i; k++) x[i] -= l[i * n + k] * x[k];
-        x[i] /= l[i * n + i];
-    }
-    for (i = n; i-- > 0;) {
-        for (k = i + 1; k < n; k++) x[i] -= l[k * n + i] * x[k];
-        x[i] /= l[i * n + i];
-    }
+    size_t i;
+    memcpy(l, m, n * n * sizeof *l);
+    for (i = 0; i < n; i++) l[i * n + i] *= 1.0 + lambda;
+    if (!dp__factorise(n, l)) return 0;
+    memcpy(x, b, n * sizeof *x);
+    dp__factor_solve(n, l, x);
     return 1;
 }
 

@@ -7,14 +7,6 @@ enum {
     DP__LONGEST = 20  /* tokens of f */
 };
 
-/* The best formula of a length. */
-typedef struct dp__kept {
-    dp_formula formula;
-    double *constants;
-    double error;   /* all rows, with the penalty; HUGE_VAL: there is none */
-    double small, big; /* on the small and the big sheet */
-} dp__kept;
-
 typedef struct dp__symbolic {
     dp_symbolic_result result; /* first: it is what the caller has */
     dp__arena arena, work;     /* of the result; of the search alone */
@@ -31,7 +23,9 @@ typedef struct dp__symbolic {
     dp__screen screen;
     dp__enrichment enrichment;
     dp__form_tree tree;
-    dp__kept kept[DP_FORMULA_MAX + 1];
+    dp_symbolic_entry kept[DP_FORMULA_MAX + 1]; /* the best of a length; error HUGE_VAL: none */
+    double *kept_constants[DP_FORMULA_MAX + 1];
+    double kept_small[DP_FORMULA_MAX + 1], kept_big[DP_FORMULA_MAX + 1]; /* errors on sheets */
     dp_symbolic_entry front[DP_FORMULA_MAX + 1];
     double *constants, *values; /* of a candidate */
     size_t free_count, specific_count, constant_count;
@@ -42,39 +36,45 @@ typedef struct dp__symbolic {
 
 /* ---- the front ---- */
 
-/* Improvements below a thousandth are none. */
-static void dp__publish(dp__symbolic *s) {
-    dp_symbolic_result *r = &s->result;
-    double least = HUGE_VAL, score = HUGE_VAL, tokens = (double)s->plan.v.symbol_count;
-    double floor_error = s->desc.error > 0.0 ? s->desc.error : 1e-12;
-    size_t k;
-    for (k = 0; k < DP_OPERATORS; k++) tokens += s->plan.v.operators >> k & 1u;
-    r->count = r->best = 0;
-    r->front = s->front;
-    for (k = 1; k <= DP_FORMULA_MAX; k++) {
-        dp_symbolic_entry *e = &s->front[r->count];
+/* The front (at most DP_FORMULA_MAX) of the best of each length; improvements below a thousandth
+ * are none. *best gets the entry of least description length: of `points` residuals, and of tokens
+ * with so many choices each. Errors below `enough` (0: 1e-12) are alike. Returns the count. */
+static size_t dp__front(const dp_symbolic_entry kept[DP_FORMULA_MAX + 1], double points,
+                        double choices, double enough, dp_symbolic_entry *front, size_t *best) {
+    double least = HUGE_VAL, score = HUGE_VAL;
+    size_t k, count = 0;
+    *best = 0;
+    for (k = 1; k <= (size_t)DP_FORMULA_MAX; k++) {
         double description;
-        if (!(s->kept[k].error < 0.999 * least)) continue;
-        least = s->kept[k].error;
-        e->formula = s->kept[k].formula;
-        e->constants = s->kept[k].constants;
-        e->error = least;
-        description = (double)s->data.n * log(fmax(least, floor_error)) + (double)k * log(tokens);
+        if (!(kept[k].error < 0.999 * least)) continue;
+        least = kept[k].error;
+        description = points * log(fmax(least, enough > 0.0 ? enough : 1e-12));
+        description += (double)k * log(choices);
         if (description < score) {
             score = description;
-            r->best = r->count;
+            *best = count;
         }
-        r->count++;
+        front[count++] = kept[k];
     }
+    return count;
+}
+
+static void dp__publish(dp__symbolic *s) {
+    dp_symbolic_result *r = &s->result;
+    double choices = (double)s->plan.v.symbol_count;
+    size_t k;
+    for (k = 0; k < DP_OPERATORS; k++) choices += s->plan.v.operators >> k & 1u;
+    r->front = s->front;
+    r->count = dp__front(s->kept, (double)s->data.n, choices, s->desc.error, s->front, &r->best);
     if (s->desc.clock) r->seconds = s->desc.clock(s->desc.user) - s->began;
 }
 
-/* The kept formula that is no longer and best. */
-static const dp__kept *dp__kept_before(const dp__symbolic *s, size_t length) {
+/* The length of the kept formula that is no longer and best; 0: there is none. */
+static size_t dp__kept_before(const dp__symbolic *s, size_t length) {
     size_t k, best = 0;
     for (k = 1; k <= length; k++)
         if (s->kept[k].error < s->kept[best].error) best = k;
-    return &s->kept[best];
+    return best;
 }
 
 /* ---- constants ---- */
@@ -165,12 +165,12 @@ static void dp__lower_bound(dp__symbolic *s, size_t tokens, double error) {
 }
 
 static void dp__keep(dp__symbolic *s, const dp_formula *f, double error, double small, double big) {
-    dp__kept *kept = &s->kept[f->length];
-    kept->formula = *f;
-    kept->error = error;
-    kept->small = small;
-    kept->big = big;
-    memcpy(kept->constants, s->constants, s->constant_count * sizeof *s->constants);
+    size_t k = f->length;
+    s->kept[k].formula = *f;
+    s->kept[k].error = error;
+    s->kept_small[k] = small;
+    s->kept_big[k] = big;
+    memcpy(s->kept_constants[k], s->constants, s->constant_count * sizeof *s->constants);
     if (error <= s->desc.error && !s->stop) {
         s->result.end = DP_END_ERROR;
         s->stop = 1;
@@ -181,9 +181,9 @@ static void dp__keep(dp__symbolic *s, const dp_formula *f, double error, double 
 static void dp__verify(dp__symbolic *s, const dp__program *program, const dp_formula *f,
                        size_t tokens, double small, int negative) {
     dp__scales_fit *fits[2], *last = NULL;
-    double error = small, big = small;
-    const dp__kept *rival = dp__kept_before(s, f->length);
-    size_t k;
+    double error = small, big = small, rival;
+    size_t k, before = dp__kept_before(s, f->length);
+    rival = s->kept[before].error;
     fits[0] = &s->big_fit;
     fits[1] = &s->whole_fit;
     last = &s->small_fit;
@@ -193,16 +193,16 @@ static void dp__verify(dp__symbolic *s, const dp__program *program, const dp_for
         fits[k]->form = s->small_fit.form;
         memcpy(fits[k]->theta, last->theta, sizeof last->theta);
         last = fits[k];
-        error = dp__scales_refine(last, rival->big, 30);
+        error = dp__scales_refine(last, s->kept_big[before], 30);
         if (!k) big = error;
-        if (!(error < rival->error)) return;
+        if (!(error < rival)) return;
     }
     s->result.verified++;
     if (!dp__constants(s, last, negative)) return;
     error = dp__formula_error(s, f);
-    if (!(error < 0.999 * rival->error)) return;
+    if (!(error < 0.999 * rival)) return;
     error = dp__filtered(s, f, error);
-    if (!(error < 0.999 * rival->error)) return;
+    if (!(error < 0.999 * rival)) return;
     dp__keep(s, f, error, small, big);
     if (s->desc.filter) dp__lower_bound(s, tokens, small);
 }
@@ -213,8 +213,7 @@ static void dp__verify(dp__symbolic *s, const dp__program *program, const dp_for
 static void dp__consider(dp__symbolic *s, const dp__trial *t, size_t form) {
     const dp__plan *p = &s->plan;
     size_t tokens = s->screen.tokens + dp__form_tokens(p, form);
-    double error = t->error[form];
-    const dp__kept *rival;
+    double error = t->error[form], rival;
     dp__program program;
     dp_formula f;
     int negative;
@@ -229,9 +228,9 @@ static void dp__consider(dp__symbolic *s, const dp__trial *t, size_t form) {
     negative = error < HUGE_VAL && p->amplitude != DP__NONE && s->small_fit.a[0] < 0.0 &&
                p->symbols[p->amplitude].kind == DP_FREE;
     if (!dp__redimension(&s->tree, p, &s->nodes, t->node, (int)form, negative, &f)) return;
-    rival = dp__kept_before(s, f.length);
-    if (rival->error < HUGE_VAL && !(error < 1.15 * rival->small)) return;
-    if (rival->error < HUGE_VAL && fabs(error - rival->small) < 1e-6 * error) return; /* the same */
+    rival = s->kept_small[dp__kept_before(s, f.length)];
+    if (rival < HUGE_VAL && !(error < 1.15 * rival)) return;
+    if (rival < HUGE_VAL && fabs(error - rival) < 1e-6 * error) return; /* the same */
     dp__verify(s, &program, &f, tokens, error, negative);
 }
 
@@ -476,9 +475,10 @@ static af_status dp__search_memory(dp__symbolic *s) {
     s->values = DP__ARRAY(&s->work, double, s->data.n);
     if (!s->constants || !s->values) return AF_ERROR_MEMORY;
     for (k = 0; k <= DP_FORMULA_MAX; k++) {
-        s->kept[k].error = s->kept[k].small = s->kept[k].big = HUGE_VAL;
-        s->kept[k].constants = DP__ARRAY(&s->arena, double, s->constant_count);
-        if (!s->kept[k].constants) return AF_ERROR_MEMORY;
+        s->kept[k].error = s->kept_small[k] = s->kept_big[k] = HUGE_VAL;
+        s->kept_constants[k] = DP__ARRAY(&s->arena, double, s->constant_count);
+        s->kept[k].constants = s->kept_constants[k];
+        if (!s->kept_constants[k]) return AF_ERROR_MEMORY;
     }
     /* eight points of each set at least */
     k = sets > DP__SMALL / 8 ? 8 * sets : (size_t)DP__SMALL;
