@@ -89,7 +89,7 @@ for compiler in $(installed gcc clang g++ clang++); do
         check "$compiler $second $file" compile $compiler $second $file -fsyntax-only
     done
     check "$compiler AF_NO_AVX" compile $compiler $first implementation -DAF_NO_AVX -fsyntax-only
-    check "$compiler optimised" compile $compiler $first static -O2
+    check "$compiler optimised" compile $compiler $first static -O2 -DAF_NO_AVX
 done
 
 # link NAME COMPILER OBJECT...: links and runs
@@ -106,7 +106,7 @@ for compiler in $(installed gcc clang g++ clang++); do
         *) standard=c99 ;;
     esac
     for file in user static_one static_two whole; do
-        check "$compiler $file" compile $compiler $standard $file
+        check "$compiler $file" compile $compiler $standard $file -DAF_NO_AVX
     done
     o=$compiler.o
     check "$compiler: implementation in one file, use in another" \

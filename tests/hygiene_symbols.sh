@@ -55,9 +55,9 @@ if have gcc; then
     inspect gcc-O0 gcc -std=c99 -O0 "$out/all.c"
     inspect gcc-O2 gcc -std=c99 -O2 "$out/all.c"
     if gcc -fopenmp -std=c99 "-I$headers" ${CPPFLAGS:-} -fsyntax-only "$out/all.c" 2>/dev/null; then
-        inspect gcc-openmp gcc -std=c99 -O1 -fopenmp "$out/all.c"
+        inspect gcc-openmp gcc -std=c99 -O1 -DAF_NO_AVX -fopenmp "$out/all.c"
     fi
 fi
-if have g++; then inspect g++ g++ -std=c++17 -O1 "$out/all.cc"; fi
-if have clang; then inspect clang clang -std=c11 -O1 "$out/all.c"; fi
+if have g++; then inspect g++ g++ -std=c++17 -O1 -DAF_NO_AVX "$out/all.cc"; fi
+if have clang; then inspect clang clang -std=c11 -O1 -DAF_NO_AVX "$out/all.c"; fi
 report
