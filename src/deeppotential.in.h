@@ -238,6 +238,7 @@ AF_API const char *dp_version(void);
 #include "dp/dp_rows.c"
 #include "dp/dp_train.c"
 /* distribution functions: what all share, the kinds, the interface */
+#include "dp/dp_widen.c"
 #include "dp/dp_df.c"
 #include "dp/dp_spline.c"
 #include "dp/dp_cnf.c"

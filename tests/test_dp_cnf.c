@@ -650,7 +650,7 @@ TEST(kinetic_term_slows_the_flow) {
         fit(df, sample, 10, 128, 2e-2);
         for (i = 0; i < 50; i++) {
             double y[6];
-            dp__standardise(df, 1, eta[i], y);
+            dp__standardise(df, eta[i], y, NULL);
             state_back(df, y, z);
             energy[strong] -= z[7] / 50.0;
         }

@@ -133,11 +133,12 @@ static af_status truth_evaluate(dp_df *df, size_t n, const double *y, double *ln
     const truth *t = (const truth *)df->state;
     size_t i, k;
     for (i = 0; i < n; i++) {
-        double eta[6], g[6], value;
-        dp__unstandardise(df, 1, y + 6 * i, eta);
+        double eta[6], g[6], unused[6], value;
+        memcpy(eta, y + 6 * i, sizeof eta);
+        dp__unstandardise(df, 1, eta);
         value = t->f(t, eta, g);
         if (t->noise > 0.0) spoil(t, eta, g);
-        if (ln_f) ln_f[i] = value - dp__df_volume(df);
+        if (ln_f) ln_f[i] = value - dp__standardise(df, eta, unused, NULL);
         for (k = 0; k < 6 && out; k++) out[6 * i + k] = g[k] * df->scale[k];
     }
     return AF_OK;

@@ -1,7 +1,7 @@
 /* ---- distribution functions: what all kinds share ----------------------------------------------
  *
- * A kind works in standardised coordinates y = (eta - mean)/scale; this part and dp_df_api.c do the
- * rest. */
+ * A kind works in standardised coordinates y = (o - mean)/scale, o being eta with its places
+ * widened; this part and dp_df_api.c do the rest. */
 
 enum { DP__COORDINATES = 6, DP__ROW = 13, DP__FEWEST_STARS = 100 };
 
@@ -41,6 +41,7 @@ struct dp_df {
     dp__arena arena;
     dp_df_desc desc; /* with the defaults filled in */
     const dp__engine *engine;
+    dp_volume volume; /* of the sample */
     double mean[DP__COORDINATES], scale[DP__COORDINATES];
     double constant; /* added to ln f: SCORE, normalised by dp_df_normalise */
     int normalised;
@@ -48,19 +49,29 @@ struct dp_df {
     void *state; /* the engine's own */
 };
 
-/* y (n,6) of eta (n,6); they may be the same array. */
-static void dp__standardise(const dp_df *df, size_t n, const double *eta, double *y) {
-    size_t i, k;
-    for (i = 0; i < n; i++)
-        for (k = 0; k < (size_t)DP__COORDINATES; k++)
-            y[6 * i + k] = (eta[6 * i + k] - df->mean[k]) / df->scale[k];
+/* y (6) of eta (6); deviations (6), unless NULL, become those of y. The logarithm of the
+ * determinant is returned. */
+static double dp__standardise(const dp_df *df, const double *eta, double *y, double *deviations) {
+    double log_det;
+    size_t k;
+    memcpy(y, eta, DP__COORDINATES * sizeof *y);
+    log_det = dp__widen(&df->volume, y, deviations);
+    for (k = 0; k < (size_t)DP__COORDINATES; k++) {
+        y[k] = (y[k] - df->mean[k]) / df->scale[k];
+        if (deviations) deviations[k] /= df->scale[k];
+        log_det -= log(df->scale[k]);
+    }
+    return log_det;
 }
 
-static void dp__unstandardise(const dp_df *df, size_t n, const double *y, double *eta) {
+/* eta (n,6) of y (n,6), in place. */
+static void dp__unstandardise(const dp_df *df, size_t n, double *y) {
     size_t i, k;
-    for (i = 0; i < n; i++)
+    for (i = 0; i < n; i++) {
         for (k = 0; k < (size_t)DP__COORDINATES; k++)
-            eta[6 * i + k] = df->mean[k] + df->scale[k] * y[6 * i + k];
+            y[6 * i + k] = df->mean[k] + df->scale[k] * y[6 * i + k];
+        dp__widen_back(&df->volume, y + 6 * i);
+    }
 }
 
 /* Unit normals (b,6) by the formula of Box & Muller (1958): two streams of random numbers. */

@@ -67,21 +67,24 @@ static double dp__weight(const dp_sample *s, size_t i) {
     return weights ? weights[i] : 1.0;
 }
 
-/* Weighted means and standard deviations. */
+/* Weighted means and standard deviations of o. */
 static af_status dp__df_scales(dp_df *df, const dp_sample *s) {
-    const double *eta = dp_sample_eta(s);
+    double square[DP__COORDINATES] = {0}, sum = 0.0, o[DP__COORDINATES];
     size_t i, k, n = dp_sample_count(s);
-    for (k = 0; k < (size_t)DP__COORDINATES; k++) {
-        double sum = 0.0, mean = 0.0, square = 0.0;
-        for (i = 0; i < n; i++) { /* Welford, weighted */
-            double w = dp__weight(s, i), away = eta[6 * i + k] - mean;
-            if (!(w > 0.0)) continue;
-            sum += w;
-            mean += away * w / sum;
-            square += w * away * (eta[6 * i + k] - mean);
+    for (i = 0; i < n; i++) { /* Welford, weighted */
+        double w = dp__weight(s, i);
+        if (!(w > 0.0)) continue;
+        memcpy(o, dp_sample_eta(s) + 6 * i, sizeof o);
+        dp__widen(&df->volume, o, NULL);
+        sum += w;
+        for (k = 0; k < (size_t)DP__COORDINATES; k++) {
+            double away = o[k] - df->mean[k];
+            df->mean[k] += away * w / sum;
+            square[k] += w * away * (o[k] - df->mean[k]);
         }
-        df->mean[k] = mean;
-        df->scale[k] = sum > 0.0 ? sqrt(square / sum) : 0.0;
+    }
+    for (k = 0; k < (size_t)DP__COORDINATES; k++) {
+        df->scale[k] = sum > 0.0 ? sqrt(square[k] / sum) : 0.0;
         if (!(df->scale[k] > 0.0) || !dp__is_finite(df->scale[k]))
             return af_fail(df->c, AF_ERROR_DATA,
                            "distribution function: the stars do not spread along %s",
@@ -101,6 +104,7 @@ AF_API af_status dp_df_create(const dp_sample *sample, const dp_df_desc *desc, d
                        (unsigned long)dp_sample_count(sample), (int)DP__FEWEST_STARS);
     s = dp__df_open(c, desc, out);
     if (s != AF_OK) return s;
+    (*out)->volume = dp_sample_volume(sample);
     s = dp__df_scales(*out, sample);
     if (s != AF_OK) {
         dp_df_destroy(*out);
@@ -127,16 +131,15 @@ static af_status dp__data_fill(dp_df *df, const dp_sample *s, dp__arena *arena,
     for (i = 0; i < n; i++) sum += dp__weight(s, i);
     for (i = 0; i < n; i++) {
         double *row = stars->rows + i * DP__ROW;
-        dp__standardise(df, 1, eta + 6 * i, row);
+        for (k = 0; k < (size_t)DP__COORDINATES; k++) row[7 + k] = errors ? errors[6 * i + k] : 0.0;
+        dp__standardise(df, eta + 6 * i, row, row + 7);
         row[6] = dp__weight(s, i) * (double)n / sum;
-        for (k = 0; k < (size_t)DP__COORDINATES; k++) {
-            row[7 + k] = errors ? errors[6 * i + k] / df->scale[k] : 0.0;
+        for (k = 0; k < (size_t)DP__COORDINATES; k++)
             if (!(fabs(row[k]) < 1e6))
                 return af_fail(df->c, AF_ERROR_DATA,
                                "distribution function: star %lu lies %g standard deviations out; "
                                "leave it out, or cut the sample to a volume",
                                (unsigned long)i, row[k]);
-        }
     }
     return AF_OK;
 }
@@ -197,27 +200,37 @@ static af_status dp__df_finite(dp_df *df, size_t n, const double *values, size_t
     return AF_OK;
 }
 
-/* The scales' part of ln f: minus the logarithm of their product. */
-static double dp__df_volume(const dp_df *df) {
-    double sum = 0.0;
-    size_t k;
-    for (k = 0; k < (size_t)DP__COORDINATES; k++) sum += log(df->scale[k]);
-    return -sum;
+/* y (n,6) of eta (n,6), and the determinant's part of ln f (n). */
+static af_status dp__df_places(dp_df *df, size_t n, const double *eta, double *y, double *volume) {
+    size_t i;
+    for (i = 0; i < n; i++) {
+        if (!dp__widen_holds(&df->volume, eta + 6 * i))
+            return af_fail(df->c, AF_ERROR_DATA,
+                           "distribution function: point %lu at (%g, %g, %g) lies outside the "
+                           "volume of the sample it was fitted to, where nothing is known of it",
+                           (unsigned long)i, eta[6 * i], eta[6 * i + 1], eta[6 * i + 2]);
+        volume[i] = dp__standardise(df, eta + 6 * i, y + 6 * i, NULL) + df->constant;
+    }
+    return AF_OK;
 }
 
 AF_API af_status dp_df_evaluate(dp_df *df, size_t n, const double *eta, double *ln_f,
                                 double *gradient) {
     dp__arena arena = dp__arena_open(df->c);
-    double *y, volume = dp__df_volume(df) + df->constant;
-    size_t i;
+    double *y, *volume;
+    size_t i, k;
     af_status s = dp__df_finite(df, n, eta, DP__COORDINATES);
     if (s != AF_OK || n == 0) return s;
     y = DP__ARRAY(&arena, double, n *DP__COORDINATES);
-    if (!y) return dp__fail_memory(df->c, "points of a distribution function");
-    dp__standardise(df, n, eta, y);
-    s = df->engine->evaluate(df, n, y, ln_f, gradient);
-    for (i = 0; s == AF_OK && ln_f && i < n; i++) ln_f[i] += volume;
-    for (i = 0; s == AF_OK && gradient && i < 6 * n; i++) gradient[i] /= df->scale[i % 6];
+    volume = DP__ARRAY(&arena, double, n);
+    s = y && volume ? dp__df_places(df, n, eta, y, volume)
+                    : dp__fail_memory(df->c, "points of a distribution function");
+    if (s == AF_OK) s = df->engine->evaluate(df, n, y, ln_f, gradient);
+    for (i = 0; s == AF_OK && ln_f && i < n; i++) ln_f[i] += volume[i];
+    for (i = 0; s == AF_OK && gradient && i < n; i++) {
+        for (k = 0; k < (size_t)DP__COORDINATES; k++) gradient[6 * i + k] /= df->scale[k];
+        dp__widen_gradient(&df->volume, eta + 6 * i, gradient + 6 * i);
+    }
     dp__arena_free(&arena);
     if (s == AF_OK) s = dp__df_finite(df, n, ln_f, 1);
     if (s == AF_OK) s = dp__df_finite(df, n, gradient, DP__COORDINATES);
@@ -232,7 +245,7 @@ AF_API af_status dp_df_draw(dp_df *df, size_t n, uint64_t seed, double *eta) {
                        "or ffjord) to the same stars", df->engine->name);
     s = df->engine->draw(df, n, seed, eta);
     if (s == AF_OK) s = dp__df_finite(df, n, eta, DP__COORDINATES);
-    if (s == AF_OK) dp__unstandardise(df, n, eta, eta);
+    if (s == AF_OK) dp__unstandardise(df, n, eta);
     return s;
 }
 
@@ -276,7 +289,7 @@ AF_API af_status dp_df_normalise(dp_df *df, dp_df *flow, size_t n, uint64_t seed
 
 /* ---- files ---- */
 
-#define DP__DF_FORMAT "deeppotential distribution function 1"
+#define DP__DF_FORMAT "deeppotential distribution function 2"
 
 static af_status dp__df_save_desc(const dp_df_desc *d, af_tensors *to) {
     af_status s = af_tensors_set_text(to, "kind", dp_df_name(d->kind));
@@ -345,12 +358,43 @@ static af_status dp__df_load_desc(af_context *c, const af_tensors *from, dp_df_d
     return s;
 }
 
+/* The volume as numbers in a file. */
+enum { DP__VOLUME_NUMBERS = 8 };
+
+static void dp__volume_numbers(const dp_volume *v, double number[DP__VOLUME_NUMBERS]) {
+    number[0] = (double)(int)v->kind;
+    memcpy(number + 1, v->centre, sizeof v->centre);
+    number[4] = v->inner;
+    number[5] = v->outer;
+    number[6] = v->height;
+    number[7] = v->hole;
+}
+
+static int dp__volume_of(const double number[DP__VOLUME_NUMBERS], dp_volume *v) {
+    size_t k;
+    int kind = DP_VOLUME_ALL;
+    while (kind <= (int)DP_VOLUME_CYLINDER && number[0] != (double)kind) kind++;
+    for (k = 0; k < (size_t)DP__VOLUME_NUMBERS; k++)
+        if (!dp__is_finite(number[k])) return 0;
+    v->kind = (dp_volume_kind)kind;
+    memcpy(v->centre, number + 1, sizeof v->centre);
+    v->inner = number[4];
+    v->outer = number[5];
+    v->height = number[6];
+    v->hole = number[7];
+    return kind <= (int)DP_VOLUME_CYLINDER && (kind == (int)DP_VOLUME_ALL || v->outer > 0.0) &&
+           (kind != (int)DP_VOLUME_CYLINDER || v->height > 0.0);
+}
+
 static af_status dp__df_fill(const dp_df *df, af_tensors *to) {
-    size_t six = DP__COORDINATES;
+    size_t six = DP__COORDINATES, numbers = DP__VOLUME_NUMBERS;
+    double volume[DP__VOLUME_NUMBERS];
     af_status s = af_tensors_set_text(to, "format", DP__DF_FORMAT);
     if (s == AF_OK) s = dp__df_save_desc(&df->desc, to);
     if (s == AF_OK) s = af_tensors_set_number(to, "constant", df->constant);
     if (s == AF_OK) s = af_tensors_set_whole(to, "normalised", df->normalised != 0);
+    dp__volume_numbers(&df->volume, volume);
+    if (s == AF_OK) s = af_tensors_add(to, "volume", AF_DTYPE_F64, 1, &numbers, volume);
     if (s == AF_OK) s = af_tensors_add(to, "mean", AF_DTYPE_F64, 1, &six, df->mean);
     if (s == AF_OK) s = af_tensors_add(to, "scale", AF_DTYPE_F64, 1, &six, df->scale);
     if (s == AF_OK) s = af_params_save(df->params, to, "df.");
@@ -369,9 +413,14 @@ AF_API af_status dp_df_save(const dp_df *df, const char *path) {
 }
 
 static af_status dp__df_take(dp_df *df, const af_tensors *from) {
-    size_t six = DP__COORDINATES, k, normalised = 0;
+    size_t six = DP__COORDINATES, numbers = DP__VOLUME_NUMBERS, k, normalised = 0;
+    double volume[DP__VOLUME_NUMBERS];
     af_status s = af_tensors_number(from, "constant", &df->constant);
     if (s == AF_OK) s = dp__whole(from, "normalised", &normalised);
+    if (s == AF_OK) s = af_tensors_get(from, "volume", 1, &numbers, volume);
+    if (s == AF_OK && !dp__volume_of(volume, &df->volume))
+        s = af_fail(df->c, AF_ERROR_FORMAT,
+                    "the volume of the distribution function is damaged");
     if (s == AF_OK) s = af_tensors_get(from, "mean", 1, &six, df->mean);
     if (s == AF_OK) s = af_tensors_get(from, "scale", 1, &six, df->scale);
     if (s == AF_OK) s = af_params_load(df->params, from, "df.");

@@ -97,14 +97,21 @@ static af_status dp__score_declare(dp_df *df) {
 
 /* ---- local coordinates ---- */
 
-/* The component k of places X (b,3) from the origin of the sample's coordinates; x and y in the
- * same units. */
-static af_expr dp__from_origin(const dp__score *s, af_expr place, size_t k) {
+/* The components of places X (b,3) from the origin of the sample's coordinates; x and y in the
+ * same units. X is taken for what is not stretched, since only nearness of the features to what
+ * they are named after counts; but the edge of a volume is no direction from the origin. */
+static void dp__from_origin(const dp__score *s, af_expr place, af_expr x[3]) {
     const double *mean = s->df->mean, *scale = s->df->scale;
-    double plane = sqrt(0.5 * (scale[0] * scale[0] + scale[1] * scale[1]));
-    double unit = k < 2 ? plane : scale[2];
+    double unit[3];
     af_context *c = s->df->c;
-    return af_offset(c, af_scale(c, af_slice(c, place, -1, k, 1), scale[k] / unit), mean[k] / unit);
+    size_t k;
+    for (k = 0; k < 3; k++)
+        x[k] = af_offset(c, af_scale(c, af_slice(c, place, -1, k, 1), scale[k]), mean[k]);
+    dp__widen_back_expr(c, &s->df->volume, x);
+    unit[0] = unit[1] = sqrt(0.5 * (scale[0] * scale[0] + scale[1] * scale[1]));
+    unit[2] = scale[2];
+    for (k = 0; k < 3; k++)
+        x[k] = af_scale(c, x[k], 1.0 / (unit[k] * dp__widen_unit(&s->df->volume, k)));
 }
 
 /* sqrt(a^2 + softening): a length that is smooth where it vanishes. */
@@ -158,7 +165,7 @@ static af_expr dp__local_apply(const dp__score *s, af_expr place, af_expr v, af_
     af_expr none = DP__ZERO, x[3], in[3], out[DP__LOCAL], unit[2], square, rise, all, away[3], u[3],
             about, along, up, tilt;
     size_t k;
-    for (k = 0; k < 3; k++) x[k] = dp__from_origin(s, place, k);
+    dp__from_origin(s, place, x);
     square = af_add(c, af_square(c, x[0]), af_square(c, x[1]));
     in[0] = dp__length(c, square);
     in[1] = x[2];
@@ -220,8 +227,8 @@ static void dp__features(const dp__score *s, af_expr z, af_expr out[DP__FEATURES
     af_context *c = s->df->c;
     af_expr x[3], u[3], along, r, radius, square = af_constant(c, 0.0), dot = square;
     size_t k;
+    dp__from_origin(s, z, x);
     for (k = 0; k < 3; k++) {
-        x[k] = dp__from_origin(s, z, k);
         u[k] = af_slice(c, z, -1, 3 + k, 1);
         square = af_add(c, square, af_square(c, u[k]));
         dot = af_add(c, dot, af_mul(c, x[k], u[k]));
