@@ -15,6 +15,8 @@
 # make reproduce-deeppotential   the tests of the Deep Potential paper as one table, and its figures, in
 #                 build/reproduce-dp/, in some three and a half hours; ROWS=a,b only some of the tests,
 #                 SCALE=0.1 smaller ones; see build/reproduce-deeppotential --help
+# make formulas   whether formulas of known potentials are found from noisy values, a table, in some
+#                 four minutes; see build/formulas --help
 # make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible. HDF5
 #                 (libhdf5-dev) is used by build/deeppotential where it is found, and only there
 # make clean      removes build/
@@ -162,6 +164,15 @@ reproduce-deeppotential: export OMP_WAIT_POLICY ?= passive
 reproduce-deeppotential: $(B)/reproduce-deeppotential
 	$< $(if $(ROWS),--rows $(ROWS)) $(if $(SCALE),--scale $(SCALE))
 
+# ---- formulas from noisy values: a table -------------------------------------------------------------
+
+$(B)/formulas: tools/formulas.c $(HEADERS) | deps
+	$(CC) $(FAST) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+formulas: export OMP_WAIT_POLICY ?= passive # CPU seconds are counted
+formulas: $(B)/formulas
+	$<
+
 # ---- the tests ------------------------------------------------------------------------------------
 
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
@@ -240,5 +251,5 @@ clean:
 	rm -rf $(B)
 
 -include $(wildcard $(B)/test/*.d)
-.PHONY: all deps headers tool examples demo bench bench-quick reproduce-actionfinder reproduce-deeppotential test floors check clean always
+.PHONY: all deps headers tool examples demo bench bench-quick reproduce-actionfinder reproduce-deeppotential formulas test floors check clean always
 .DELETE_ON_ERROR:

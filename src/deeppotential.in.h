@@ -194,6 +194,29 @@
  *     since orbits cross the cut; cut in energy or actions. If the report says converged = 0, do
  *     not trust the error bars.
  *
+ * END TO END
+ *
+ *     dp_chain_create is the whole chain of Tenachi et al. (2023) as one expression: stars followed
+ *     in a network's potential, actions by the isochrone's map whose GM and b are learned, a
+ *     mixture of normal distributions of (ln J_r, ln L), and the likelihood, differentiated
+ *     together and minimised by L-BFGS. By default f(x, v) = f(J)/(2 pi)^3; DP_CHAIN_KERNEL draws
+ *     orbits and angles, inverts the map and smooths with a kernel, as the paper does: slower,
+ *     noisier, and biased by some per cent. The map holds for isochrones, so the stars should be
+ *     those of one; for other spherical potentials take dp_recover. The network is held to the map
+ *     by `tie`; with tie < 0 by nothing but that the stars stay distributed as they are.
+ *
+ * FROM A FIELD TO A FORMULA
+ *
+ *     dp_distill takes anything that has a value at a place (dp_field: a callback, or
+ *     dp_potential_field, dp_recovered_field, dp_accel_field, dp_koopman_field) and gives formulas
+ *     for it, in one call. Whether a potential is spherical or axisymmetric is found; it is
+ *     averaged over directions at radii, or at R and z, and weighted by the field's errors. Of R
+ *     and z norms such as sqrt(R^2 + z^2) count as one operator, so that a Miyamoto-Nagai disc is
+ *     found by itself. What is called the best is the shortest description, where the smooth errors
+ *     of a network count as few points: `independent`. Take all radii that the stars reach: over a
+ *     short range several formulas agree. `force_error` is a check that was not fitted.
+ *     dp_formula_tidy writes formulas in the order people do.
+ *
  * LIMITS
  *
  *     All six coordinates must be known. The stars must be stationary in some frame: what is not
@@ -224,6 +247,8 @@ AF_API const char *dp_version(void);
 #include "dp/dp_symbolic.h"
 #include "dp/dp_policy.h"
 #include "dp/dp_recover.h"
+#include "dp/dp_chain.h"
+#include "dp/dp_distill.h"
 
 #endif /* DEEPPOTENTIAL_H */
 
@@ -263,6 +288,7 @@ AF_API const char *dp_version(void);
 #include "dp/dp_reach.c"
 #include "dp/dp_formula_parse.c"
 #include "dp/dp_formula_text.c"
+#include "dp/dp_formula_tidy.c"
 #include "dp/dp_formula_fit.c"
 #include "dp/dp_symbolic.c"
 #include "dp/dp_symbolic_fit.c"
@@ -282,5 +308,12 @@ AF_API const char *dp_version(void);
 #include "dp/dp_recover.c"
 #include "dp/dp_recover_api.c"
 #include "dp/dp_recover_evaluate.c"
+/* end to end: a potential by differentiating through orbits and actions */
+#include "dp/dp_chain_map.c"
+#include "dp/dp_chain_mixture.c"
+#include "dp/dp_chain.c"
+#include "dp/dp_chain_fit.c"
+/* from a field to a formula */
+#include "dp/dp_distill.c"
 
 #endif /* DEEPPOTENTIAL_IMPLEMENTATION */

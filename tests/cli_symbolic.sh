@@ -161,6 +161,29 @@ good 'in the plane' "$dp" distill "$p" --inputs rz --radii 0.1:4:8 --heights -2:
     --constants 'GM:kpc*km^2/s^2,b:kpc' --tokens 7
 check 'the same once more' below error 1e-6 "$out/log"
 
+# that it is a disc is found, and where heights are to be taken
+disc=$out/disc.safetensors
+check 'a disc' "$dp" fit-potential "$out/truth.npy" -o "$disc" --quiet \
+    --analytic 'miyamoto-nagai:1/G!,1!,0.2!'
+good 'distilled without options' "$dp" distill "$disc" --radii 0.1:4:16 -c "$out/disc.c" \
+    --latex "$out/disc.tex"
+check 'is axisymmetric' grep -q '^potential at 272 places, axisymmetric' "$out/log"
+check 'is its formula' below error 1e-6 "$out/log"
+check 'as people write it' grep -Eq \
+    '^phi = -GM/sqrt\(R\^2 \+ \((a|b) \+ sqrt\((a|b)\^2 \+ z\^2\)\)\^2\)$' "$out/log"
+check 'with the force' force
+check 'its function in C compiles' ${CC:-cc} -std=c99 -Wall -Wextra -Werror -c "$out/disc.c" \
+    -o "$out/disc.o"
+latex() { # compiles where there is LaTeX; braces match everywhere
+    awk '{ o += gsub(/[{]/, ""); c += gsub(/[}]/, "") } END { exit o == 0 || o != c }' "$1" &&
+        { ! command -v pdflatex >/dev/null || { { printf '%s\n' '\documentclass{article}' \
+            '\begin{document}$' && cat "$1" && printf '%s\n' '$\end{document}'; } >"$out/x.tex" &&
+            pdflatex -interaction=batchmode -output-directory="$out" "$out/x.tex"; }; }
+}
+check 'and its LaTeX is whole' latex "$out/disc.tex"
+good 'two potentials' "$dp" distill "$p" "$p" --radii 0.1:10:40 --tokens 6
+check 'are their mean' beside b 1 1e-3 "$out/log"
+
 # ---- the command line, and bad input ----
 
 for command in symbolic distill; do
@@ -210,8 +233,8 @@ bad 'more tokens than there can be' '99' symbolic "$iso" $y -x r:kpc \
 }
 usage 'distill nowhere' '--radii FROM:TO:N or --at POINTS' distill "$p"
 usage 'radii from zero' '--radii begins at 0' distill "$p" --radii 0:1:5
-usage 'a plane without heights' '--heights' distill "$p" --inputs rz --radii 1:2:5
-usage 'heights of a sphere' '--inputs rz' distill "$p" --radii 1:2:5 --heights 0:1:3
+usage 'heights of a sphere' '--inputs rz' distill "$p" --inputs r --radii 1:2:5 \
+    --heights 0:1:3
 usage 'n without points' '--at POINTS' distill "$p" --radii 1:2:5 -n 5
 usage 'heights that are none' "--heights takes|'2:1:4'" distill "$p" --inputs rz --radii 1:2:5 \
     --heights 2:1:4

@@ -390,6 +390,75 @@ TEST(text_reads_back_to_the_same_bits) {
     CHECK(finite > 10000);
 }
 
+/* ---- tidied ---- */
+
+static const char *tidied(const words *w, const char *text) {
+    static char out[600];
+    dp_formula f = parse(w, text);
+    dp_formula_tidy(&w->v, &f);
+    CHECK(dp_formula_text(c, &w->v, &f, DP_TEXT_PLAIN, out, sizeof out) == AF_OK);
+    return out;
+}
+
+TEST(text_as_people_write_it) {
+    words w;
+    dp_formula f = DP__ZERO;
+    isochrone_words(&w);
+    CHECK_SAME(tidied(&w, "GM*(log(r/b + 1)/r)"), "GM*log(1 + r/b)/r");
+    CHECK_SAME(tidied(&w, "-(GM*(1/(sqrt(r^2 + b^2) + b)))"), "-GM/(b + sqrt(b^2 + r^2))");
+    CHECK_SAME(tidied(&w, "GM/exp(b/r)/b"), "GM/(b*exp(b/r))");
+    CHECK_SAME(tidied(&w, "GM/sqrt(r^2 + sqrt(b^2 + r^2)^2)"), "GM/sqrt(b^2 + r^2 + r^2)");
+    CHECK_SAME(tidied(&w, "-b + r"), "r - b");
+    CHECK_SAME(tidied(&w, "-b - r"), "-(b + r)");
+    CHECK_SAME(tidied(&w, "r - (b - r)"), "r - b + r");
+    CHECK_SAME(tidied(&w, "1*GM/r"), "GM/r");
+    CHECK_SAME(tidied(&w, "GM/1/(r*1)"), "GM/r");
+    CHECK_SAME(tidied(&w, "1/1"), "1");
+    CHECK_SAME(tidied(&w, "-GM/-r"), "GM/r");
+    dp_formula_tidy(&w.v, &f); /* not whole: as they were */
+    CHECK(f.length == 0);
+    f.token[0] = DP_ADD;
+    f.length = 1;
+    dp_formula_tidy(&w.v, &f);
+    CHECK(f.length == 1 && f.token[0] == DP_ADD);
+}
+
+/* Tidied formulas are no longer, stay as they are when tidied again, and are equal; where terms
+ * cancel, to rounding of the largest: most are, to 1e-9. */
+TEST(tidied_formulas_are_equal) {
+    enum { ROWS = 7 };
+    words w;
+    double x[ROWS], y[ROWS], constants[3] = {0.7, -1.3, 2.2}, one[ROWS], other[ROWS];
+    const double *columns[2];
+    size_t i, k, finite = 0, off = 0, changed = 0;
+    columns[0] = x;
+    columns[1] = y;
+    for (k = 0; k < ROWS; k++) {
+        x[k] = af_random_normal(5, 0, k);
+        y[k] = exp(af_random_normal(5, 1, k));
+    }
+    plain_words(&w);
+    for (i = 0; i < 4000; i++) {
+        dp_formula f = random_formula(&w, i, i % 2 == 1), tidy = f, again;
+        dp_formula_tidy(&w.v, &tidy);
+        again = tidy;
+        dp_formula_tidy(&w.v, &again);
+        CHECK(dp_formula_check(c, &w.v, &tidy) == AF_OK && tidy.length <= f.length);
+        CHECK(again.length == tidy.length &&
+              memcmp(again.token, tidy.token, tidy.length) == 0);
+        changed += tidy.length != f.length || memcmp(tidy.token, f.token, f.length) != 0;
+        CHECK(dp_formula_evaluate(&w.v, &f, ROWS, columns, constants, one) == AF_OK);
+        CHECK(dp_formula_evaluate(&w.v, &tidy, ROWS, columns, constants, other) == AF_OK);
+        for (k = 0; k < ROWS; k++) {
+            if (!dp__is_finite(one[k])) continue;
+            finite++;
+            off += !(fabs(one[k] - other[k]) <= 1e-9 * fabs(one[k]));
+        }
+    }
+    CHECK(finite > 10000 && changed > 1000);
+    CHECK(off * 1000 < finite);
+}
+
 /* ---- units ---- */
 
 TEST(units_from_text) {
@@ -1080,6 +1149,8 @@ int main(void) {
     RUN(names_in_latex);
     RUN(text_that_has_no_room);
     RUN(text_reads_back_to_the_same_bits);
+    RUN(text_as_people_write_it);
+    RUN(tidied_formulas_are_equal);
     RUN(units_from_text);
     RUN(units_of_formulas);
     RUN(reach_agrees_with_all_expressions);

@@ -167,11 +167,15 @@ static const char SYMBOLIC_MANUAL[] =
     "  deeppotential symbolic decay.csv -y N -x t:s --group sample --specific N0,tau:s\n";
 
 static const char DISTILL_MANUAL[] =
-    "PHI is what `deeppotential fit-potential` writes; of several the mean is taken. At each r,\n"
-    "or R and z, it is averaged over directions, about the centre of its frame; --at takes it at\n"
-    "places as they are. Units are kpc and km/s; by default the constants are GM and b, in the\n"
-    "plane GM, a and b, and (--affine offset) a C that has no meaning. The column `of force` is\n"
-    "the rms error of the formula's gradient over the rms acceleration: it was not fitted.\n"
+    "PHI is what `deeppotential fit-potential` writes; of several the mean is taken, and their\n"
+    "scatter for its error. Whether it is spherical (r) or axisymmetric (R and z) is found. At\n"
+    "each r, or R and z, it is averaged over directions, about the centre of its frame; --at\n"
+    "takes it at places as they are, of r unless --inputs rz. Units are kpc and km/s; by default\n"
+    "the constants are GM and b, of R and z GM, a and b, and (--affine offset) a C that has no\n"
+    "meaning. Of R and z formulas of + - * / sqrt are tried first, then those with log.\n"
+    "The one with a * is the shortest description: the errors of a network are smooth, so that\n"
+    "they count as fewer points than there are. The column `of force` is the rms error of the\n"
+    "formula's gradient over the rms acceleration: it was not fitted.\n"
     "\n" DEEP_FORMULAS_MANUAL
     "\n"
     "Examples:\n"

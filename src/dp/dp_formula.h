@@ -102,6 +102,12 @@ AF_API af_status dp_formula_parse(af_context *c, const dp_vocabulary *v, const c
 AF_API af_status dp_formula_text(af_context *c, const dp_vocabulary *v, const dp_formula *f,
                                  dp_text_style style, char *text, size_t size);
 
+/* Rewrites the formula, equal but for rounding, and no longer, as people write it: terms and
+ * factors in the order numbers, constants, variables, powers, the rest; one fraction for a product
+ * of them; signs in front; sqrt(x)^2 is x. GM*(log(r/b + 1)/r) becomes GM*log(1 + r/b)/r. A formula
+ * that is not whole stays as it is. */
+AF_API void dp_formula_tidy(const dp_vocabulary *v, dp_formula *f);
+
 /* ---- units ---- */
 
 /* Reads "km s^-1", "km/s", "kpc^2 Myr^-2", "m**0.5", "m^(1/2)", "kg/(m s2)", "1". / divides by the

@@ -286,16 +286,6 @@ static void dp__write(dp__form_tree *t, const dp__tree_node *n, const dp__powers
 
 /* ---- shorter by a token ---- */
 
-static size_t dp__formula_end(const dp_formula *f, size_t at) {
-    size_t open = 1;
-    while (open) {
-        size_t token = f->token[at++];
-        open += token <= DP_POW ? 1u : 0u;
-        open -= token >= DP_OPERATORS ? 1u : 0u;
-    }
-    return at;
-}
-
 static void dp__cut(dp_formula *f, size_t at) {
     memmove(f->token + at, f->token + at + 1, f->length - at - 1);
     f->length--;
@@ -304,7 +294,7 @@ static void dp__cut(dp_formula *f, size_t at) {
 /* Exchanges the arguments of the operator before `left`. */
 static void dp__exchange(dp_formula *f, size_t left) {
     uint8_t old[DP_FORMULA_MAX];
-    size_t middle = dp__formula_end(f, left), end = dp__formula_end(f, middle);
+    size_t middle = dp__tokens_end(f->token, left), end = dp__tokens_end(f->token, middle);
     memcpy(old, f->token, f->length);
     memcpy(f->token + left, old + middle, end - middle);
     memcpy(f->token + left + end - middle, old + left, middle - left);
@@ -328,7 +318,7 @@ static int dp__shorten_at(dp_formula *f, size_t at, size_t one) {
     if ((op == DP_MUL && inside == DP_INV) || (op == DP_ADD && inside == DP_NEG)) {
         dp__exchange(f, left);
     }
-    right = dp__formula_end(f, left);
+    right = dp__tokens_end(f->token, left);
     if (f->token[right] != (op == DP_MUL || op == DP_DIV ? DP_INV : DP_NEG)) return 0;
     dp__cut(f, right);
     f->token[at] = (uint8_t)(op == DP_MUL ? DP_DIV : op == DP_DIV ? DP_MUL
@@ -371,5 +361,6 @@ static int dp__redimension(dp__form_tree *t, const dp__plan *p, const dp__nodes 
     if (form & DP__FORM_C && !negative) dp__put(t, DP_OPERATORS + p->offset);
     if (t->full) return 0;
     dp__shorten(out, p);
+    dp_formula_tidy(&p->v, out);
     return 1;
 }

@@ -236,7 +236,7 @@ typedef struct deep_formulas {
      "the formula is f (none), A f (amplitude) or A f + C (offset)"},                     \
     {"filter", CLI_TEXT, &(f)->filter, "LIST", "what formulas must be; see below"},              \
     {"tokens", CLI_COUNT, &(f)->tokens, "N",                                                     \
-     "longest formula tried, units aside; default 9, 20 with --time"},                           \
+     "longest formula tried, units aside; default 9 (distill: 8), 20 with --time"},                           \
     {"time", CLI_NUMBER, &(f)->seconds, "S", "ends the search after S seconds"},                 \
     {"enough", CLI_NUMBER, &(f)->enough, "X", "ends it at this error; default 1e-9"},            \
     {"memory", CLI_COUNT, &(f)->memory, "MB", "that the search may take; default 256"},          \
@@ -274,8 +274,10 @@ void deep_formulas_fitted(deep_formulas *f, const char *text);
 /* The options, after all variables were added. Returns like cli_parse. */
 int deep_formulas_options(deep_formulas *f, const char *command);
 
-/* Units of everything, unless v.no_units, then the search; f->result has a front. */
-int deep_formulas_search(af_context *c, deep_formulas *f, const dp_data_set *sets, size_t count);
+/* Before a search: units of everything, unless v.no_units, and callbacks. After it, with its status:
+ * f->result has a front then. */
+int deep_formulas_begin(af_context *c, deep_formulas *f);
+int deep_formulas_end(af_context *c, deep_formulas *f, af_status s);
 
 /* The table with, unless NULL, another column `more` (front), what was searched, the best; and the
  * files. */

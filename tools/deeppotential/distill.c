@@ -7,21 +7,26 @@
 
 static const char NAME[] = "distill";
 
-enum { DISTILL_DIRECTIONS = 64 }; /* a potential is averaged over so many at each place */
-
 typedef struct distill_settings {
+    deep_formulas f; /* first: callbacks of the search get it */
     const char *inputs, *radii, *heights, *at;
     size_t n;
     deep_range radius, height;
-    int plane; /* R and z, not r */
-    deep_formulas f;
+    int word; /* of INPUTS */
+    dp_potential **potential; /* (count) */
+    size_t count;
+    dp_distilled *found;
 } distill_settings;
+
+static const char *const INPUTS[3] = {"auto", "r", "rz"}; /* as in dp_symmetry */
 
 static size_t distill_options(distill_settings *o, cli_option *out) {
     const cli_option list[] = {
-        {"inputs", CLI_TEXT, &o->inputs, "WORD", "variables of the formula: r (default) or rz"},
+        {"inputs", CLI_TEXT, &o->inputs, "WORD",
+         "variables of the formula: r, rz or auto (default): as the potential is"},
         {"radii", CLI_TEXT, &o->radii, "FROM:TO:N", "where: r, by equal factors; or R, evenly"},
-        {"heights", CLI_TEXT, &o->heights, "FROM:TO:N", "with --inputs rz: z, evenly"},
+        {"heights", CLI_TEXT, &o->heights, "FROM:TO:N",
+         "with R: z, evenly; default up and down to half of R"},
         {"at", CLI_TEXT, &o->at, "POINTS", "instead: at these places, like the stars"},
         {"n", CLI_COUNT, &o->n, "N", "of POINTS the first N"},
         DEEP_FORMULAS_OPTIONS(&o->f),
@@ -30,182 +35,50 @@ static size_t distill_options(distill_settings *o, cli_option *out) {
     return sizeof list / sizeof *list;
 }
 
-/* ---- places ---- */
+/* ---- the potentials as a field ---- */
 
-/* Rows of the formula's data: variables r, or R and z; phi; the acceleration a_r, or a_R and a_z;
- * each the mean over `each` points. */
-typedef struct distill_data {
-    size_t n, each, variables;
-    double *x;                 /* (n, each, 3), about the centre */
-    double *variable[2], *phi, *force[2]; /* (n) */
-    double scatter;            /* rms of phi over the points of a row, over the range of phi */
-    double *memory;
-} distill_data;
-
-static void distill_data_make(distill_data *d, size_t n, size_t each, size_t variables) {
-    double *m = (double *)cli_allocate(n * (5 + 3 * each), sizeof *m);
-    memset(d, 0, sizeof *d);
-    d->n = n;
-    d->each = each;
-    d->variables = variables;
-    d->memory = m;
-    d->variable[0] = m;
-    d->variable[1] = m + n;
-    d->phi = m + 2 * n;
-    d->force[0] = m + 3 * n;
-    d->force[1] = m + 4 * n;
-    d->x = m + 5 * n;
-}
-
-/* Direction k: evenly about the axis; over the sphere by the golden angle (a Fibonacci lattice). */
-static void distill_direction(int plane, size_t k, double u[3]) {
-    const double pi = acos(-1.0);
-    double turn = plane ? 1.0 / DISTILL_DIRECTIONS : 0.5 * (3.0 - sqrt(5.0));
-    double z = plane ? 0.0 : 1.0 - (2.0 * (double)k + 1.0) / DISTILL_DIRECTIONS;
-    double s = sqrt(1.0 - z * z), angle = 2.0 * pi * turn * (double)k;
-    u[0] = s * cos(angle);
-    u[1] = s * sin(angle);
-    u[2] = z;
-}
-
-static void distill_grid(const distill_settings *o, distill_data *d) {
-    size_t heights = o->plane ? o->height.count : 1, i, k, j;
-    distill_data_make(d, o->radius.count * heights, DISTILL_DIRECTIONS, o->plane ? 2 : 1);
-    for (i = 0; i < d->n; i++) {
-        double part = (double)(i / heights) / (double)(o->radius.count - 1);
-        double r = o->plane ? deep_range_at(&o->radius, i / heights)
-                            : o->radius.low * pow(o->radius.high / o->radius.low, part);
-        double z = o->plane ? deep_range_at(&o->height, i % heights) : 0.0;
-        d->variable[0][i] = r;
-        d->variable[1][i] = z;
-        for (k = 0; k < d->each; k++) {
-            double u[3], *x = d->x + 3 * (i * d->each + k);
-            distill_direction(o->plane, k, u);
-            for (j = 0; j < 3; j++) x[j] = r * u[j] + (j == 2 ? z : 0.0);
+/* Their mean, each less its mean over the points where there are several; their scatter gives the
+ * error. */
+static af_status distill_field(const dp_field *field, size_t n, const double *x, double *value,
+                               double *acceleration, double *error) {
+    const distill_settings *o = (const distill_settings *)field->user;
+    double *phi = (double *)cli_allocate(4 * n, sizeof *phi), *a = phi + n;
+    double share = 1.0 / (double)o->count;
+    af_status s = AF_OK;
+    size_t k, i;
+    for (i = 0; i < 3 * n; i++) acceleration[i] = 0.0;
+    for (k = 0; k < o->count && s == AF_OK; k++) {
+        double level = 0.0;
+        s = dp_potential_evaluate(o->potential[k], n, x, phi, a, NULL);
+        for (i = 0; i < n && o->count > 1; i++) level += phi[i] / (double)n;
+        for (i = 0; i < n && s == AF_OK; i++) {
+            double before = value[i];
+            value[i] += (phi[i] - level - before) / (double)(k + 1); /* Welford */
+            error[i] += (phi[i] - level - before) * (phi[i] - level - value[i]);
         }
+        for (i = 0; i < 3 * n && s == AF_OK; i++) acceleration[i] += share * a[i];
     }
-}
-
-static int distill_places(af_context *c, const distill_settings *o, const double centre[2],
-                          distill_data *d) {
-    double *x;
-    size_t n, i, j;
-    int code = deep_read_places(c, o->at, &n, &x);
-    if (code == CLI_OK) {
-        if (o->n && o->n < n) n = o->n;
-        distill_data_make(d, n, 1, o->plane ? 2 : 1);
-        for (i = 0; i < n; i++) {
-            double *to = d->x + 3 * i;
-            for (j = 0; j < 3; j++) to[j] = x[3 * i + j] - (j < 2 ? centre[j] : 0.0);
-            d->variable[0][i] = hypot(to[0], to[1]);
-            d->variable[1][i] = to[2];
-            if (!o->plane) d->variable[0][i] = hypot(d->variable[0][i], to[2]);
-        }
-    }
-    free(x);
-    return code;
-}
-
-/* ---- the potential there ---- */
-
-/* Adds 1/count of a potential's values at all points: phi (points), force (2, points). */
-static int distill_evaluate(af_context *c, dp_potential *p, const distill_data *d,
-                            const double centre[2], double share, double *phi, double *force) {
-    size_t m = d->n * d->each, i, j;
-    double *x = (double *)cli_allocate(7 * m, sizeof *x), *value = x + 3 * m, *a = x + 4 * m;
-    double level = 0.0;
-    int code = CLI_OK;
-    for (i = 0; i < m; i++)
-        for (j = 0; j < 3; j++) x[3 * i + j] = d->x[3 * i + j] + (j < 2 ? centre[j] : 0.0);
-    if (dp_potential_evaluate(p, m, x, value, a, NULL) != AF_OK) code = cli_fail_library(c);
-    for (i = 0; i < m; i++) level += value[i] / (double)m;
-    for (i = 0; i < m && code == CLI_OK; i++) {
-        const double *at = d->x + 3 * i, *ai = a + 3 * i;
-        double across = at[0] * ai[0] + at[1] * ai[1], radius = hypot(at[0], at[1]);
-        phi[i] += share * (value[i] - (share < 1.0 ? level : 0.0)); /* an ensemble's offsets */
-        if (d->variables == 1) {
-            across += at[2] * ai[2];
-            radius = hypot(radius, at[2]);
-        }
-        force[i] += radius > 0.0 ? share * across / radius : 0.0;
-        force[m + i] += share * ai[2];
-    }
-    free(x);
-    return code;
-}
-
-/* Means over the points of each row. */
-static void distill_mean(distill_data *d, const double *phi, const double *force) {
-    size_t m = d->n * d->each, i, k;
-    double square = 0.0, low = HUGE_VAL, high = -HUGE_VAL;
-    for (i = 0; i < d->n; i++) {
-        for (k = i * d->each; k < (i + 1) * d->each; k++) {
-            d->phi[i] += phi[k] / (double)d->each;
-            d->force[0][i] += force[k] / (double)d->each;
-            d->force[1][i] += force[m + k] / (double)d->each;
-        }
-        for (k = i * d->each; k < (i + 1) * d->each; k++)
-            square += (phi[k] - d->phi[i]) * (phi[k] - d->phi[i]) / (double)m;
-        low = fmin(low, d->phi[i]);
-        high = fmax(high, d->phi[i]);
-    }
-    d->scatter = sqrt(square) / (high - low);
-}
-
-static int distill_sample(af_context *c, const distill_settings *o, size_t count,
-                          const char *const *path, distill_data *d) {
-    dp_potential *p = NULL;
-    dp_frame frame;
-    double *phi = NULL, centre[2] = {0.0, 0.0};
-    size_t k, m = 0;
-    int code = CLI_OK;
-    for (k = 0; k < count && code == CLI_OK; k++) {
-        code = deep_open_potential(c, path[k], &p);
-        if (code == CLI_OK && k == 0) {
-            frame = dp_potential_frame(p);
-            memcpy(centre, frame.centre, sizeof centre);
-            if (o->at) code = distill_places(c, o, centre, d);
-            else distill_grid(o, d);
-            m = d->n * d->each;
-            phi = (double *)cli_allocate(3 * m, sizeof *phi);
-        }
-        if (code == CLI_OK)
-            code = distill_evaluate(c, p, d, centre, 1.0 / (double)count, phi, phi + m);
-        dp_potential_destroy(p);
-        p = NULL;
-    }
-    if (code == CLI_OK) distill_mean(d, phi, phi + m);
+    for (i = 0; i < n; i++)
+        error[i] = o->count > 1 ? sqrt(error[i] * share / (double)(o->count - 1)) : 0.0;
     free(phi);
-    return code;
+    return s;
 }
 
-/* ---- the force of a formula ---- */
-
-/* rms of the vector -grad f - a over that of a, for each formula of the front. */
-static double *distill_forces(const deep_formulas *f, const distill_data *d) {
-    const dp_symbolic_result *r = f->result;
-    double *error = (double *)cli_allocate(r->count, sizeof *error);
-    double *value = (double *)cli_allocate(3 * d->n, sizeof *value), *slope = value + d->n;
-    size_t e, i, k;
-    for (e = 0; e < r->count; e++) {
-        double constants[DP_SYMBOLS_MAX], off = 0.0, all = 0.0;
-        deep_formulas_constants(f, &r->front[e], 0, constants);
-        dp_formula_tangents(&r->vocabulary, &r->front[e].formula, d->n, f->sets[0].columns,
-                            constants, value, NULL, slope);
-        for (k = 0; k < d->variables; k++)
-            for (i = 0; i < d->n; i++) {
-                double a = d->force[k][i], away = slope[k * d->n + i] + a;
-                if (!isfinite(away)) continue; /* on the axis, where the mean force is none */
-                off += away * away;
-                all += a * a;
-            }
-        error[e] = sqrt(off / all);
-    }
-    free(value);
-    return error;
+static int distill_open(af_context *c, distill_settings *o, const char *const *path,
+                        dp_field *field) {
+    size_t k;
+    int code = CLI_OK;
+    o->potential = (dp_potential **)cli_allocate(o->count, sizeof *o->potential);
+    for (k = 0; k < o->count && code == CLI_OK; k++)
+        code = deep_open_potential(c, path[k], &o->potential[k]);
+    if (code != CLI_OK) return code;
+    *field = dp_potential_field(o->potential[0]);
+    field->evaluate = distill_field;
+    field->user = o;
+    return CLI_OK;
 }
 
-/* ---- the command ---- */
+/* ---- options ---- */
 
 /* Heights, which may be negative. */
 static int distill_heights(distill_settings *o) {
@@ -221,84 +94,122 @@ static int distill_heights(distill_settings *o) {
 }
 
 static int distill_places_check(distill_settings *o) {
-    static const char *const inputs[2] = {"r", "rz"};
-    int code = cli_word(NAME, "inputs", o->inputs, inputs, 2, &o->plane);
+    int code = cli_word(NAME, "inputs", o->inputs, INPUTS, 3, &o->word);
     if (code >= 0) return code;
     if ((o->at != NULL) == (o->radii != NULL))
         return cli_usage(NAME, "--radii FROM:TO:N or --at POINTS says where it is taken");
     if (o->n && !o->at) return cli_usage(NAME, "-n goes with --at POINTS");
-    if (o->heights && (!o->plane || o->at))
+    if (o->heights && (o->word == DP_SPHERICAL || o->at))
         return cli_usage(NAME, "--heights goes with --inputs rz and --radii");
-    if (o->plane && o->radii && !o->heights)
-        return cli_usage(NAME, "--inputs rz needs --heights FROM:TO:N, too");
+    if (o->heights) o->word = DP_AXISYMMETRIC;
+    if (o->at && !o->word) o->word = DP_SPHERICAL;
     if ((code = deep_range_of(NAME, "radii", o->radii, &o->radius)) >= 0) return code;
-    if (o->radii && !o->plane && !(o->radius.low > 0.0))
+    if (o->radii && o->word != DP_AXISYMMETRIC && !(o->radius.low > 0.0))
         return cli_usage(NAME, "--radii begins at 0; with factors between radii it must be above");
     return distill_heights(o);
 }
 
 /* kpc and km/s; by default two lengths in the plane, one otherwise, and an offset. */
-static int distill_check(distill_settings *o) {
-    int code = distill_places_check(o);
-    if (code >= 0) return code;
+static int distill_words(distill_settings *o) {
+    int code, plane = o->word == DP_AXISYMMETRIC;
     if (!o->f.constants)
-        o->f.constants = o->plane ? "GM:kpc*km^2/s^2,a:kpc,b:kpc" : "GM:kpc*km^2/s^2,b:kpc";
+        o->f.constants = plane ? "GM:kpc*km^2/s^2,a:kpc,b:kpc" : "GM:kpc*km^2/s^2,b:kpc";
     if (!o->f.affine) o->f.affine = "offset"; /* a network's constant is arbitrary */
     deep_formulas_fitted(&o->f, "phi:km^2/s^2");
-    code = deep_formulas_add(&o->f, NAME, "inputs", DP_VARIABLE,
-                             o->plane ? "R:kpc,z:kpc" : "r:kpc");
+    code = deep_formulas_add(&o->f, NAME, "inputs", DP_VARIABLE, plane ? "R:kpc,z:kpc" : "r:kpc");
     return code < 0 ? deep_formulas_options(&o->f, NAME) : code;
 }
 
-static int distill_run(af_context *c, distill_settings *o, size_t count, const char *const *path) {
-    distill_data d;
-    dp_data_set set;
-    const double *columns[2];
-    double *forces;
-    int code;
-    memset(&d, 0, sizeof d);
-    memset(&set, 0, sizeof set);
-    code = distill_sample(c, o, count, path, &d);
-    columns[0] = d.variable[0];
-    columns[1] = d.variable[1];
-    set.n = d.n;
-    set.columns = columns;
-    set.y = d.phi;
-    if (code == CLI_OK && !o->f.quiet) {
-        printf("potential at %lu places", (unsigned long)d.n);
-        if (d.each > 1)
-            printf(", each the mean of %lu directions, among which it scatters by\n"
-                   "%.3g %% of its range", (unsigned long)d.each, 100.0 * d.scatter);
-        printf("\n");
-    }
-    if (code == CLI_OK) code = deep_formulas_search(c, &o->f, &set, 1);
+/* ---- the command ---- */
+
+static double distill_filter(const dp_symbolic_candidate *candidate, void *settings) {
+    distill_settings *o = (distill_settings *)settings;
+    o->f.sets = &o->found->data;
+    o->f.set_count = 1;
+    return deep_filter(candidate, &o->f);
+}
+
+static void distill_say(const distill_settings *o) {
+    const dp_distilled *d = o->found;
+    if (o->f.quiet) return;
+    printf("potential at %lu places", (unsigned long)d->data.n);
+    if (!o->at)
+        printf(", %s: among directions it scatters by %.3g %% of its range",
+               o->word == DP_SPHERICAL ? "spherical" : "axisymmetric", 100.0 * d->scatter);
+    printf("\n");
+    if (d->result.count)
+        printf("what formulas leave of it counts as %.0f independent points\n", d->independent);
+}
+
+static int distill_run(af_context *c, distill_settings *o, const dp_field *field) {
+    dp_distill_desc desc;
+    double *places = NULL;
+    af_status s;
+    int code = deep_formulas_begin(c, &o->f);
+    memset(&desc, 0, sizeof desc);
+    desc.symmetry = (dp_symmetry)o->word;
+    desc.low[0] = o->radius.low;
+    desc.high[0] = o->radius.high;
+    desc.count[0] = o->radius.count;
+    desc.low[1] = o->height.low;
+    desc.high[1] = o->height.high;
+    desc.count[1] = o->height.count;
+    desc.vocabulary = &o->f.v;
+    desc.search = &o->f.desc;
+    if (o->f.filters) o->f.desc.filter = distill_filter;
+    if (code == CLI_OK && o->at) code = deep_read_places(c, o->at, &desc.place_count, &places);
+    if (o->n && o->n < desc.place_count) desc.place_count = o->n;
+    desc.places = places;
     if (code == CLI_OK) {
-        forces = distill_forces(&o->f, &d);
-        code = deep_formulas_report(c, &o->f, "of force", forces);
-        free(forces);
+        s = dp_distill(c, field, &desc, &o->found);
+        if (o->found) {
+            o->f.result = &o->found->result;
+            o->f.sets = &o->found->data;
+            o->f.set_count = 1;
+        }
+        code = deep_formulas_end(c, &o->f, s);
+        if (o->found) distill_say(o);
     }
-    free(d.memory);
-    return code;
+    free(places);
+    return code == CLI_OK ? deep_formulas_report(c, &o->f, "of force", o->found->force_error)
+                          : code;
+}
+
+static int distill_all(af_context *c, distill_settings *o, const char *const *path) {
+    dp_symmetry symmetry = (dp_symmetry)o->word;
+    dp_field field;
+    int code = distill_open(c, o, path, &field);
+    if (code == CLI_OK && !symmetry &&
+        dp_field_symmetry(c, &field, o->radius.low, o->radius.high, &symmetry) != AF_OK)
+        code = cli_fail_library(c);
+    if (code != CLI_OK) return code;
+    o->word = (int)symmetry;
+    code = distill_words(o);
+    if (code < 0) code = cli_check_output(o->f.output, path, o->count);
+    if (code == CLI_OK) code = cli_check_output(o->f.c_path, path, o->count);
+    if (code == CLI_OK) code = cli_check_output(o->f.latex, path, o->count);
+    return code == CLI_OK ? distill_run(c, o, &field) : code;
 }
 
 int deep_distill(const cli_command *command, int count, char **words) {
     const char **path = (const char **)cli_allocate((size_t)count + 1, sizeof *path);
     cli_option options[DEEP_OPTIONS];
     distill_settings o;
-    size_t given = 0;
     af_context *c = NULL;
+    size_t k;
     int code;
     memset(&o, 0, sizeof o);
     code = cli_parse(command, options, distill_options(&o, options), count, words, path, -1);
-    while (path[given]) given++;
-    if (code < 0) code = distill_check(&o);
+    while (path[o.count]) o.count++;
+    if (code < 0) code = distill_places_check(&o);
     if (code < 0) {
-        code = cli_check_output(o.f.output, path, given);
-        if (code == CLI_OK) code = cli_check_output(o.f.c_path, path, given);
-        if (code == CLI_OK) code = cli_check_output(o.f.latex, path, given);
-        if (code == CLI_OK) code = cli_context(o.f.threads, &c);
-        if (code == CLI_OK) code = distill_run(c, &o, given, path);
+        code = cli_context(o.f.threads, &c);
+        if (code == CLI_OK) code = distill_all(c, &o, path);
     }
+    o.f.result = NULL; /* it is found's */
+    dp_distilled_destroy(o.found);
+    for (k = 0; k < o.count && o.potential; k++) dp_potential_destroy(o.potential[k]);
+    free(o.potential);
     deep_formulas_free(&o.f);
     af_context_destroy(c);
     free(path);

@@ -185,14 +185,11 @@ static int formulas_progress(const dp_symbolic_result *r, void *user) {
     return cli_stopped();
 }
 
-int deep_formulas_search(af_context *c, deep_formulas *f, const dp_data_set *sets, size_t count) {
-    af_status s;
+int deep_formulas_begin(af_context *c, deep_formulas *f) {
     int code = f->v.no_units ? CLI_OK : formulas_units(c, f);
     if (code != CLI_OK) return code;
     f->c = c;
     f->v.symbols = f->symbol;
-    f->sets = sets;
-    f->set_count = count;
     f->desc.clock = formulas_clock;
     f->desc.progress = formulas_progress;
     if (f->filters) f->desc.filter = deep_filter;
@@ -200,7 +197,10 @@ int deep_formulas_search(af_context *c, deep_formulas *f, const dp_data_set *set
     f->on_terminal = isatty(STDERR_FILENO) == 1 && !f->quiet;
     f->last_line = cli_clock();
     cli_catch_stop();
-    s = dp_symbolic_search(c, &f->v, sets, count, &f->desc, &f->result);
+    return CLI_OK;
+}
+
+int deep_formulas_end(af_context *c, deep_formulas *f, af_status s) {
     if (f->line_open) fprintf(stderr, "\r\033[K");
     if (s != AF_OK && s != AF_STOPPED) return cli_fail_library(c);
     if (f->result->count == 0)

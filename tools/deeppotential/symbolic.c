@@ -162,7 +162,13 @@ static int symbolic_run(af_context *c, symbolic_settings *o, const char *path) {
     int code;
     memset(&d, 0, sizeof d);
     code = symbolic_read(c, o, path, &d);
-    if (code == CLI_OK) code = deep_formulas_search(c, &o->f, d.sets, d.set_count);
+    if (code == CLI_OK) code = deep_formulas_begin(c, &o->f);
+    if (code == CLI_OK) {
+        o->f.sets = d.sets;
+        o->f.set_count = d.set_count;
+        code = deep_formulas_end(c, &o->f, dp_symbolic_search(c, &o->f.v, d.sets, d.set_count,
+                                                             &o->f.desc, &o->f.result));
+    }
     if (code == CLI_OK) code = deep_formulas_report(c, &o->f, NULL, NULL);
     symbolic_data_free(&d);
     return code;

@@ -1,0 +1,105 @@
+/* cc -O2 -fopenmp -I. examples/end_to_end.c -o end_to_end -lm
+ *
+ * A potential from a snapshot, end to end: stars of an isochrone are followed in a trial potential,
+ * a map takes the places along their orbits to actions, a mixture is the density of actions, and
+ * the gradient of the likelihood goes back through all of it to the network (Tenachi, Ibata &
+ * Diakogiannis 2023). Nothing is told of GM and b. `./end_to_end kernel` takes the paper's way from
+ * the density of actions to that of phase space: orbits drawn, angles, inverse map, kernel. */
+
+#define ACTIONFINDER_IMPLEMENTATION
+#define DEEPPOTENTIAL_IMPLEMENTATION
+#include "deeppotential.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STARS = 8192, SHOWN = 8 };
+
+static double truth(double r) { return -1.0 / (1.0 + sqrt(1.0 + r * r)); }
+
+/* Stars of three clumps of (J_r, L), 20 % wide, their angles and inclinations at random, in the
+ * isochrone GM = b = 1: a mass of 1/AF_GRAVITY. */
+static void make_stars(double *eta) {
+    static const double mean[3][2] = {{0.3, 0.8}, {0.15, 1.6}, {0.8, 0.6}};
+    const double turn = 6.283185307179586;
+    af_isochrone iso;
+    uint64_t k;
+    size_t i = 0;
+    iso.mass = 1.0 / AF_GRAVITY;
+    iso.scale = 1.0;
+    for (k = 0; i < STARS; k++) {
+        double u = af_random_uniform(1, 1, k), j[3], theta[3], l, up;
+        int clump = u < 0.4 ? 0 : u < 0.75 ? 1 : 2, m;
+        j[2] = mean[clump][0] * (1.0 + 0.2 * af_random_normal(1, 2, k));
+        l = mean[clump][1] * (1.0 + 0.2 * af_random_normal(1, 3, k));
+        up = 2.0 * af_random_uniform(1, 4, k) - 1.0;
+        for (m = 0; m < 3; m++) theta[m] = turn * af_random_uniform(1, 5 + (uint64_t)m, k);
+        if (j[2] <= 0.0 || l <= 0.0) continue;
+        j[0] = l * up;
+        j[1] = l - fabs(l * up);
+        af_isochrone_position(&iso, j, theta, eta + 6 * i++, NULL);
+    }
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static int tell(const dp_chain_progress *p, void *user) {
+    (void)user;
+    if (p->step % 20 == 0)
+        printf("step %3d of %d: mean -ln f %.6f\n", (int)p->step, (int)p->steps, p->loss);
+    return 0;
+}
+
+/* Mean of |Phi/truth - 1| over the n stars between the radii that hold 98 % of them. */
+static double error_of(const double *r, const double *phi) {
+    double sum = 0.0;
+    int i, low = STARS / 100, high = STARS - STARS / 100;
+    for (i = low; i < high; i++) sum += fabs(phi[i] / truth(r[i]) - 1.0) / (high - low);
+    return sum;
+}
+
+int main(int argc, char **argv) {
+    static double eta[STARS][6], r[STARS], phi[STARS], before[STARS];
+    double first, last;
+    af_context *c = NULL;
+    dp_sample *stars = NULL;
+    dp_chain *chain = NULL;
+    dp_chain_desc desc;
+    dp_chain_report report;
+    int i;
+    memset(&desc, 0, sizeof desc); /* zero is the default of every option */
+    desc.progress = tell;
+    if (argc > 1 && strcmp(argv[1], "kernel") == 0) desc.density = DP_CHAIN_KERNEL;
+    make_stars(eta[0]);
+    for (i = 0; i < STARS; i++)
+        r[i] = sqrt(eta[i][0] * eta[i][0] + eta[i][1] * eta[i][1] + eta[i][2] * eta[i][2]);
+    qsort(r, STARS, sizeof r[0], ascending);
+    if (af_context_create(NULL, &c) != AF_OK ||
+        dp_sample_create(c, STARS, eta[0], NULL, NULL, NULL, &stars) != AF_OK ||
+        dp_chain_create(stars, &desc, &chain) != AF_OK ||
+        dp_chain_evaluate_untrained(chain, STARS, r, before, NULL) != AF_OK ||
+        dp_chain_evaluate(chain, STARS, r, phi, NULL) != AF_OK) {
+        fprintf(stderr, "%s\n", c ? af_error(c) : "out of memory");
+        return 1;
+    }
+    report = dp_chain_describe(chain);
+    printf("\nthe map: GM %.5f, b %.5f\n", report.gm, report.b);
+    printf("      r     truth   untrained   network\n");
+    for (i = 1; i < SHOWN; i++) {
+        int at = i * STARS / SHOWN;
+        printf("%7.3f  %8.5f   %8.5f  %8.5f\n", r[at], truth(r[at]), before[at], phi[at]);
+    }
+    first = error_of(r, before);
+    last = error_of(r, phi);
+    dp_chain_destroy(chain);
+    dp_sample_destroy(stars);
+    af_context_destroy(c);
+    printf("\nmean relative error of the untrained potential: %.5f\n", first);
+    printf("mean relative error of the potential: %.5f\n", last);
+    return last < (desc.density == DP_CHAIN_KERNEL ? 0.05 : 0.002) ? 0 : 1;
+}
