@@ -178,7 +178,7 @@ formulas: $(B)/formulas
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
 PLAIN   := $(TESTS:%=$(B)/test/%)
 CHECKED := $(if $(SANITIZE_CC),$(TESTS:%=$(B)/test/%.sanitized))
-SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli cli_dp cli_symbolic reproduce reproduce_dp
+SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli cli_dp cli_symbolic cli_recover reproduce reproduce_dp
 LOGS    := $(addsuffix .log,$(PLAIN) $(CHECKED) $(SCRIPTS:%=$(B)/test/%))
 # -Isrc: the tests compile the parts, not the generated headers; AF__WHITE_BOX: see af_stb_end.c
 TEST     = -std=c99 $(WARN) -DAF__WHITE_BOX= $(CPPFLAGS) -Isrc -Itests -I$(B)/include -MMD -MP -MF $@.d -MT $@
@@ -227,7 +227,7 @@ $(CHECKED): $(B)/test/%.sanitized: tests/%.c $(B)/include/actionfinder.h | deps
 $(addsuffix .log,$(PLAIN) $(CHECKED)): %.log: % always
 	@echo "$*"; sh tests/run.sh $@ $*
 
-$(B)/test/cli_symbolic.log: $(B)/deeppotential
+$(B)/test/cli_symbolic.log $(B)/test/cli_recover.log: $(B)/deeppotential
 $(SCRIPTS:%=$(B)/test/%.log): $(B)/test/%.log: tests/%.sh $(HEADERS) always | deps
 	@mkdir -p $(@D)
 	@echo "$<"; sh tests/run.sh $@ sh $<

@@ -4,7 +4,7 @@
  * actions; nothing but their positions and velocities is handed on. The potential that makes their
  * actions most likely is found, free in form; then the shortest formula within its error bars.
  * Prints the formula, its constants beside the true ones and the errors of potential and force
- * beside those before the first step. Draws snapshot_to_formula.svg, or the file named first; a
+ * beside those of the potential that the fit began with. Draws snapshot_to_formula.svg, or the file named first; a
  * number after it is the seed. The last line is the largest error of the formula's potential, over
  * ten times the range of radii that was fitted. Some 40 s on one core; -fopenmp takes all. */
 
@@ -60,7 +60,7 @@ static void make_stars(const af_isochrone *iso, uint64_t seed, double *eta) {
 /* At radii: the truth, what was recovered, what the formula gives. */
 typedef struct profile {
     double r[RADII], phi[RADII], force[RADII]; /* of the isochrone */
-    dp_radial first[RADII], found[RADII];      /* after the first step; at the end */
+    dp_radial untrained[RADII], found[RADII];  /* at the start; at the end */
     double formula[RADII];                     /* less C: zero at infinity */
 } profile;
 
@@ -89,36 +89,21 @@ static void errors(const profile *p, const dp_radial *at, double out[2]) {
     out[1] = sqrt(force / all);
 }
 
-static int first_step(const dp_recover_progress *p, void *user) {
-    (void)p;
-    (void)user;
-    return 1; /* stops */
-}
-
-/* The potential from the stars; before, where the fit was after its first step. */
+/* The potential from the stars, and the one that the fit began with. */
 static int recover(const dp_sample *stars, const af_isochrone *iso, profile *p,
                    dp_recovered **out) {
-    dp_recover_desc desc = {0};
-    dp_recovered *untrained = NULL;
     dp_recover_report report;
     size_t i;
-    desc.progress = first_step;
-    if (dp_recover(stars, &desc, &untrained) != AF_STOPPED) return 0;
-    desc.progress = NULL;
-    if (dp_recover(stars, &desc, out) == AF_OK) {
-        report = dp_recovered_report(*out);
-        for (i = 0; i < RADII; i++) {
-            p->r[i] = report.inner * pow(report.outer / report.inner, (double)i / (RADII - 1));
-            p->phi[i] = truth(iso, p->r[i], &p->force[i]);
-        }
-        dp_recovered_evaluate(untrained, RADII, p->r, p->first);
-        dp_recovered_evaluate(*out, RADII, p->r, p->found);
-        printf("recovered from %lu stars in %lu steps; radii of %.3g to %.3g kpc hold 98 %%\n",
-               (unsigned long)report.stars, (unsigned long)report.steps, report.inner,
-               report.outer);
+    if (dp_recover(stars, NULL, out) != AF_OK) return 0;
+    report = dp_recovered_report(*out);
+    for (i = 0; i < RADII; i++) {
+        p->r[i] = report.inner * pow(report.outer / report.inner, (double)i / (RADII - 1));
+        p->phi[i] = truth(iso, p->r[i], &p->force[i]);
     }
-    dp_recovered_destroy(untrained);
-    return *out != NULL;
+    printf("recovered from %lu stars in %lu steps; radii of %.3g to %.3g kpc hold 98 %%\n",
+           (unsigned long)report.stars, (unsigned long)report.steps, report.inner, report.outer);
+    return dp_recovered_untrained(*out, RADII, p->r, p->untrained) == AF_OK &&
+           dp_recovered_evaluate(*out, RADII, p->r, p->found) == AF_OK;
 }
 
 /* ---- the formula ---- */
@@ -218,14 +203,14 @@ static int run(af_context *c, const dp_sample *stars, const af_isochrone *iso, c
     fine = fine && distil(c, potential, &p, &formula);
     if (fine) {
         const dp_symbolic_entry *e = &formula->result.front[formula->result.best];
-        errors(&p, p.first, before);
+        errors(&p, p.untrained, before);
         errors(&p, p.found, after);
         dp_formula_text(c, &formula->result.vocabulary, &e->formula, DP_TEXT_PLAIN, text,
                         sizeof text);
         printf("\n  Phi = %s\n\n%-24s%12s%12s\n", text, "", "found", "true");
         printf("%-24s%12.5g%12.5g\n%-24s%12.5g%12.5g\n", "GM [kpc (km/s)^2]", e->constants[0],
                AF_GRAVITY * iso->mass, "b [kpc]", e->constants[1], iso->scale);
-        printf("%-24s%12s%12s\n", "", "fitted", "first step");
+        printf("%-24s%12s%12s\n", "", "fitted", "untrained");
         printf("%-24s%11.3f%%%11.3f%%\n%-24s%11.3f%%%11.3f%%\n", "error of the potential",
                100.0 * after[0], 100.0 * before[0], "error of the force", 100.0 * after[1],
                100.0 * before[1]);

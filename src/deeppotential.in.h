@@ -186,11 +186,13 @@
  *
  *     dp_recover finds a spherical potential from stars with positions and velocities. Stars whose
  *     phases are mixed have f(x, v) = f(J)/(2 pi)^3, so it makes the actions as likely as it can
- *     under a free-form potential (positive density, a small network) and a free-form density of
- *     (J_r, L). dp_recovered_evaluate gives Phi, force and density at radii with standard errors
- *     from the Fisher information, the density of actions being free. The constant of Phi is not
- *     observable: Phi comes less its mean over the stars between the 1 and 99 % radii, and the
- *     report has the value that would make it zero at infinity. Do not cut the stars in space,
+ *     under a free-form potential (positive density, a layer of tanh units) and a free-form density
+ *     of (J_r, L), a spline. Give dp_recover_desc.streams where stars belong to streams: they share
+ *     their actions, and say more than many of the field. dp_recovered_evaluate gives Phi, force
+ *     and density at radii with standard errors from the Fisher information, the density of actions
+ *     being free; dp_recovered_untrained the potential that the fit began with. The constant of Phi
+ *     is not observable: Phi comes less its mean over the stars between the 1 and 99 % radii, and
+ *     the report has the value that would make it zero at infinity. Do not cut the stars in space,
  *     since orbits cross the cut; cut in energy or actions. If the report says converged = 0, do
  *     not trust the error bars.
  *
@@ -303,7 +305,7 @@ AF_API const char *dp_version(void);
 #include "dp/dp_policy_search.c"
 /* a potential through actions */
 #include "dp/dp_recover_table.c"
-#include "dp/dp_recover_clumps.c"
+#include "dp/dp_recover_density.c"
 #include "dp/dp_recover_model.c"
 #include "dp/dp_recover.c"
 #include "dp/dp_recover_api.c"

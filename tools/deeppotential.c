@@ -184,6 +184,26 @@ static const char DISTILL_MANUAL[] =
     "      --time 60\n"
     "  deeppotential distill phi-*.safetensors --at stars.npy -n 2000 --filter density\n";
 
+static const char RECOVER_MANUAL[] =
+    DEEP_STARS_MANUAL
+    "\n"
+    "The stars' phases must be mixed, the potential a sphere's. Its force, and its potential\n"
+    "less the mean over the stars, are such that the actions of the stars are as likely as can\n"
+    "be, with a free density of actions; the error bars allow for that. The table has r [kpc],\n"
+    "phi [(km/s)^2], force [(km/s)^2/kpc], density [Msun/kpc^3], each with its standard error,\n"
+    "and phi and force of the potential that the fit began with. Ctrl-C ends the fit and keeps\n"
+    "the best.\n"
+    "\n"
+    "Do not cut the stars in space, since orbits cross the cut; cut in energy, or not at all.\n"
+    "Measurement errors are not taken into account. Stars of one stream nearly share their\n"
+    "actions: --streams tells which they are, and makes the potential much better.\n"
+    "\n" PARTS_MANUAL
+    "\n"
+    "Examples:\n"
+    "  deeppotential mock plummer -n 20000 --reach 1000 -o stars.csv\n"
+    "  deeppotential recover stars.csv -o potential.csv --check plummer:1/G,1\n"
+    "  deeppotential recover halo.csv -o potential.csv --streams stream\n";
+
 static const char RUN_MANUAL[] =
     "OPTIONS.txt has lines `key = value`; # begins a comment. Keys:\n"
     "\n"
@@ -226,6 +246,9 @@ static const cli_command COMMANDS[] = {
      "Accelerations from f alone, without a potential.", LOCAL_MANUAL, deep_local},
     {"plot", "PHI -o FILE.svg [options]", "Draws density, potential, how stationary f is.",
      PLOT_MANUAL, deep_plot},
+    {"recover", "STARS -o TABLE.csv [options]",
+     "Finds a spherical potential through actions, with error bars.", RECOVER_MANUAL,
+     deep_recover},
     {"distill", "PHI... [options]", "Finds formulas for a potential, with units.",
      DISTILL_MANUAL, deep_distill},
     {"symbolic", "TABLE -y COLUMN:UNITS -x COLUMN:UNITS,... [options]",

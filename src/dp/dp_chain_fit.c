@@ -125,14 +125,14 @@ static af_status dp__chain_desc_check(af_context *c, dp_chain_desc *d) {
     if (d->kernel == 0.0) d->kernel = 0.3;
     if (d->tie == 0.0) d->tie = 0.5;
     if ((d->density != DP_CHAIN_CANONICAL && d->density != DP_CHAIN_KERNEL) ||
-        d->clumps > (size_t)DP__CLUMPS_MAX || d->orbit_steps > (size_t)DP__CHAIN_STEPS ||
+        d->clumps > (size_t)DP__CHAIN_CLUMPS || d->orbit_steps > (size_t)DP__CHAIN_STEPS ||
         !(d->turns > 0.0 && d->turns <= 100.0) || !(d->kernel > 0.0 && d->kernel <= 10.0) ||
         !dp__is_finite(d->tie))
         return af_fail(c, AF_ERROR_ARGUMENT,
                        "chain: a density of either kind, 1 to %d clumps, 1 to 256 steps of an "
                        "orbit, up to 100 turns and a kernel up to 10 are possible; asked for are "
                        "density %d, %lu clumps, %lu steps, %g turns, kernel %g",
-                       (int)DP__CLUMPS_MAX, (int)d->density, (unsigned long)d->clumps,
+                       (int)DP__CHAIN_CLUMPS, (int)d->density, (unsigned long)d->clumps,
                        (unsigned long)d->orbit_steps, d->turns, d->kernel);
     return AF_OK;
 }

@@ -10,6 +10,7 @@
 
 enum { DP__CHAIN_SHARE, DP__CHAIN_M1, DP__CHAIN_M2, DP__CHAIN_S1, DP__CHAIN_S2, DP__CHAIN_K,
        DP__CHAIN_ROWS };
+enum { DP__CHAIN_CLUMPS = 32 }; /* at most */
 
 #define DP__CHAIN_WIDTH 0.02 /* no clump is narrower: fits to single stars */
 
@@ -109,7 +110,7 @@ static void dp__chain_maximise(size_t count, size_t k, const double sum[6], doub
 /* One round for y (n,2) with weights (n) of sum one; returns the mean ln density before it. */
 static double dp__chain_round(size_t n, const double *y, const double *weight, size_t count,
                               double *p) {
-    double sum[DP__CLUMPS_MAX][6], part[DP__CLUMPS_MAX], mean = 0.0;
+    double sum[DP__CHAIN_CLUMPS][6], part[DP__CHAIN_CLUMPS], mean = 0.0;
     size_t i, k;
     memset(sum, 0, sizeof sum);
     for (i = 0; i < n; i++) {
@@ -129,13 +130,55 @@ static double dp__chain_round(size_t n, const double *y, const double *weight, s
     return mean;
 }
 
+/* ---- the first clumps: k-means, begun with distant stars (Arthur & Vassilvitskii 2007) ---- */
+
+/* Rows y (n,2) of one spread; place (count,2) gets the means, of (n) the nearest. */
+static void dp__chain_means(size_t n, const double *y, size_t count, uint64_t seed, double *place,
+                            double *distance, uint32_t *of) {
+    size_t i, k, round;
+    for (i = 0; i < n; i++) distance[i] = HUGE_VAL;
+    for (k = 0; k < count; k++) {
+        double sum = 0.0, at;
+        for (i = 0; i < n && k > 0; i++) sum += distance[i];
+        at = af_random_uniform(seed, 1, k) * sum;
+        for (i = 0; i + 1 < n && k > 0; i++)
+            if ((at -= distance[i]) < 0.0) break;
+        if (k == 0) i = (size_t)(af_random_uniform(seed, 1, 0) * (double)n);
+        place[2 * k] = y[2 * i];
+        place[2 * k + 1] = y[2 * i + 1];
+        for (i = 0; i < n; i++) {
+            double a = y[2 * i] - place[2 * k], b = y[2 * i + 1] - place[2 * k + 1];
+            distance[i] = fmin(distance[i], a * a + b * b);
+        }
+    }
+    for (round = 0; round < 10; round++) { /* they need not converge: EM follows */
+        double sum[DP__CHAIN_CLUMPS][3];
+        memset(sum, 0, sizeof sum);
+        for (i = 0; i < n; i++) {
+            double best = HUGE_VAL;
+            for (k = 0; k < count; k++) {
+                double a = y[2 * i] - place[2 * k], b = y[2 * i + 1] - place[2 * k + 1];
+                if (a * a + b * b < best) of[i] = (uint32_t)k;
+                best = fmin(best, a * a + b * b);
+            }
+            sum[of[i]][0] += 1.0;
+            sum[of[i]][1] += y[2 * i];
+            sum[of[i]][2] += y[2 * i + 1];
+        }
+        for (k = 0; k < count; k++) {
+            if (sum[k][0] > 0.0) place[2 * k] = sum[k][1] / sum[k][0];
+            if (sum[k][0] > 0.0) place[2 * k + 1] = sum[k][2] / sum[k][0];
+        }
+    }
+}
+
 enum { DP__CHAIN_EM = 100 };
 
 /* Clumps (ROWS,count) of y (n,2): k-means first, then rounds until they gain less than 1e-6. */
 static af_status dp__chain_em(af_context *c, size_t n, const double *y, const double *weight,
                               size_t count, uint64_t seed, double *p) {
     dp__arena arena = dp__arena_open(c);
-    double *distance = DP__ARRAY(&arena, double, n), place[2 * DP__CLUMPS_MAX];
+    double *distance = DP__ARRAY(&arena, double, n), place[2 * DP__CHAIN_CLUMPS];
     double *one = DP__ARRAY(&arena, double, 2 * n), last = -HUGE_VAL, now;
     uint32_t *of = DP__ARRAY(&arena, uint32_t, n);
     size_t i, k;
@@ -144,7 +187,7 @@ static af_status dp__chain_em(af_context *c, size_t n, const double *y, const do
         return dp__fail_memory(c, "the density of actions of a chain");
     }
     memcpy(one, y, 2 * n * sizeof(double));
-    dp__means(n, one, count, seed, place, distance, of);
+    dp__chain_means(n, one, count, seed, place, distance, of);
     for (k = 0; k < count; k++) {
         double sum[6] = {1e-9, 0.0, 0.0, 0.0, 0.0, 0.0};
         for (i = 0; i < n; i++) {

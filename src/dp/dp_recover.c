@@ -1,17 +1,17 @@
 /* ---- recovery: the fit --------------------------------------------------------------------------
  *
- * Potential and density of actions are moved together by Newton's method with the Fisher
- * information in place of second derivatives (sum of products of scores: Berndt, Hall, Hall &
- * Hausman 1974), damped as Levenberg and Marquardt do. One without the other would go zigzag: a
- * deeper potential makes all actions larger. After each step two rounds of EM improve the density
- * in the directions in which the information is poor. Sums over stars are taken in a fixed number
- * of parts and added in order: they do not depend on the threads. */
+ * Potential and density of actions are moved together: a deeper potential makes all actions larger,
+ * and one without the other would go zigzag. Steps are those of Newton's method with the Fisher
+ * information in place of second derivatives, damped as Levenberg and Marquardt do: that of the
+ * spline follows from the density, the rest is a sum of products of the stars' scores (Berndt,
+ * Hall, Hall & Hausman 1974). Some of the stars go first, and bring the
+ * rest near its end. Sums over stars are taken in a fixed number of parts and added in order: they
+ * do not depend on the threads. */
 
 enum {
-    DP__PARTS = 32,     /* of the stars */
-    DP__BLOCK = 512,    /* stars whose scores are multiplied at a time */
-    DP__FIRST_ROUNDS = 60, DP__ROUNDS = 2, /* of EM */
-    DP__TRIES = 14      /* of a step, each with three times the damping of the last */
+    DP__PARTS = 32,         /* of the stars */
+    DP__FIRST_STARS = 8192, /* that go first, when there are at least twice as many */
+    DP__TRIES = 14          /* of a step, each with ten times the damping of the last */
 };
 
 struct dp_recovered {
@@ -19,31 +19,36 @@ struct dp_recovered {
     dp__arena arena;
     dp_recover_desc desc;  /* with the defaults filled in */
     dp__halo halo;         /* in units of length and speed, G = 1 */
-    dp__clumps clumps;
     double length, speed;
     double middle, spread; /* of x, that the network sees */
     double *covariance;    /* (count,count) of the parameters of the potential */
     double *align;         /* (DP__TABLE): the mean of Phi over the stars that are covered */
+    double *untrained;     /* (DP__HALO): halo.out at the start */
     dp_recover_report report;
 };
+
+/* What is summed over a part of the stars. */
+typedef struct dp__harvest {
+    double ln_p, field;  /* field: weights of its stars */
+    size_t unbound;
+    double *row, *score; /* (DP__TABLE), (count): one star's, by the table and by the potential */
+    double *gradient;    /* (all) of ln p, but for ln_z, as all that follows */
+    double *field_gradient; /* (count) that of the field's stars */
+    double *products;    /* (count,all) of scores by the potential and by all */
+    double streams[DP__STREAMS_MAX][DP__STREAM * DP__STREAM]; /* of scores by a stream's numbers */
+} dp__harvest;
 
 typedef struct dp__recovery {
     af_context *c;
     dp_recovered *r;
     dp__arena arena;
-    size_t n, count, all; /* stars; parameters of the potential; and of the clumps */
-    size_t info;          /* stars of the information */
+    size_t n, count, all; /* stars; parameters of the potential; and of the density of actions */
     dp__tracer *star;
+    dp__density density;
     double loss, damping;
-    double sum[DP__PARTS];        /* of ln p */
-    size_t unbound[DP__PARTS];
-    double *table[DP__PARTS];     /* (DP__TABLE) derivatives of ln likelihood by the table */
-    double *part[DP__PARTS];      /* (9 clumps): by the clumps, or sums of EM */
-    af_func *products;            /* (all,all) of a block's scores */
-    af_workspace *work;
-    size_t block;                 /* in hand */
-    double *by_table, *by_clumps; /* (DP__BLOCK,DP__TABLE), (DP__BLOCK,6 clumps): its scores */
-    double *information, *factor, *gradient, *step, *old;
+    dp__harvest *part;       /* (DP__PARTS) */
+    double *information, *factor;  /* (all,all) */
+    double *gradient, *step, *old; /* (all); old: parameters before the step */
 } dp__recovery;
 
 static void dp__part_of(size_t n, size_t part, size_t parts, size_t *first, size_t *end) {
@@ -53,102 +58,63 @@ static void dp__part_of(size_t n, size_t part, size_t parts, size_t *first, size
 
 /* ---- what is summed over the stars ---- */
 
-static void dp__recover_orbits(size_t part, void *user) {
+/* to (count) = the derivatives by the table, row (DP__TABLE), of those parts that the orbit has
+ * to do with, by the parameters. */
+static void dp__recover_project(const dp__halo *h, const double *row, double *to) {
+    size_t i, k;
+    memset(to, 0, h->count * sizeof *to);
+    for (i = 0; i < (size_t)DP__TABLE; i++)
+        for (k = 0; row[i] != 0.0 && k < h->count; k++) to[k] += row[i] * h->rows[i * h->count + k];
+}
+
+/* What a star adds whose scores by the potential are there. */
+static void dp__recover_add(const dp__recovery *f, const dp__tracer *s, const dp__chance *q,
+                            dp__harvest *to) {
+    size_t at[16], terms, i, k;
+    double value[16];
+    terms = dp__density_terms(&f->density, s, q, at, value);
+    for (k = 0; k < terms; k++) to->gradient[f->count + at[k]] += s->weight * value[k];
+    for (i = 0; i < f->count; i++) {
+        double score = s->weight * to->score[i], *row = to->products + i * f->all;
+        to->gradient[i] += score;
+        to->field_gradient[i] += s->stream ? 0.0 : score;
+        for (k = 0; k <= i; k++) row[k] += score * to->score[k];
+        for (k = 0; k < terms; k++) row[f->count + at[k]] += score * value[k];
+    }
+    for (i = 0; s->stream && i < (size_t)(DP__STREAM * DP__STREAM); i++)
+        to->streams[s->stream - 1][i] += s->weight * value[i / DP__STREAM] * value[i % DP__STREAM];
+}
+
+/* Actions, ln p, gradient and products of scores. */
+static void dp__recover_pass(size_t part, void *user) {
     dp__recovery *f = (dp__recovery *)user;
-    dp__shares shares;
-    dp__orbit o;
+    const dp__radial *t = &f->r->halo.table;
+    dp__harvest *to = f->part + part;
     size_t i, end;
-    f->sum[part] = 0.0;
-    f->unbound[part] = 0;
+    dp__orbit o;
+    to->ln_p = to->field = 0.0;
+    to->unbound = 0;
+    memset(to->gradient, 0, f->all * sizeof(double));
+    memset(to->field_gradient, 0, f->count * sizeof(double));
+    memset(to->products, 0, f->count * f->all * sizeof(double));
+    memset(to->streams, 0, sizeof to->streams);
     dp__part_of(f->n, part, DP__PARTS, &i, &end);
-    for (; i < end; i++) {
+    for (; i < end && !to->unbound; i++) {
         dp__tracer *s = f->star + i;
-        if (!dp__orbit_of(&f->r->halo.table, s, &o)) f->unbound[part]++;
+        dp__chance q;
+        if (!dp__orbit_of(t, s, &o)) {
+            to->unbound++;
+            break;
+        }
         s->j = fmax(o.j, DP__J_MIN);
-        s->ln_j = log(s->j);
-        if (f->r->clumps.count)
-            f->sum[part] += s->weight * dp__clumps_at(&f->r->clumps, s->ln_j, s->ln_l, &shares);
+        q = dp__density_at(&f->density, s);
+        to->ln_p += s->weight * q.ln_p;
+        to->field += s->stream ? 0.0 : s->weight;
+        memset(to->row, 0, DP__TABLE * sizeof(double));
+        dp__orbit_row(t, s, &o, q.slope, to->row);
+        dp__recover_project(&f->r->halo, to->row, to->score);
+        dp__recover_add(f, s, &q, to);
     }
-}
-
-static void dp__recover_count(size_t part, void *user) {
-    dp__recovery *f = (dp__recovery *)user;
-    const dp__clumps *m = &f->r->clumps;
-    dp__shares shares;
-    size_t i, end;
-    f->sum[part] = 0.0;
-    memset(f->part[part], 0, m->count * DP__SUMS * sizeof(double));
-    dp__part_of(f->n, part, DP__PARTS, &i, &end);
-    for (; i < end; i++) {
-        const dp__tracer *s = f->star + i;
-        f->sum[part] += s->weight * dp__clumps_at(m, s->ln_j, s->ln_l, &shares);
-        dp__clumps_count(m, s->ln_l, &shares, s->weight, f->part[part]);
-    }
-}
-
-static void dp__recover_gradient_part(size_t part, void *user) {
-    dp__recovery *f = (dp__recovery *)user;
-    const dp__clumps *m = &f->r->clumps;
-    const dp__radial *t = &f->r->halo.table;
-    dp__shares shares;
-    dp__orbit o;
-    size_t i, end;
-    memset(f->table[part], 0, DP__TABLE * sizeof(double));
-    memset(f->part[part], 0, m->count * DP__CLUMP * sizeof(double));
-    dp__part_of(f->n, part, DP__PARTS, &i, &end);
-    for (; i < end; i++) {
-        dp__tracer *s = f->star + i;
-        dp__orbit_of(t, s, &o);
-        dp__clumps_at(m, s->ln_j, s->ln_l, &shares);
-        dp__orbit_row(t, s, &o, s->weight * dp__clumps_slope(m, s->j, &shares), f->table[part]);
-        dp__clumps_score(m, s->ln_l, &shares, s->weight, f->part[part]);
-    }
-}
-
-/* Scores of a part of the block: by the table, and by the clumps, times the root of the weight. */
-static void dp__recover_scores(size_t part, void *user) {
-    dp__recovery *f = (dp__recovery *)user;
-    const dp__clumps *m = &f->r->clumps;
-    const dp__radial *t = &f->r->halo.table;
-    size_t i, end, width = f->all - f->count;
-    dp__shares shares;
-    dp__orbit o;
-    dp__part_of(DP__BLOCK, part, DP__PARTS, &i, &end);
-    for (; i < end; i++) {
-        size_t at = f->block * DP__BLOCK + i;
-        double *row = f->by_table + i * DP__TABLE, *clumps = f->by_clumps + i * width, root;
-        dp__tracer *s = f->star + (at < f->info ? at : 0) * f->n / f->info; /* evenly taken */
-        memset(row, 0, DP__TABLE * sizeof(double));
-        memset(clumps, 0, width * sizeof(double));
-        if (at >= f->info) continue;
-        root = sqrt(s->weight);
-        dp__orbit_of(t, s, &o);
-        dp__clumps_at(m, s->ln_j, s->ln_l, &shares);
-        dp__orbit_row(t, s, &o, root * dp__clumps_slope(m, s->j, &shares), row);
-        dp__clumps_score(m, s->ln_l, &shares, root, clumps);
-    }
-}
-
-/* The function of a block: scores (DP__BLOCK,all) of the derivatives of the potential (count,
- * DP__HALO) and those of the stars, and their products. */
-static af_status dp__recover_compile(dp__recovery *f) {
-    af_context *c = f->c;
-    af_expr input[3], score[2], all;
-    size_t dims[2];
-    dims[0] = f->count;
-    dims[1] = DP__HALO;
-    input[0] = af_input(c, "derivatives of the potential", 2, dims);
-    dims[0] = DP__BLOCK;
-    dims[1] = DP__TABLE;
-    input[1] = af_input(c, "scores by the table", 2, dims);
-    dims[1] = f->all - f->count;
-    input[2] = af_input(c, "scores by the clumps", 2, dims);
-    score[0] = af_transpose(c, af_slice(c, input[0], 1, 0, DP__TABLE));
-    score[0] = af_matmul(c, input[1], score[0]);
-    score[1] = input[2];
-    all = af_concat(c, 1, 2, score);
-    return dp__halo_compile_one(c, 3, input, af_matmul(c, af_transpose(c, all), all),
-                                &f->products, &f->work);
 }
 
 /* ---- loss, gradient, information ---- */
@@ -159,79 +125,86 @@ static double dp__recover_loss(dp__recovery *f) {
     double loss = dp__halo_prior(&f->r->halo, NULL, NULL);
     size_t k;
     if (!dp__halo_update(&f->r->halo)) return HUGE_VAL;
-    af_parallel(f->c, DP__PARTS, dp__recover_orbits, f);
+    dp__halo_derive(&f->r->halo);
+    dp__density_prepare(&f->density);
+    loss += dp__density_prior(&f->density, NULL, NULL, 0);
+    af_parallel(f->c, DP__PARTS, dp__recover_pass, f);
     for (k = 0; k < (size_t)DP__PARTS; k++) {
-        if (f->unbound[k]) return HUGE_VAL;
-        loss -= f->sum[k];
+        if (f->part[k].unbound) return HUGE_VAL;
+        loss -= f->part[k].ln_p;
     }
     return dp__is_finite(loss) ? loss : HUGE_VAL;
 }
 
-/* Rounds of EM at the stars' actions. */
-static void dp__recover_em(dp__recovery *f, size_t rounds) {
-    dp__clumps *m = &f->r->clumps;
-    size_t i, k, size = m->count * DP__SUMS;
-    while (rounds-- > 0) {
-        af_parallel(f->c, DP__PARTS, dp__recover_count, f);
-        for (k = 1; k < (size_t)DP__PARTS; k++)
-            for (i = 0; i < size; i++) f->part[0][i] += f->part[k][i];
-        dp__clumps_step(m, f->part[0]);
-    }
-}
-
-/* The loss at the stars' actions, after a change of the clumps alone. */
-static double dp__recover_loss_of_clumps(dp__recovery *f) {
-    double loss = dp__halo_prior(&f->r->halo, NULL, NULL);
-    size_t k;
-    af_parallel(f->c, DP__PARTS, dp__recover_count, f);
-    for (k = 0; k < (size_t)DP__PARTS; k++) loss -= f->sum[k];
-    return loss;
-}
-
-static void dp__recover_gradient(dp__recovery *f) {
-    const dp__halo *h = &f->r->halo;
-    size_t i, k;
-    dp__halo_prior(h, f->gradient, NULL);
-    af_parallel(f->c, DP__PARTS, dp__recover_gradient_part, f);
+/* Adds all parts to the first. */
+static void dp__recover_reduce(dp__recovery *f) {
+    dp__harvest *to = f->part;
+    size_t k, i, q;
     for (k = 1; k < (size_t)DP__PARTS; k++) {
-        for (i = 0; i < (size_t)DP__TABLE; i++) f->table[0][i] += f->table[k][i];
-        for (i = 0; i < f->all - f->count; i++) f->part[0][i] += f->part[k][i];
+        const dp__harvest *from = f->part + k;
+        to->field += from->field;
+        for (i = 0; i < f->all; i++) to->gradient[i] += from->gradient[i];
+        for (i = 0; i < f->count; i++) to->field_gradient[i] += from->field_gradient[i];
+        for (i = 0; i < f->count * f->all; i++) to->products[i] += from->products[i];
+        for (i = 0; i < f->density.streams; i++)
+            for (q = 0; q < (size_t)(DP__STREAM * DP__STREAM); q++)
+                to->streams[i][q] += from->streams[i][q];
     }
-    for (k = 0; k < f->count; k++)
-        for (i = 0; i < (size_t)DP__TABLE; i++)
-            f->gradient[k] -= f->table[0][i] * h->rows[k * DP__HALO + i];
-    for (i = f->count; i < f->all; i++) f->gradient[i] = -f->part[0][i - f->count];
 }
 
-/* The information of all stars and of the prior, from that of some. */
-static af_status dp__recover_information(dp__recovery *f, size_t stars) {
-    const void *in[3];
-    void *out[1];
-    double sum = 0.0;
-    size_t i, size = f->all * f->all;
-    f->info = stars < f->n ? stars : f->n;
-    for (i = 0; i < f->info; i++) sum += f->star[i * f->n / f->info].weight;
-    memset(f->information, 0, size * sizeof(double));
-    in[0] = f->r->halo.rows;
-    in[1] = f->by_table;
-    in[2] = f->by_clumps;
-    out[0] = f->factor;
-    for (f->block = 0; f->block * DP__BLOCK < f->info; f->block++) {
-        af_parallel(f->c, DP__PARTS, dp__recover_scores, f);
-        if (af_run(f->products, f->work, in, out) != AF_OK)
-            return af_fail(f->c, AF_ERROR_BACKEND, "recovery: scores could not be multiplied");
-        for (i = 0; i < size; i++) /* the mean weight is one */
-            f->information[i] += f->factor[i] * (double)f->n / sum;
-    }
+/* The information, lower half, and that of the prior; after dp__recover_reduce. */
+static void dp__recover_information(dp__recovery *f) {
+    const dp__harvest *from = f->part;
+    dp__density *d = &f->density;
+    size_t n = d->side * d->side, p = f->count, i, k, q;
+    memset(f->information, 0, f->all * f->all * sizeof(double));
+    dp__density_integrate(d, f->factor);
+    for (i = 0; i < n; i++)
+        for (k = 0; k <= i; k++)
+            f->information[(p + i) * f->all + p + k] = from->field * f->factor[i * n + k];
+    for (k = 0; k < d->streams; k++)
+        for (q = 0; q < (size_t)(DP__STREAM * DP__STREAM); q++) {
+            size_t at = p + n + DP__STREAM * k;
+            f->information[(at + q / DP__STREAM) * f->all + at + q % DP__STREAM] =
+                from->streams[k][q];
+        }
+    dp__density_prior(d, NULL, f->information + p * (f->all + 1), f->all);
     dp__halo_prior(&f->r->halo, NULL, f->step);
-    for (i = 0; i < f->all; i++) /* a star for the clumps: their shares have a constant in common */
-        f->information[i * f->all + i] += i < f->count ? f->step[i] : 1.0;
+    for (i = 0; i < p; i++) {
+        const double *row = from->products + i * f->all;
+        for (k = 0; k <= i; k++) f->information[i * f->all + k] = row[k];
+        f->information[i * f->all + i] += f->step[i];
+        for (k = p; k < f->all; k++) {
+            double centre = k - p < n ? from->field_gradient[i] * d->mean[k - p] : 0.0;
+            f->information[k * f->all + i] = row[k] - centre;
+        }
+    }
+}
+
+/* The gradient of the loss and the information, after dp__recover_loss. */
+static af_status dp__recover_derive(dp__recovery *f) {
+    const dp__density *d = &f->density;
+    size_t i;
+    dp__recover_reduce(f);
+    dp__recover_information(f);
+    dp__halo_prior(&f->r->halo, f->gradient, NULL);
+    memset(f->gradient + f->count, 0, d->count * sizeof(double));
+    dp__density_prior(d, f->gradient + f->count, NULL, 0);
+    for (i = 0; i < f->all; i++) {
+        f->gradient[i] -= f->part->gradient[i];
+        if (i >= f->count && i - f->count < d->side * d->side)
+            f->gradient[i] += f->part->field * d->mean[i - f->count];
+        if (!dp__is_finite(f->gradient[i]))
+            return af_fail(f->c, AF_ERROR_NONFINITE,
+                           "recovery: the gradient of the likelihood is not finite");
+    }
     return AF_OK;
 }
 
 /* ---- steps ---- */
 
-/* f->step = -(information + damping diagonal)^-1 gradient, no number above 2; 0 on failure. */
+/* f->step = -(information + damping diagonal)^-1 gradient, no parameter of the potential by more
+ * than 2; 0 on failure. */
 static int dp__recover_solve(dp__recovery *f) {
     size_t i, n = f->all;
     double most = 0.0;
@@ -240,108 +213,92 @@ static int dp__recover_solve(dp__recovery *f) {
     if (!dp__factorise(n, f->factor)) return 0;
     for (i = 0; i < n; i++) f->step[i] = -f->gradient[i];
     dp__factor_solve(n, f->factor, f->step);
-    for (i = 0; i < n; i++) most = fmax(most, fabs(f->step[i]));
+    for (i = 0; i < f->count; i++) most = fmax(most, fabs(f->step[i]));
     for (i = 0; i < n && most > 2.0; i++) f->step[i] *= 2.0 / most;
     return dp__is_finite(most);
 }
 
 /* The parameters, moved from f->old by f->step times scale. */
 static void dp__recover_move(dp__recovery *f, double scale) {
-    double *p = af_params_data(f->r->halo.params);
+    double *p = f->r->halo.p;
     size_t i;
     for (i = 0; i < f->all; i++) {
         double x = f->old[i] + (scale != 0.0 ? scale * f->step[i] : 0.0);
         if (i < f->count) p[i] = x;
-        else f->r->clumps.p[i - f->count] = x;
+        else f->density.p[i - f->count] = x;
     }
-    dp__clumps_prepare(&f->r->clumps);
 }
 
-/* One step downhill; *gain gets what it gained, 0 when none does. */
+/* One step downhill from where loss and gradient are known; *gain gets what it gained, 0 when none
+ * does. */
 static af_status dp__recover_step(dp__recovery *f, double *gain) {
-    dp_recovered *r = f->r;
-    double before = f->loss, loss = HUGE_VAL;
-    dp__clumps kept;
-    af_status s;
-    size_t i, tries;
+    double before = f->loss;
+    size_t tries;
     *gain = 0.0;
-    if (!dp__halo_derive(&r->halo))
-        return af_fail(f->c, AF_ERROR_BACKEND, "recovery: the potential could not be derived");
-    dp__recover_gradient(f);
-    s = dp__recover_information(f, r->desc.information);
-    if (s != AF_OK) return s;
-    memcpy(f->old, af_params_data(r->halo.params), f->count * sizeof(double));
-    memcpy(f->old + f->count, r->clumps.p, (f->all - f->count) * sizeof(double));
-    for (i = 0; i < f->all; i++)
-        if (!dp__is_finite(f->gradient[i]))
-            return af_fail(f->c, AF_ERROR_NONFINITE,
-                           "recovery: the gradient of the likelihood is not finite");
+    memcpy(f->old, f->r->halo.p, f->count * sizeof(double));
+    memcpy(f->old + f->count, f->density.p, f->density.count * sizeof(double));
     for (tries = 0; tries < (size_t)DP__TRIES; tries++) {
-        loss = HUGE_VAL;
+        f->loss = HUGE_VAL;
         if (dp__recover_solve(f)) {
             dp__recover_move(f, 1.0);
-            loss = dp__recover_loss(f);
+            f->loss = dp__recover_loss(f);
         }
-        if (loss < before) break;
-        r->report.rejected++;
-        f->damping = fmax(3.0 * f->damping, 1e-4);
+        if (f->loss < before) break;
+        f->r->report.rejected++;
+        f->damping = fmax(10.0 * f->damping, 1e-3);
     }
-    if (!(loss < before)) {
+    if (!(f->loss < before)) {
         dp__recover_move(f, 0.0);
         f->loss = dp__recover_loss(f);
         return AF_OK;
     }
-    if (tries == 0) f->damping *= 0.3;
-    kept = r->clumps;
-    dp__recover_em(f, DP__ROUNDS);
-    f->loss = dp__recover_loss_of_clumps(f);
-    if (!(f->loss < loss)) {
-        r->clumps = kept;
-        f->loss = loss;
-    }
+    if (tries == 0) f->damping *= 0.2;
     *gain = before - f->loss;
-    return AF_OK;
+    return dp__recover_derive(f);
 }
 
-/* Steps until one of the ends. */
-static af_status dp__recover_loop(dp__recovery *f) {
+/* Tells how far it is; 1 to stop. */
+static int dp__recover_tell(dp__recovery *f, double gain) {
+    const dp_recover_desc *d = &f->r->desc;
+    dp_recover_progress p = DP__ZERO;
+    p.step = f->r->report.steps;
+    p.steps = d->steps;
+    p.stars = f->n;
+    p.loss = f->r->report.loss = f->loss / (double)f->n;
+    p.gain = gain;
+    p.damping = f->damping;
+    return d->progress && d->progress(&p, d->user);
+}
+
+/* Steps until one of the ends, from where loss and derivatives are known; `until` on the clock. */
+static af_status dp__recover_loop(dp__recovery *f, double tolerance, double until) {
     const dp_recover_desc *d = &f->r->desc;
     dp_recover_report *report = &f->r->report;
-    double started = d->clock ? d->clock(d->user) : 0.0, gain;
     size_t quiet = 0;
-    report->untrained = f->loss / (double)f->n;
-    while (report->steps < d->steps && quiet < 3) {
-        dp_recover_progress p = DP__ZERO;
-        af_status s;
-        if (d->clock && d->seconds > 0.0 && d->clock(d->user) - started > d->seconds) break;
+    double gain;
+    af_status s = AF_OK;
+    report->converged = 0;
+    while (s == AF_OK && report->steps < d->steps && quiet < 2) {
+        if (d->clock && d->seconds > 0.0 && d->clock(d->user) > until) break;
         s = dp__recover_step(f, &gain);
-        if (s != AF_OK) return s;
-        quiet = gain < d->tolerance ? quiet + 1 : 0;
-        if (!(gain > 0.0)) quiet = 3; /* no step leads down */
-        p.step = ++report->steps;
-        p.steps = d->steps;
-        p.loss = report->loss = f->loss / (double)f->n;
-        p.gain = gain;
-        p.damping = f->damping;
-        if (d->progress && d->progress(&p, d->user)) return AF_STOPPED;
+        if (s != AF_OK) break;
+        quiet = gain < tolerance ? quiet + 1 : 0;
+        if (!(gain > 0.0)) quiet = 2; /* no step leads down */
+        report->steps++;
+        if (dp__recover_tell(f, gain)) s = AF_STOPPED;
     }
-    report->converged = quiet >= 3;
-    return AF_OK;
+    report->converged = quiet >= 2;
+    return s;
 }
 
-/* The covariance of the potential's parameters, those of the clumps being free. */
+/* The covariance of the potential's parameters, those of the density being free. */
 static af_status dp__recover_errors(dp__recovery *f) {
     size_t i, k, n = f->all, p = f->count;
-    af_status s;
-    if (!dp__halo_derive(&f->r->halo))
-        return af_fail(f->c, AF_ERROR_BACKEND, "recovery: the potential could not be derived");
-    s = dp__recover_information(f, 4 * f->r->desc.information);
-    if (s != AF_OK) return s;
     memcpy(f->factor, f->information, n * n * sizeof(double));
     if (!dp__factorise(n, f->factor))
         return af_fail(f->c, AF_ERROR_NONFINITE,
-                       "recovery: the Fisher information has no inverse; take more stars, or a "
-                       "smaller network");
+                       "recovery: the Fisher information has no inverse; take more stars, or fewer "
+                       "units and bins");
     for (i = 0; i < p; i++) {
         memset(f->step, 0, n * sizeof(double));
         f->step[i] = 1.0;

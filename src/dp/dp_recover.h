@@ -4,16 +4,19 @@
  * whose phases are mixed: the likelihood of a trial potential is that of the actions that the stars
  * have in it. dp_recover maximises it over a free-form potential and a free-form density of (J_r,
  * L) together; the maximum is where actions have the least entropy and angles are most uniform. The
- * density of mass is positive: ln rho is a tanh network of the radius plus a broken power law, and
- * begins heavy enough to bind all stars. Error bars come from the Fisher information, the
- * density of actions being free; the prior on the network is that its weights are of order one.
+ * density of mass is positive: ln rho is a broken power law plus a layer of tanh units in the
+ * radius, and begins heavy enough to bind all stars; ln of the density of actions is a spline. Both
+ * have weak priors, against wiggles. Stars of one stream, if they are told, share their actions
+ * nearly, which says much more about the potential than as many of the field. Error bars come
+ * from the Fisher information, the density of actions being free.
  *
  * The stars must be all there are of their orbits: a cut in radius, that orbits cross, biases the
  * result by more than its error bars. Cut in energy or actions instead. */
 
 typedef struct dp_recover_progress {
-    size_t step, steps;
-    double loss;    /* -sum ln p(J_r, ln L) - ln prior, divided by the stars' number */
+    size_t step, steps; /* 0: the start, before any step */
+    size_t stars;       /* in use: a part of them first, then all */
+    double loss;    /* -sum ln p(J_r, L) - ln prior, divided by the stars' number */
     double gain;    /* of this step, summed over the stars */
     double damping;
 } dp_recover_progress;
@@ -22,14 +25,13 @@ typedef struct dp_recover_progress {
 typedef struct dp_recover_desc {
     uint32_t start_canary;
     double centre[6];        /* position and velocity of the centre, in the sample's units */
-    uint64_t seed;           /* of the network and of the first density of actions */
-    size_t width, depth;     /* of the network; default 12, 2 */
-    size_t clumps;           /* of the density of actions; default 8, fewer below 400 stars */
-    size_t steps;            /* at most; default 60 */
-    double tolerance;        /* ends when three steps each gain less ln likelihood; default 0.05:
+    size_t units;            /* of the potential; default 24 */
+    size_t bins;             /* of the density of actions, along J_r and along L; default 12 */
+    const uint32_t *streams; /* of each star of the sample (n): its stream, 1 to 32 without gaps, 0
+                                for none; NULL: all are of the field. Not kept */
+    size_t steps;            /* at most; default 200 */
+    double tolerance;        /* ends when two steps each gain less ln likelihood; default 0.05:
                                 one standard error is 0.5 */
-    size_t information;      /* stars that estimate the Fisher information of a step (all make the
-                                gradient), four times as many that of the result; default 4096 */
     int ignore_volume;       /* 1: takes stars that were cut in space, see above */
     double (*clock)(void *user);
     double seconds;          /* on that clock; the best potential so far is the result then */
@@ -44,7 +46,8 @@ typedef struct dp_recovered dp_recovered;
 typedef struct dp_recover_report {
     size_t stars, steps, rejected; /* trial steps that were, also for stars not bound */
     size_t parameters;
-    double untrained, loss;        /* dp_recover_progress.loss at the start and at the end */
+    double untrained, loss;        /* dp_recover_progress.loss at the start, with the best density
+                                      of its actions, and at the end */
     double inner, outer;           /* radii that hold 1 and 99 % of the stars: coverage */
     double constant;               /* to add to `phi`: zero at infinity then, if the extrapolation
                                       beyond the last star holds. It is not observable */
@@ -73,6 +76,11 @@ typedef struct dp_radial {
  * AF_ERROR_ARGUMENT names a radius that is not above zero and finite. */
 AF_API af_status dp_recovered_evaluate(const dp_recovered *r, size_t n, const double *radii,
                                        dp_radial *out);
+
+/* The same of the potential that the fit began with, to compare: a broken power law that binds all
+ * stars. Its errors are zero. */
+AF_API af_status dp_recovered_untrained(const dp_recovered *r, size_t n, const double *radii,
+                                        dp_radial *out);
 
 /* Actions J_r and L (n,2) of stars eta (n,6) in the recovered potential, and, unless NULL,
  * frequencies Omega_r (n). AF_ERROR_DATA names a star that is not bound. */

@@ -2,11 +2,11 @@
 
 #include <stdlib.h>
 
-#define DP__RECOVERY_FORMAT "deeppotential recovery 1"
+#define DP__RECOVERY_FORMAT "deeppotential recovery 2"
 
 enum {
     DP__FEWEST_TRACERS = 200, /* fewer say nothing about a free form and density of actions */
-    DP__FIRST_STARS = 20000   /* that k-means sees */
+    DP__FEWEST_OF_STREAM = 10 /* fewer say nothing about its width */
 };
 
 /* ---- stars ---- */
@@ -31,6 +31,7 @@ static af_status dp__tracer_set(af_context *c, const double *eta, const double c
     s->l2 = fmax(v2 - along * along / r2, 0.0); /* v_t^2 so far */
     s->weight = 1.0;
     s->peri = s->apo = -1.0;
+    s->stream = 0;
     return AF_OK;
 }
 
@@ -38,11 +39,42 @@ static af_status dp__tracer_set(af_context *c, const double *eta, const double c
 static void dp__tracer_place(const dp__radial *t, dp__tracer *s) {
     s->x = dp__radial_x(t, s->x);
     s->l2 *= dp__radial_at(t, s->x).r * dp__radial_at(t, s->x).r;
-    s->ln_l = 0.5 * log(fmax(s->l2, 1e-12)); /* radial orbits: a millionth of the typical L */
+    s->l = sqrt(s->l2);
+    s->ln_l = log(fmax(s->l, 1e-6)); /* radial orbits: a millionth of the typical L */
+}
+
+/* How many streams there are, and how fine the density of the field is. */
+static af_status dp__recover_streams(dp__recovery *f) {
+    dp__density *d = &f->density;
+    size_t stars[DP__STREAMS_MAX + 1], i, k;
+    memset(stars, 0, sizeof stars);
+    for (i = 0; i < f->n; i++) {
+        k = f->star[i].stream;
+        if (k > (size_t)DP__STREAMS_MAX)
+            return af_fail(f->c, AF_ERROR_DATA,
+                           "recovery: a star is of stream %lu; streams are 1 to %d, 0 is the field",
+                           (unsigned long)k, (int)DP__STREAMS_MAX);
+        stars[k]++;
+        if (k > d->streams) d->streams = k;
+    }
+    for (k = 1; k <= d->streams; k++)
+        if (stars[k] < (size_t)DP__FEWEST_OF_STREAM)
+            return af_fail(f->c, AF_ERROR_DATA,
+                           "recovery: stream %lu has %lu stars, it needs %d; count streams from 1 "
+                           "without gaps, and give stars of small ones to the field, 0",
+                           (unsigned long)k, (unsigned long)stars[k], (int)DP__FEWEST_OF_STREAM);
+    d->bins = f->r->desc.bins;
+    d->side = d->bins + 3;
+    d->count = d->side * d->side + DP__STREAM * d->streams;
+    d->j_0 = d->l_0 = 1.0;
+    dp__axis_open(&d->u, d->bins, 0, NULL);
+    dp__axis_open(&d->v, d->bins, 0, NULL);
+    return AF_OK;
 }
 
 static af_status dp__recover_stars(dp__recovery *f, const dp_sample *sample) {
     const double *eta = dp_sample_eta(sample), *w = dp_sample_weights(sample);
+    const uint32_t *stream = f->r->desc.streams;
     double sum = 0.0;
     size_t i, kept = 0;
     f->n = dp_sample_count(sample);
@@ -54,6 +86,7 @@ static af_status dp__recover_stars(dp__recovery *f, const dp_sample *sample) {
         s = dp__tracer_set(f->c, eta + 6 * i, f->r->desc.centre, i, f->star + kept);
         if (s != AF_OK) return s;
         f->star[kept].weight = w ? w[i] : 1.0;
+        if (stream) f->star[kept].stream = stream[i];
         sum += f->star[kept++].weight;
     }
     f->n = kept;
@@ -63,7 +96,8 @@ static af_status dp__recover_stars(dp__recovery *f, const dp_sample *sample) {
                        (unsigned long)kept, (int)DP__FEWEST_TRACERS);
     for (i = 0; i < kept; i++) f->star[i].weight *= (double)kept / sum;
     f->r->report.stars = kept;
-    return AF_OK;
+    f->r->desc.streams = NULL; /* the caller's */
+    return dp__recover_streams(f);
 }
 
 /* Units, the table's radii, what the network sees. */
@@ -114,17 +148,15 @@ static af_status dp__recover_desc_check(af_context *c, dp_recover_desc *d) {
     for (k = 0; k < 6; k++)
         if (!dp__is_finite(d->centre[k]))
             return af_fail(c, AF_ERROR_ARGUMENT, "recovery: the centre is not finite");
-    if (!d->width) d->width = 12;
-    if (!d->depth) d->depth = 2;
-    if (!d->clumps) d->clumps = 8;
-    if (!d->steps) d->steps = 60;
-    if (!d->information) d->information = 4096;
+    if (!d->units) d->units = 24;
+    if (!d->bins) d->bins = 12;
+    if (!d->steps) d->steps = 200;
     if (!(d->tolerance > 0.0)) d->tolerance = 0.05;
-    if (d->clumps > (size_t)DP__CLUMPS_MAX || d->width > 64 || d->depth > 8)
+    if (d->bins > (size_t)DP__BINS_MAX || d->units > (size_t)DP__UNITS_MAX)
         return af_fail(c, AF_ERROR_ARGUMENT,
-                       "recovery: at most %d clumps and a network of 64 x 8; asked for are %lu and "
-                       "%lu x %lu", (int)DP__CLUMPS_MAX, (unsigned long)d->clumps,
-                       (unsigned long)d->width, (unsigned long)d->depth);
+                       "recovery: at most %d bins and %d units; asked for are %lu and %lu",
+                       (int)DP__BINS_MAX, (int)DP__UNITS_MAX, (unsigned long)d->bins,
+                       (unsigned long)d->units);
     return AF_OK;
 }
 
@@ -146,25 +178,20 @@ static af_status dp__recovered_create(af_context *c, const dp_recover_desc *desc
 
 /* Expressions and memory, when units and radii are there. */
 static af_status dp__recovered_open(dp_recovered *r) {
-    af_net_desc net = DP__ZERO;
     size_t count;
-    af_status s;
-    net.inputs = net.outputs = 1;
-    net.width = r->desc.width;
-    net.depth = r->desc.depth;
-    net.activation = AF_TANH;
-    s = dp__halo_open(r->c, &r->arena, &net, r->desc.seed, r->middle, r->spread, &r->halo);
+    af_status s = dp__halo_open(r->c, &r->arena, r->desc.units, r->middle, r->spread, &r->halo);
     if (s != AF_OK) return s;
     count = r->report.parameters = r->halo.count;
     r->covariance = DP__ARRAY(&r->arena, double, count * count);
     r->align = DP__ARRAY(&r->arena, double, DP__TABLE);
-    return r->covariance && r->align ? AF_OK : dp__fail_memory(r->c, "a recovered potential");
+    r->untrained = DP__ARRAY(&r->arena, double, DP__HALO);
+    return r->covariance && r->align && r->untrained ?
+               AF_OK : dp__fail_memory(r->c, "a recovered potential");
 }
 
 AF_API void dp_recovered_destroy(dp_recovered *r) {
     dp__arena arena;
     if (!r) return;
-    dp__halo_close(&r->halo);
     arena = r->arena; /* r itself lies in it */
     dp__arena_free(&arena);
 }
@@ -193,56 +220,90 @@ static af_status dp__recover_mass(dp__recovery *f) {
                        dp__radial_at(t, f->star[fastest].x).r * f->r->length,
                        sqrt(2.0 * f->star[fastest].kinetic) * f->r->speed,
                        most / median);
-    f->r->halo.broken[0] = log(fmax(2.0 * median, 1.2 * most));
+    f->r->halo.p[0] = log(fmax(2.0 * median, 1.2 * most));
     return AF_OK;
 }
 
-static af_status dp__recover_clumps(dp__recovery *f) {
-    dp__clumps *m = &f->r->clumps;
-    size_t i, n = f->n < (size_t)DP__FIRST_STARS ? f->n : (size_t)DP__FIRST_STARS;
-    double *j = DP__ARRAY(&f->arena, double, 2 * n);
-    af_status s;
-    if (!j) return dp__fail_memory(f->c, "the first density of actions");
-    if (dp__recover_loss(f) >= HUGE_VAL) /* no clumps yet: actions alone */
-        return af_fail(f->c, AF_ERROR_NONFINITE, "recovery: the first actions are not finite");
-    for (i = 0; i < n; i++) {
-        j[i] = f->star[i * f->n / n].j;
-        j[n + i] = f->star[i * f->n / n].ln_l;
+/* Where streams lie in ln L, and their first numbers; the scales of the field's. */
+static af_status dp__recover_places(dp__recovery *f) {
+    dp__density *d = &f->density;
+    double *value = DP__ARRAY(&f->arena, double, 2 * f->n), sum[DP__STREAMS_MAX][4];
+    size_t i, k, n = 0;
+    if (!value) return dp__fail_memory(f->c, "the first density of actions");
+    memset(sum, 0, sizeof sum);
+    for (i = 0; i < f->n; i++) {
+        const dp__tracer *s = f->star + i;
+        double *to = sum[s->stream ? s->stream - 1 : 0];
+        if (!s->stream) {
+            value[n] = s->j;
+            value[f->n + n++] = s->l;
+            continue;
+        }
+        to[0] += 1.0;
+        to[1] += s->ln_l;
+        to[2] += s->j;
+        to[3] += s->j * s->j;
     }
-    m->count = (f->all - f->count) / DP__CLUMP;
-    s = dp__clumps_begin(f->c, n, j, j + n, f->r->desc.seed, m);
+    d->j_0 = d->l_0 = 1.0;
+    for (k = 0; k < 2; k++) {
+        double *x = value + k * f->n, *scale = k ? &d->l_0 : &d->j_0;
+        qsort(x, n, sizeof *x, dp__ascending);
+        if (n && x[n / 2] > 0.0) *scale = x[n / 2];
+        for (i = 0; i < n; i++) x[i] /= x[i] + *scale;
+        dp__axis_open(k ? &d->v : &d->u, d->bins, n, x);
+    }
+    for (k = 0; k < d->streams; k++) {
+        double *p = d->p + d->side * d->side + DP__STREAM * k;
+        double mean = sum[k][2] / sum[k][0], square = sum[k][3] / sum[k][0];
+        d->stream[k].middle = sum[k][1] / sum[k][0];
+        p[0] = log(mean);
+        p[1] = 0.0;
+        p[2] = log(fmax(mean * mean / fmax(square - mean * mean, 1e-6 * square) - 1.0, 0.1));
+    }
+    return AF_OK;
+}
+
+/* The best density at the stars' actions; memory (side^4 + 2 side^2). */
+static af_status dp__recover_density(dp__recovery *f) {
+    dp__density *d = &f->density;
+    af_status s;
+    memset(d->p, 0, d->count * sizeof *d->p);
+    if (dp__recover_loss(f) >= HUGE_VAL) /* actions alone */
+        return af_fail(f->c, AF_ERROR_NONFINITE, "recovery: the first actions are not finite");
+    s = dp__recover_places(f);
     if (s != AF_OK) return s;
-    dp__recover_em(f, DP__FIRST_ROUNDS);
-    f->loss = dp__recover_loss_of_clumps(f);
-    f->damping = 0.1;
-    if (!dp__is_finite(f->loss))
-        return af_fail(f->c, AF_ERROR_NONFINITE, "recovery: the first likelihood is not finite");
+    dp__recover_loss(f);
+    dp__recover_reduce(f);
+    dp__density_fit(d, f->part->gradient + f->count, f->part->field, f->information);
     return AF_OK;
 }
 
 static af_status dp__recover_memory(dp__recovery *f) {
     dp__arena *a = &f->arena;
-    size_t k, clumps = f->r->desc.clumps, all, ok = 1;
-    if (clumps > f->n / 50) clumps = f->n / 50;
+    dp__density *d = &f->density;
+    size_t k, all, ok = 1;
     f->count = f->r->halo.count;
-    f->all = f->count + clumps * DP__CLUMP;
-    all = f->all;
-    for (k = 0; k < (size_t)DP__PARTS; k++) {
-        f->table[k] = DP__ARRAY(a, double, DP__TABLE);
-        f->part[k] = DP__ARRAY(a, double, clumps * DP__SUMS);
-        ok = ok && f->table[k] && f->part[k];
+    all = f->all = f->count + d->count;
+    f->part = DP__ARRAY(a, dp__harvest, DP__PARTS);
+    for (k = 0; f->part && k < (size_t)DP__PARTS; k++) {
+        dp__harvest *to = f->part + k;
+        to->row = DP__ARRAY(a, double, DP__TABLE);
+        to->score = DP__ARRAY(a, double, f->count);
+        to->gradient = DP__ARRAY(a, double, all);
+        to->field_gradient = DP__ARRAY(a, double, f->count);
+        to->products = DP__ARRAY(a, double, f->count * all);
+        ok = ok && to->row && to->score && to->gradient && to->field_gradient && to->products;
     }
-    f->by_table = DP__ARRAY(a, double, (size_t)DP__BLOCK * DP__TABLE);
-    f->by_clumps = DP__ARRAY(a, double, DP__BLOCK * (all - f->count));
-    ok = ok && f->by_table && f->by_clumps;
+    d->p = DP__ARRAY(a, double, d->count);
+    d->mean = DP__ARRAY(a, double, d->count);
     f->information = DP__ARRAY(a, double, all * all);
     f->factor = DP__ARRAY(a, double, all * all);
     f->gradient = DP__ARRAY(a, double, 3 * all);
-    if (!ok || !f->information || !f->factor || !f->gradient)
+    if (!ok || !f->part || !d->p || !d->mean || !f->information || !f->factor || !f->gradient)
         return dp__fail_memory(f->c, "the information of a recovery");
     f->step = f->gradient + all;
     f->old = f->step + all;
-    return dp__recover_compile(f);
+    return AF_OK;
 }
 
 /* The mean of Phi over the stars between the radii that are covered. */
@@ -266,19 +327,67 @@ static void dp__recover_align(dp__recovery *f) {
     r->report.constant = mean * r->speed * r->speed;
 }
 
+/* The loss where a fit begins: all stars bound, the density the best. */
+static af_status dp__recover_enter(dp__recovery *f) {
+    size_t tries;
+    af_status s;
+    f->damping = 0.1; /* the information is soon right to that */
+    for (tries = 0; tries < 100 && dp__recover_loss(f) >= HUGE_VAL; tries++)
+        f->r->halo.p[0] += 0.02; /* heavier: some stars did not have a say before */
+    s = dp__recover_density(f);
+    if (s != AF_OK) return s;
+    f->loss = dp__recover_loss(f);
+    if (f->loss < HUGE_VAL) return dp__recover_derive(f);
+    return af_fail(f->c, AF_ERROR_NONFINITE, "recovery: the first likelihood is not finite");
+}
+
+/* A fit to some stars, evenly taken. */
+static af_status dp__recover_first(dp__recovery *f, double until) {
+    dp__tracer *all = f->star;
+    size_t n = f->n, i;
+    double sum = 0.0;
+    af_status s;
+    f->star = DP__ARRAY(&f->arena, dp__tracer, DP__FIRST_STARS);
+    if (!f->star) return dp__fail_memory(f->c, "the first stars of a recovery");
+    f->n = DP__FIRST_STARS;
+    for (i = 0; i < f->n; i++) {
+        f->star[i] = all[i * n / f->n];
+        sum += f->star[i].weight;
+    }
+    for (i = 0; i < f->n; i++) f->star[i].weight *= (double)f->n / sum;
+    s = dp__recover_enter(f);
+    if (s == AF_OK) s = dp__recover_loop(f, 10.0 * f->r->desc.tolerance, until);
+    f->star = all;
+    f->n = n;
+    return s;
+}
+
+/* Some stars first, then all; the start's loss is that of all. */
+static af_status dp__recover_fit(dp__recovery *f) {
+    const dp_recover_desc *d = &f->r->desc;
+    double until = (d->clock ? d->clock(d->user) : 0.0) + d->seconds;
+    af_status s = dp__recover_enter(f);
+    if (s != AF_OK) return s;
+    f->r->report.untrained = f->loss / (double)f->n;
+    memcpy(f->r->untrained, f->r->halo.out, DP__HALO * sizeof(double));
+    if (dp__recover_tell(f, 0.0)) return AF_STOPPED;
+    if (f->n >= 2 * (size_t)DP__FIRST_STARS) {
+        s = dp__recover_first(f, until);
+        if (s == AF_OK) s = dp__recover_enter(f);
+    }
+    return s == AF_OK ? dp__recover_loop(f, d->tolerance, until) : s;
+}
+
 static af_status dp__recover_run(dp__recovery *f, const dp_sample *sample) {
     af_status s = dp__recover_stars(f, sample), end = AF_OK;
     if (s == AF_OK) s = dp__recover_scales(f);
     if (s == AF_OK) s = dp__recovered_open(f->r);
     if (s == AF_OK) s = dp__recover_memory(f);
     if (s == AF_OK) s = dp__recover_mass(f);
-    if (s == AF_OK) s = dp__recover_clumps(f);
-    if (s != AF_OK) return s;
-    f->r->report.loss = f->loss / (double)f->n;
-    s = dp__recover_loop(f);
+    if (s == AF_OK) s = dp__recover_fit(f);
     if (s == AF_OK || s == AF_STOPPED) end = dp__recover_errors(f);
     if (end != AF_OK) return end;
-    dp__recover_align(f);
+    if (s == AF_OK || s == AF_STOPPED) dp__recover_align(f);
     return s;
 }
 
@@ -297,8 +406,6 @@ AF_API af_status dp_recover(const dp_sample *sample, const dp_recover_desc *desc
                     "recovery: the sample is cut in space, which biases actions; take all stars, "
                     "or set ignore_volume where their orbits do not reach the edge");
     if (s == AF_OK) s = dp__recover_run(&f, sample);
-    af_workspace_destroy(f.work);
-    af_func_destroy(f.products);
     dp__arena_free(&f.arena);
     if (s == AF_OK || s == AF_STOPPED) return s;
     dp_recovered_destroy(*out);

@@ -7,9 +7,8 @@ static double dp__recovered_error(const dp_recovered *r, const double *weight, d
     size_t i, k, n = r->halo.count;
     double *slope = memory, sum = 0.0;
     memset(slope, 0, n * sizeof *slope);
-    for (i = 0; i < n; i++)
-        for (k = 0; k < (size_t)DP__HALO; k++)
-            slope[i] += weight[k] * r->halo.rows[i * DP__HALO + k];
+    for (k = 0; k < (size_t)DP__HALO; k++)
+        for (i = 0; i < n && weight[k] != 0.0; i++) slope[i] += weight[k] * r->halo.rows[k * n + i];
     for (i = 0; i < n; i++) {
         double row = 0.0;
         for (k = 0; k < n; k++) row += r->covariance[i * n + k] * slope[k];
@@ -43,8 +42,9 @@ static void dp__recovered_weights(const dp_recovered *r, double x, double *weigh
     weight[k + 3] = s * (s - 1.0) * (s - 2.0) / 6.0;
 }
 
-AF_API af_status dp_recovered_evaluate(const dp_recovered *r, size_t n, const double *radii,
-                                       dp_radial *out) {
+/* Of a table (DP__HALO) whose errors are those of the result, or zero. */
+static af_status dp__recovered_values(const dp_recovered *r, const double *table, int errors,
+                                      size_t n, const double *radii, dp_radial *out) {
     dp__arena arena = dp__arena_open(r->c);
     double *weight = DP__ARRAY(&arena, double, 3 * (size_t)DP__HALO + r->halo.count);
     double *memory = weight + 3 * (size_t)DP__HALO, unit = r->speed * r->speed;
@@ -61,8 +61,8 @@ AF_API af_status dp_recovered_evaluate(const dp_recovered *r, size_t n, const do
         dp__recovered_weights(r, dp__radial_x(&r->halo.table, radii[i] / r->length), weight);
         for (q = 0; q < 3; q++) {
             const double *w = weight + q * DP__HALO;
-            for (k = 0; k < (size_t)DP__HALO; k++) value[q] += w[k] * r->halo.out[k];
-            error[q] = dp__recovered_error(r, w, memory);
+            for (k = 0; k < (size_t)DP__HALO; k++) value[q] += w[k] * table[k];
+            error[q] = errors ? dp__recovered_error(r, w, memory) : 0.0;
         }
         rho = exp(value[2]) * unit / (AF_GRAVITY * r->length * r->length);
         if (radii[i] > r->halo.table.cell[DP__CELLS][2] * r->length) rho = 0.0;
@@ -75,6 +75,16 @@ AF_API af_status dp_recovered_evaluate(const dp_recovered *r, size_t n, const do
     }
     dp__arena_free(&arena);
     return AF_OK;
+}
+
+AF_API af_status dp_recovered_evaluate(const dp_recovered *r, size_t n, const double *radii,
+                                       dp_radial *out) {
+    return dp__recovered_values(r, r->halo.out, 1, n, radii, out);
+}
+
+AF_API af_status dp_recovered_untrained(const dp_recovered *r, size_t n, const double *radii,
+                                        dp_radial *out) {
+    return dp__recovered_values(r, r->untrained, 0, n, radii, out);
 }
 
 AF_API af_status dp_recovered_actions(const dp_recovered *r, size_t n, const double *eta,
@@ -102,13 +112,13 @@ AF_API af_status dp_recovered_actions(const dp_recovered *r, size_t n, const dou
 
 /* ---- files ---- */
 
-enum { DP__RECOVERY_NUMBERS = 19 };
+enum { DP__RECOVERY_NUMBERS = 17 };
 
 /* Scales and what the report says, in one array: to a file and back. */
 static void dp__recovered_numbers(dp_recovered *r, double *x, int back) {
     dp_recover_report *p = &r->report;
     double *number[14];
-    size_t *whole[5], k;
+    size_t *whole[3], k;
     number[0] = &r->length;
     number[1] = &r->speed;
     number[2] = &r->middle;
@@ -118,11 +128,9 @@ static void dp__recovered_numbers(dp_recovered *r, double *x, int back) {
     number[11] = &p->outer;
     number[12] = &p->constant;
     number[13] = &p->loss;
-    whole[0] = &r->desc.width;
-    whole[1] = &r->desc.depth;
-    whole[2] = &p->stars;
-    whole[3] = &p->steps;
-    whole[4] = &r->clumps.count;
+    whole[0] = &r->desc.units;
+    whole[1] = &p->stars;
+    whole[2] = &p->steps;
     for (k = 0; k < (size_t)DP__RECOVERY_NUMBERS; k++) {
         if (!back) x[k] = k < 14 ? *number[k] : (double)*whole[k - 14];
         else if (k < 14) *number[k] = x[k];
@@ -145,10 +153,10 @@ static af_status dp__recovered_fill(const dp_recovered *r, af_tensors *to) {
     if (s == AF_OK) s = af_tensors_add(to, "align", AF_DTYPE_F64, 1, &count, r->align);
     dims[0] = dims[1] = r->halo.count;
     if (s == AF_OK) s = af_tensors_add(to, "covariance", AF_DTYPE_F64, 2, dims, r->covariance);
-    dims[0] = r->clumps.count;
-    dims[1] = DP__CLUMP;
-    if (s == AF_OK) s = af_tensors_add(to, "clumps", AF_DTYPE_F64, 2, dims, r->clumps.p);
-    return s == AF_OK ? af_params_save(r->halo.params, to, "potential.") : s;
+    count = DP__HALO;
+    if (s == AF_OK) s = af_tensors_add(to, "untrained", AF_DTYPE_F64, 1, &count, r->untrained);
+    count = r->halo.count;
+    return s == AF_OK ? af_tensors_add(to, "potential", AF_DTYPE_F64, 1, &count, r->halo.p) : s;
 }
 
 AF_API af_status dp_recovered_save(const dp_recovered *r, const char *path) {
@@ -176,12 +184,10 @@ static af_status dp__recovered_take_scales(dp_recovered *r, const af_tensors *fr
     for (k = 0; k < count; k++) good = good && dp__is_finite(x[k]);
     good = good && dp__is_finite(table[0] + table[1]) && table[0] > 0.0 && table[1] > table[0];
     if (good) dp__recovered_numbers(r, x, 1);
-    good = good && r->length > 0.0 && r->speed > 0.0 && r->spread > 0.0 && r->desc.width > 0 &&
-           r->desc.width <= 64 && r->desc.depth > 0 && r->desc.depth <= 8 && r->clumps.count > 0 &&
-           r->clumps.count <= (size_t)DP__CLUMPS_MAX;
+    good = good && r->length > 0.0 && r->speed > 0.0 && r->spread > 0.0 && r->desc.units > 0 &&
+           r->desc.units <= (size_t)DP__UNITS_MAX;
     if (!good)
         return af_fail(r->c, AF_ERROR_FORMAT, "the numbers of a recovered potential are damaged");
-    r->desc.clumps = r->clumps.count;
     dp__radial_open(&r->halo.table, table[0], table[1]);
     return AF_OK;
 }
@@ -190,17 +196,16 @@ static af_status dp__recovered_take(dp_recovered *r, const af_tensors *from) {
     size_t dims[2], count = DP__TABLE;
     af_status s = dp__recovered_take_scales(r, from);
     if (s == AF_OK) s = dp__recovered_open(r);
-    if (s == AF_OK) s = af_params_load(r->halo.params, from, "potential.");
+    if (s == AF_OK) s = af_tensors_get(from, "potential", 1, &r->halo.count, r->halo.p);
     if (s == AF_OK) s = af_tensors_get(from, "align", 1, &count, r->align);
     dims[0] = dims[1] = r->halo.count;
     if (s == AF_OK) s = af_tensors_get(from, "covariance", 2, dims, r->covariance);
-    dims[0] = r->clumps.count;
-    dims[1] = DP__CLUMP;
-    if (s == AF_OK) s = af_tensors_get(from, "clumps", 2, dims, r->clumps.p);
+    count = DP__HALO;
+    if (s == AF_OK) s = af_tensors_get(from, "untrained", 1, &count, r->untrained);
     if (s != AF_OK) return s;
-    dp__clumps_prepare(&r->clumps);
-    if (!dp__halo_update(&r->halo) || !dp__halo_derive(&r->halo))
+    if (!dp__halo_update(&r->halo))
         return af_fail(r->c, AF_ERROR_FORMAT, "the recovered potential in a file is not finite");
+    dp__halo_derive(&r->halo);
     return AF_OK;
 }
 

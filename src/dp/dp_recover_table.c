@@ -95,13 +95,13 @@ static size_t dp__radial_row(const dp__radial *t, double x, double weight[4]) {
 
 #define DP__J_MIN 1e-10 /* in units of the typical L: circular to rounding */
 
-/* A star. A label of its stream, whose stars share their actions, belongs here. */
 typedef struct dp__tracer {
     double x;            /* of its radius */
     double kinetic, l2;  /* v^2/2, L^2 */
-    double ln_l, weight;
+    double l, ln_l, weight;
     double peri, apo;    /* x of the turning points in the last potential: where to look first */
-    double j, ln_j;      /* radial action, at least DP__J_MIN */
+    double j;            /* radial action, at least DP__J_MIN */
+    size_t stream;       /* from 1; 0: of the field */
 } dp__tracer;
 
 /* dJ_r = (dPhi(x) - sum w_i dPhi(x_i)) / omega */

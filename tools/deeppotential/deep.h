@@ -320,6 +320,7 @@ int deep_eval(const cli_command *command, int count, char **words);
 int deep_local(const cli_command *command, int count, char **words);
 int deep_plot(const cli_command *command, int count, char **words);
 int deep_symbolic(const cli_command *command, int count, char **words);
+int deep_recover(const cli_command *command, int count, char **words);
 int deep_distill(const cli_command *command, int count, char **words);
 int deep_run(const cli_command *command, int count, char **words);
 

@@ -1,0 +1,83 @@
+#!/bin/sh
+# deeppotential recover: a potential through actions that must be near the truth, with streams too,
+# files, sentences about bad input. The program is build/deeppotential.
+. "$(dirname "$0")/checks.sh"
+dp=$build/deeppotential
+OMP_WAIT_POLICY=passive # several programs share the cores
+export OMP_WAIT_POLICY
+[ -x "$dp" ] || { echo "FAILED $dp is there"; echo '0 passed, 1 failed'; exit 1; }
+
+# refuses CODE WORDS COMMAND...: the exit code, every word in the one sentence on stderr.
+refuses() {
+    code=$1
+    words=$2
+    shift 2
+    "$@" >"$out/stdout" 2>"$out/stderr" </dev/null
+    got=$?
+    cat "$out/stderr"
+    [ "$got" -eq "$code" ] || { echo "exit code $got, not $code"; return 1; }
+    [ "$(wc -l <"$out/stderr")" -eq 1 ] || { echo 'not one line'; return 1; }
+    echo "$words" | tr '|' '\n' >"$out/words"
+    while read -r word; do
+        grep -qF -- "$word" "$out/stderr" || { echo "the sentence lacks '$word'"; return 1; }
+    done <"$out/words"
+}
+usage() { name=$1; words=$2; shift 2; check "$name" refuses 2 "$words" "$dp" recover "$@"; }
+bad() { name=$1; words=$2; shift 2; check "$name" refuses 1 "$words" "$dp" recover "$@"; }
+figure() { awk -v n="$1" '$1 == "FIGURE" && $2 == n { print $3 }' "$2"; }
+below() { figure "$1" "$3" | awk -v x="$2" '$1 <= x { good = 1 } END { exit !good }'; }
+
+# ---- a Plummer sphere ----
+
+stars=$out/stars.csv
+check 'stars' "$dp" mock plummer -n 4000 --reach 1000 -o "$stars"
+recover() {
+    "$dp" recover "$stars" -o "$out/phi.csv" --bins 6 --check plummer:1/G,1 \
+        --model "$out/phi.safetensors" >"$out/log" 2>"$out/progress"
+}
+check 'a potential' recover
+check 'that has converged' below converged 1 "$out/log"
+check 'near the truth' below potential_median 5 "$out/log"
+check 'and forces' below force_median 10 "$out/log"
+check 'beside the start' grep -q 'untrained: median' "$out/log"
+check 'more likely than it' awk '$2 == "loss" { l = $3 } $2 == "untrained" { u = $3 }
+    END { exit !(l < u - 0.05) }' "$out/log"
+check 'the model is kept' test -s "$out/phi.safetensors"
+# Plummer: force -r (1 + r^2)^-1.5; the rms of error over error bar
+covers() {
+    awk -F, '/^r,/ { if ($0 != "r,phi,phi_error,force,force_error,density,density_error,\
+untrained_phi,untrained_force") exit 1 }
+        /^[0-9]/ { f = -$1 / (1 + $1 * $1) ^ 1.5; s += (($4 - f) / $5) ^ 2; n++ }
+        END { print "pull", sqrt(s / n); exit !(n == 60 && s / n < 9 && s / n > 0.01) }' "$1"
+}
+check 'the table, whose error bars cover' covers "$out/phi.csv"
+check 'radii as asked for' "$dp" recover "$stars" -o "$out/three.csv" --bins 4 --steps 2 --quiet \
+    --radii 0.5:2:3
+check 'by equal factors' awk -F, '/^[0-9]/ { n++; x = n == 1 ? 0.5 : n == 2 ? 1 : 2
+    if (($1 - x) ^ 2 > 1e-20) exit 1 } END { exit n != 3 }' "$out/three.csv"
+
+# ---- streams ----
+
+awk -F, -v OFS=, '/^#/ { print; next } !head { head = 1; print $0, "stream"; next }
+    { print $0, (n++ % 100 == 0) }' "$stars" >"$out/streams.csv" # not one: any stars
+check 'a stream' "$dp" recover "$out/streams.csv" -o "$out/s.csv" --bins 4 --steps 2 --quiet \
+    --radii 0.5:2:3 --streams stream
+check 'changes the result' sh -c '! cmp -s "$0" "$1"' "$out/s.csv" "$out/three.csv"
+
+# ---- bad input ----
+
+no=$out/no.csv
+usage 'no output' '-o' "$stars"
+usage 'radii from zero' '--radii begins at 0' "$stars" -o "$no" --radii 0:1:4
+usage 'a centre of three numbers' "--centre takes X,Y,Z,VX,VY,VZ, not '1,2,3'" "$stars" -o "$no" \
+    --centre 1,2,3
+usage 'a misspelt option' 'did you mean --streams' "$stars" -o "$no" --stream s
+bad 'no such column' "has no column 'group'" "$stars" -o "$no" --streams group
+bad 'half a stream' 'whole number' "$stars" -o "$no" --streams x
+bad 'no such file' 'none.csv' "$out/none.csv" -o "$no"
+bad 'output over input' 'stars.csv' "$stars" -o "$stars"
+bad 'many bins' 'at most 32 bins' "$stars" -o "$no" --bins 99
+head -n 100 "$stars" >"$out/few.csv"
+bad 'few stars' 'too few' "$out/few.csv" -o "$no"
+check 'bad input wrote nothing' test ! -e "$no"
+report
