@@ -17,6 +17,13 @@
 #                 SCALE=0.1 smaller ones; see build/reproduce-deeppotential --help
 # make formulas   whether formulas of known potentials are found from noisy values, a table, in some
 #                 four minutes; see build/formulas --help
+# make CUDA=1     the command-line tools with --device cuda: needs nvcc, which is looked for on the PATH
+#                 and in /usr/local/cuda; CUDA_ARCH=native compiles for the GPU of this machine alone.
+#                 make CUDA=1 examples builds cuda_train, too; with NCCL installed nccl_train, and with
+#                 MPI installed mpi_train is among the examples in any case
+# make test-cuda  every operation and some trainings on the GPU of this machine beside the CPU; `make
+#                 test` does so on the host, without a GPU
+# make bench-cuda how fast that GPU is beside its cuBLAS, this machine's CPU and PyTorch
 # make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible. HDF5
 #                 (libhdf5-dev) is used by build/deeppotential where it is found, and only there
 # make clean      removes build/
@@ -89,7 +96,12 @@ headers: $(HEADERS)
 TOOL     := $(B)/actionfinder $(B)/deeppotential
 COMMANDS := $(wildcard tools/actionfinder/*.c)
 DEEP     := $(wildcard tools/deeppotential/*.c) $(addprefix tools/actionfinder/,cli.c sky.c svg.c)
-EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
+MPICC    := $(shell command -v mpicc 2>/dev/null)
+# those for which there is what they need
+EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(filter-out \
+              $(if $(MPICC),,examples/mpi_train.c) $(if $(CUDA),,examples/cuda_train.c examples/nccl_train.c) \
+              $(if $(wildcard /usr/include/nccl.h /usr/local/include/nccl.h /usr/local/cuda/include/nccl.h),,examples/nccl_train.c),\
+              $(wildcard examples/*.c)))
 FAST      = -std=c99 -O2 $(OPENMP) -Wall -Wextra $(CPPFLAGS) -I$(B)/include $(CFLAGS)
 
 # HDF5, where it is there: HDF5_LIBS are what follows the sources
@@ -101,18 +113,44 @@ endif
 export HDF5
 export HDF5_LIBS := $(if $(HDF5),$(HDF5_LIBS))
 
+# nvcc, where it is there: CUDA_OBJECT is af_cuda.cu compiled, CUDA_LIBS what it needs
+NVCC      ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
+CUDA_ARCH ?= all-major
+CUDA_ROOT  = $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA_LIBS  = -L$(CUDA_ROOT)/lib64 -Wl,-rpath,$(CUDA_ROOT)/lib64 -lcudart -lcublas -lstdc++
+CUDA_OBJECT := $(B)/af_cuda.o
+need_nvcc  = $(if $(NVCC),,$(error there is no nvcc: install the CUDA toolkit, or give make NVCC=/its/folder/bin/nvcc))
+WITH_CUDA  = $(if $(CUDA),-DAF_CUDA) # what compiles, and what links, a program for the device
+LINK_CUDA  = $(if $(CUDA),$(CUDA_OBJECT) $(CUDA_LIBS))
+DEVICE    := $(B)/device-$(if $(CUDA),cuda,cpu)
+
+$(CUDA_OBJECT): af_cuda.cu $(HEADERS)
+	$(need_nvcc)$(NVCC) -O2 -arch=$(CUDA_ARCH) $(CPPFLAGS) -include $(B)/include/actionfinder.h -c $< -o $@
+
+$(DEVICE): # programs are made anew for another device
+	@mkdir -p $(B)
+	@rm -f $(B)/device-*
+	@touch $@
+
 tool: $(TOOL)
 examples: $(EXAMPLES)
 
-$(B)/actionfinder: tools/actionfinder.c $(COMMANDS) $(wildcard tools/actionfinder/*.h) $(HEADERS) | deps
-	$(CC) $(FAST) $< $(COMMANDS) -o $@ $(LDFLAGS) -lm $(LDLIBS)
+$(B)/actionfinder: tools/actionfinder.c $(COMMANDS) $(wildcard tools/actionfinder/*.h) $(HEADERS) $(DEVICE) $(if $(CUDA),$(CUDA_OBJECT)) | deps
+	$(CC) $(FAST) $(WITH_CUDA) $< $(COMMANDS) -o $@ $(LDFLAGS) $(LINK_CUDA) -lm $(LDLIBS)
 
-$(B)/deeppotential: tools/deeppotential.c $(DEEP) $(wildcard tools/deeppotential/*.h tools/actionfinder/*.h) $(HEADERS) | deps
-	$(CC) $(FAST) $(HDF5) -Itools/actionfinder $< $(DEEP) -o $@ $(LDFLAGS) $(HDF5_LIBS) -lm $(LDLIBS)
+$(B)/deeppotential: tools/deeppotential.c $(DEEP) $(wildcard tools/deeppotential/*.h tools/actionfinder/*.h) $(HEADERS) $(DEVICE) $(if $(CUDA),$(CUDA_OBJECT)) | deps
+	$(CC) $(FAST) $(WITH_CUDA) $(HDF5) -Itools/actionfinder $< $(DEEP) -o $@ $(LDFLAGS) $(LINK_CUDA) $(HDF5_LIBS) -lm $(LDLIBS)
 
 $(EXAMPLES): $(B)/examples/%: examples/%.c $(wildcard examples/*.h) $(HEADERS) | deps
 	@mkdir -p $(@D)
-	$(CC) $(FAST) $< -o $@ $(LDFLAGS) -lm $(LDLIBS)
+	$(or $(EXAMPLE_CC),$(CC)) $(FAST) $(EXAMPLE_FLAGS) $< -o $@ $(LDFLAGS) $(EXAMPLE_LIBS) -lm $(LDLIBS)
+
+$(B)/examples/mpi_train: EXAMPLE_CC = $(MPICC)
+$(B)/examples/cuda_train $(B)/examples/nccl_train: $(CUDA_OBJECT)
+$(B)/examples/cuda_train: EXAMPLE_FLAGS = -DAF_CUDA
+$(B)/examples/cuda_train: EXAMPLE_LIBS = $(CUDA_OBJECT) $(CUDA_LIBS)
+$(B)/examples/nccl_train: EXAMPLE_FLAGS = -I$(CUDA_ROOT)/include
+$(B)/examples/nccl_train: EXAMPLE_LIBS = $(CUDA_OBJECT) $(CUDA_LIBS) -lnccl
 
 # Mock orbits in a disc and a halo, a fit, its errors, a picture. DEMO_SECONDS is the time for the fit.
 D := $(B)/demo
@@ -142,6 +180,12 @@ bench: $(B)/bench # OMP_WAIT_POLICY=passive make bench, where other programs use
 
 bench-quick: $(B)/bench
 	$(B)/bench --quick
+
+$(B)/bench-cuda: tools/bench.c $(BENCH) $(wildcard tools/bench/*.h) $(HEADERS) $(CUDA_OBJECT) | deps
+	$(CC) $(FAST) -DAF_CUDA -I$(CUDA_ROOT)/include -DBENCH_FOLDER='"$(B)"' -Itools/bench $< $(BENCH) $(CUDA_OBJECT) -o $@ $(LDFLAGS) $(CUDA_LIBS) -lm -ldl $(LDLIBS)
+
+bench-cuda: $(B)/bench-cuda
+	$(B)/bench-cuda --device cuda
 
 # ---- the papers' tests; tests/reproduce.sh and reproduce_dp.sh run them quickly ------------------------
 
@@ -178,7 +222,7 @@ formulas: $(B)/formulas
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
 PLAIN   := $(TESTS:%=$(B)/test/%)
 CHECKED := $(if $(SANITIZE_CC),$(TESTS:%=$(B)/test/%.sanitized))
-SCRIPTS := hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli cli_dp cli_symbolic cli_recover reproduce reproduce_dp
+SCRIPTS := cuda parallel hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli cli_dp cli_symbolic cli_recover reproduce reproduce_dp
 LOGS    := $(addsuffix .log,$(PLAIN) $(CHECKED) $(SCRIPTS:%=$(B)/test/%))
 # -Isrc: the tests compile the parts, not the generated headers; AF__WHITE_BOX: see af_stb_end.c
 TEST     = -std=c99 $(WARN) -DAF__WHITE_BOX= $(CPPFLAGS) -Isrc -Itests -I$(B)/include -MMD -MP -MF $@.d -MT $@
@@ -228,6 +272,8 @@ $(addsuffix .log,$(PLAIN) $(CHECKED)): %.log: % always
 	@echo "$*"; sh tests/run.sh $@ $*
 
 $(B)/test/cli_symbolic.log $(B)/test/cli_recover.log: $(B)/deeppotential
+$(B)/test/cuda.log $(B)/test/parallel.log: $(OBJECT) $(LIST)
+$(B)/test/cuda.log $(B)/test/parallel.log: export OPENMP_FLAG = $(OPENMP)
 $(SCRIPTS:%=$(B)/test/%.log): $(B)/test/%.log: tests/%.sh $(HEADERS) always | deps
 	@mkdir -p $(@D)
 	@echo "$<"; sh tests/run.sh $@ sh $<
@@ -237,6 +283,10 @@ test: deps
 	@$(MAKE) --no-print-directory -k -j$(JOBS) $(LOGS) || true # what failed is counted below
 	@$(if $(SANITIZE_CC),,echo 'no compiler with sanitisers: tests run plain only')
 	@sh tests/summary.sh $(LOGS)
+
+# On a device: what tests/cuda.sh does on the host.
+test-cuda: $(CUDA_OBJECT) $(OBJECT) $(LIST) | deps
+	@CUDA_OBJECT='$(CUDA_OBJECT)' CUDA_ROOT='$(CUDA_ROOT)' CUDA_LIBS='$(CUDA_LIBS)' OPENMP_FLAG='$(OPENMP)' sh tests/cuda_device.sh
 
 floors: deps
 	@mkdir -p $(B)
@@ -251,5 +301,5 @@ clean:
 	rm -rf $(B)
 
 -include $(wildcard $(B)/test/*.d)
-.PHONY: all deps headers tool examples demo bench bench-quick reproduce-actionfinder reproduce-deeppotential formulas test floors check clean always
+.PHONY: all deps headers tool examples demo bench bench-quick bench-cuda test-cuda reproduce-actionfinder reproduce-deeppotential formulas test floors check clean always
 .DELETE_ON_ERROR:

@@ -4,9 +4,9 @@
  * actions; nothing but their positions and velocities is handed on. The potential that makes their
  * actions most likely is found, free in form; then the shortest formula within its error bars.
  * Prints the formula, its constants beside the true ones and the errors of potential and force
- * beside those of the potential that the fit began with. Draws snapshot_to_formula.svg, or the file named first; a
- * number after it is the seed. The last line is the largest error of the formula's potential, over
- * ten times the range of radii that was fitted. Some 40 s on one core; -fopenmp takes all. */
+ * beside those of the potential that the fit began with. Draws snapshot_to_formula.svg, or the file
+ * named first; a number after it is the seed. The last line is the largest error of the formula's
+ * potential, over ten times the range of radii that was fitted. */
 
 #define ACTIONFINDER_IMPLEMENTATION
 #define DEEPPOTENTIAL_IMPLEMENTATION
@@ -148,7 +148,7 @@ static int draw(const char *path, const profile *p, const char *text) {
     size_t i, last = RADII - 1;
     for (i = 0; i < RADII; i++) {
         rise[0][i] = 1e-4 * (p->phi[i] - p->phi[last]); /* (100 km/s)^2 */
-        rise[1][i] = 1e-4 * (p->first[i].phi - p->first[last].phi);
+        rise[1][i] = 1e-4 * (p->untrained[i].phi - p->untrained[last].phi);
         rise[2][i] = 1e-4 * (p->formula[i] - p->formula[last]);
         off[0][i] = p->found[i].phi - end->phi - 1e4 * rise[0][i];
         off[1][i] = 1e4 * (rise[2][i] - rise[0][i]);
@@ -166,7 +166,7 @@ static int draw(const char *path, const profile *p, const char *text) {
     figure_line(&panel, RADII, p->r, rise[2], figure_pen("#1f5fa8", 1.5));
     figure_legend(&panel, "isochrone of the stars", figure_pen("#d08a1f", 5.0), 0, 1);
     figure_legend(&panel, "formula", figure_pen("#1f5fa8", 1.5), 0, 1);
-    figure_legend(&panel, "after the first step", figure_pen("#999999", 1.5), 0, 1);
+    figure_legend(&panel, "untrained", figure_pen("#999999", 1.5), 0, 1);
     panel = figure_panel_begin(&f, 80.0, 400.0, 450.0, 110.0, "less the isochrone",
                                figure_axis_of("r [kpc]", p->r[0], p->r[last], 1),
                                figure_axis_of("[(km/s)&#178;]", -1.2 * most, 1.2 * most, 0));

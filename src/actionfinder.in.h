@@ -59,6 +59,7 @@
  *     ACTIONFINDER         data, the map, what is learned, conventions, evaluation
  *     KOOPMAN              the symplectic autoencoder: trajectories in, J, theta, Omega, H out
  *     DYNAMICS             units, potentials, orbits, the isochrone
+ *     GPU                  the same programs on a device
  *     ERRORS               status and sentence
  *     MEMORY               who owns what, allocators
  *     THREADS              what may be shared
@@ -76,6 +77,8 @@
  *     OpenMP        cc -O2 -fopenmp program.c -lm
  *     CBLAS         cc -O2 -fopenmp -DAF_CBLAS program.c -lopenblas -lm
  *     C++           c++ -O2 -fopenmp program.cc -lm
+ *     CUDA          nvcc -O2 -arch=native -c af_cuda.cu
+ *                   cc -O2 -fopenmp -DAF_CUDA program.c af_cuda.o -lcudart -lcublas -lstdc++ -lm
  *
  *     C99 or later, or C++11 or later, gcc or clang. The kernels are compiled for AVX-512, AVX2 and
  *     plain vectors, and chosen when the program runs: no -march is needed. That takes some ten
@@ -103,6 +106,7 @@
  *                     The same in all files, e.g. for a shared library made from C:
  *                     -DAF_API='__attribute__((visibility("default")))'
  *     AF_CBLAS        matrix products through <cblas.h>. Implementation only
+ *     AF_CUDA         declares af_backend_cuda, which is in af_cuda.cu: see GPU
  *     AF_NO_AVX       no kernels for AVX2 and AVX-512: compiles in half the time, for debugging.
  *                     Implementation only
  *     AF_STB_DS_H     the name of stb_ds.h, with its quotes or brackets. Implementation only
@@ -471,6 +475,30 @@
  *         return; // af_error(context) says why
  *     ```
  *
+ * GPU
+ *
+ *     A context's backend runs what is compiled in it: fits, evaluators, functions of one's own.
+ *     af_cuda.cu, compiled by nvcc (CUDA 12 or newer, with its cuBLAS) and linked, has one for
+ *     NVIDIA's devices. af_backend_cuda() is NULL where there is none, and NULL is the CPU, so that
+ *     the lines below ask for a GPU if there is one; af_error_cuda() says why there is not.
+ *
+ *     ```c
+ *     af_context_desc desc = {0};
+ *     #ifdef AF_CUDA
+ *     desc.backend = af_backend_cuda();
+ *     #endif
+ *     if (af_context_create(&desc, &context) != AF_OK) return;
+ *     ```
+ *
+ *     Programs, numbers and files are the same as on the CPU, up to rounding; random numbers are
+ *     the same to the bit. Inputs and outputs cross to the device and back at each run, unless they
+ *     are in device or managed memory. A training in double precision with more than 65536
+ *     parameters keeps them, the gradient and the moments there, and makes its steps there; batches
+ *     are not cut into pieces. The device is the one that is the thread's (cudaSetDevice) when a
+ *     workspace is made; several devices, or machines, train together by af_trainer_desc.allreduce,
+ *     see examples/nccl_train.c and mpi_train.c. One star at a time is faster on the CPU: load the
+ *     model in a context without backend. Tools built by `make CUDA=1` take --device cuda.
+ *
  * ERRORS
  *
  *     What can fail returns an af_status. The sentence, with names, numbers and what to do, is
@@ -510,8 +538,9 @@
  *     numbers are a function of (seed, stream, index), and no seed comes from a clock. A training
  *     resumed from a checkpoint gives the bits of one that was never interrupted, unless a time
  *     limit (af_fit_desc.fraction) answers otherwise. Another compiler, a processor with another
- *     instruction set (af_backend_cpu_set), pieces of another size or AF_CBLAS give other
- *     roundings; with AF_CBLAS the rest is that library's promise.
+ *     instruction set (af_backend_cpu_set), a GPU, pieces of another size or AF_CBLAS give
+ *     other roundings; with AF_CBLAS the rest is that library's promise. On one kind of GPU a run
+ *     gives the same bits each time: nothing is added by atomic operations.
  *
  * FILES
  *
@@ -536,7 +565,11 @@
  *       errors of some km/s it is still a better field than the toy's, but only that.
  *     - A Fourier G takes ten microseconds a star; what asks for a million a second is a map of
  *       shears, or the fudge.
- *     - Not there yet: a GPU.
+ *     - The GPU backend has never run on a GPU yet: its kernels are tested on the host, beside the
+ *       CPU's, and nvcc compiles them for sm_75, 80 and 90. How fast it is is not known. Fused runs
+ *       are interpreted, one kernel each; products go to cuBLAS without epilogues; Adam steps on
+ *       the device in double precision only. Levenberg-Marquardt and L-BFGS solve on the CPU. Host
+ *       and device must be able to use managed memory at once: Linux, not Windows.
  *     - Levenberg-Marquardt holds a matrix of parameters x parameters, and solves it at each step:
  *       some thousand parameters are its limit.
  *     - A Koopman model covers one family of orbits around one centre, such as libration in a well:
@@ -649,6 +682,7 @@
 #include "learn/af_table.c"
 #include "learn/af_param.c"
 #include "learn/af_net.c"
+#include "learn/af_update.c"
 #include "learn/af_adam.c"
 #include "learn/af_batch.c"
 #include "learn/af_train.c"

@@ -223,7 +223,7 @@
  *
  *     All six coordinates must be known. The stars must be stationary in some frame: what is not
  *     ends up in the residual, and in part in the potential. The constant of the potential is not
- *     observable. GPUs: not yet. */
+ *     observable. GPUs: see GPU and LIMITS in actionfinder.h. */
 #ifndef DEEPPOTENTIAL_H
 #define DEEPPOTENTIAL_H
 

@@ -38,8 +38,15 @@ static inline void *test_convert(af_precision precision, const double *x, size_t
 /* What test_compute compiles for; NULL: the best that the processor has. */
 static const af_backend *test_backend;
 
-/* Calls run() for the kernels of each instruction set that the processor has. */
+/* Calls run() for the kernels of each instruction set that the processor has; compiled for CUDA,
+ * for those of af_cuda.cu instead. */
 static inline void each_instruction_set(void (*run)(void)) {
+#ifdef AF_CUDA
+    test_backend = af_backend_cuda();
+    printf("  -- %s\n", test_backend ? test_backend->name : af_error_cuda());
+    if (test_backend) run();
+    else test_failed++;
+#else
     int set;
     for (set = AF_SET_PLAIN; set <= AF_SET_AVX512; set++) {
         test_backend = af_backend_cpu_set((af_instruction_set)set);
@@ -47,6 +54,7 @@ static inline void each_instruction_set(void (*run)(void)) {
         printf("  -- %s\n", test_backend->name);
         run();
     }
+#endif
     test_backend = NULL;
 }
 

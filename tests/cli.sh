@@ -548,6 +548,10 @@ check 'field eval to no known kind' refuses 2 '.npy or .csv' \
 check 'koopman alone' test "$("$af" koopman 2>/dev/null; echo $?)" = 2
 check 'no command' test "$("$af" 2>/dev/null; echo $?)" = 2
 check 'an unknown command' refuses 2 "there is no command 'evla'|did you mean eval" "$af" evla
+check '--device of another kind' refuses 2 '--device is cpu or cuda|gpu' \
+    "$af" fit "$x" -o "$out/none.safetensors" --device gpu
+check '--device cuda of a program that has none' refuses 1 'built without CUDA|make CUDA=1' \
+    "$af" fit "$x" -o "$out/none.safetensors" --device cuda
 check 'an unknown option' refuses 2 'no option --secnods|did you mean --seconds' \
     "$af" fit "$x" -o "$m" --secnods 3
 check 'an argument too many' refuses 2 'one argument too many' "$af" fit "$x" "$x" -o "$m"

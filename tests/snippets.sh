@@ -15,7 +15,13 @@ for source in README.md src/actionfinder.in.h src/deeppotential.in.h; do
 done
 
 compile() {
-    ${CC:-cc} -std=c99 -fsyntax-only -Wall -Wextra -Wno-unused -Werror ${CPPFLAGS:-} "-I$headers" "$@"
+    compile_with "${CC:-cc}" "$@"
+}
+# compile_with COMPILER ARGUMENT...
+compile_with() {
+    compiler=$1
+    shift
+    $compiler -std=c99 -fsyntax-only -Wall -Wextra -Wno-unused -Werror ${CPPFLAGS:-} "-I$headers" "$@"
 }
 
 for text in "$out"/*.txt; do
@@ -34,7 +40,15 @@ for text in "$out"/*.txt; do
 done
 for example in examples/*.c; do
     [ -f "$example" ] || continue
-    check "$example" compile "$example"
+    case $example in
+        */mpi_*) have mpicc || continue ;;
+        */nccl_*) cuda=${CUDA_HOME:-/usr/local/cuda}/include # compiled alone, where both are there
+            [ -f "$cuda/nccl.h" ] || continue
+            check "$example" compile -Wno-unknown-pragmas "-I$cuda" "$example"
+            continue ;;
+    esac
+    CC_OF=$(case $example in */mpi_*) echo mpicc ;; *) echo "${CC:-cc}" ;; esac)
+    check "$example" compile_with "$CC_OF" "$example"
 done
 check "README.md shows a program in C" ls "$out"/README_md_*.txt
 report

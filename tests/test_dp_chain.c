@@ -142,7 +142,7 @@ static const double two_clumps[DP__CHAIN_ROWS * 2] = {0.3,  -0.2, -1.5, -0.4, 0.
 TEST(mixture_by_two_routes) {
     enum { S = 8000 };
     static double z[2][S], y[2][2 * S], pairs[4 * S], weight[2 * S], ln_p[2 * S];
-    double p[DP__CHAIN_ROWS * 2], part[DP__CLUMPS_MAX];
+    double p[DP__CHAIN_ROWS * 2], part[DP__CHAIN_CLUMPS];
     size_t i, k, dims[2] = {DP__CHAIN_ROWS, 2}, n = 0;
     dp__chain_clumps m = dp__chain_clumps_of(c, af_constant_array(c, 2, dims, two_clumps), 2);
     af_expr in[2], out[2];

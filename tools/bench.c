@@ -21,7 +21,7 @@
 #endif
 
 static const char MANUAL[] =
-    "bench [--quick] [--rows TEXT] [--threads N] [--python PATH]\n"
+    "bench [--quick] [--rows TEXT] [--threads N] [--python PATH] [--device WORD]\n"
     "\n"
     "Prints a table and writes " BENCH_FOLDER "/bench.csv\n"
     "(row,ours,peer,ratio,fraction_of_peak). Each row is the same work done by the\n"
@@ -35,6 +35,8 @@ static const char MANUAL[] =
     "  --python PATH  a Python with PyTorch and numpy; also AF_TORCH_PYTHON in the\n"
     "                 environment. Otherwise python3, or one that is installed with pip\n"
     "                 into " BENCH_FOLDER "/venv\n"
+    "  --device cuda  networks and the ActionFinder alone, on the GPU, beside PyTorch there;\n"
+    "                 of peak: of what cuBLAS reaches. Built by make bench-cuda\n"
     "  --help         this text\n"
     "\n"
     "How: a time is the minimum over repeats, after a warm-up, until half a second is\n"
@@ -69,6 +71,7 @@ static int bench_options(bench *b, int count, char **words, const char **python)
         if (strcmp(word, "--rows") == 0) b->pattern = value;
         else if (strcmp(word, "--python") == 0) *python = value;
         else if (strcmp(word, "--threads") == 0) b->threads = atoi(value);
+        else if (strcmp(word, "--device") == 0 && strcmp(value, "cuda") == 0) bench_use_device();
         else return bench_usage(word);
         if (b->threads < 0 || b->threads > 4096) return bench_usage("--threads out of range");
         i++;
@@ -171,9 +174,13 @@ int main(int count, char **words) {
     bench_machine(&b);
     bench_find_python(&b, python);
     printf("PyTorch: %s\n", b.python[0] ? b.version : "none");
-    bench_peak(&b);
-    bench_matmul(&b);
-    bench_elements(&b);
+    if (!bench_on_device()) {
+        bench_peak(&b);
+        bench_matmul(&b);
+        bench_elements(&b);
+    } else if (!bench_device_peak(&b)) {
+        return 1;
+    }
     bench_networks(&b);
     bench_finder(&b);
     if (b.csv) fclose(b.csv);

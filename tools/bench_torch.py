@@ -13,7 +13,8 @@ import sys
 import time
 import traceback
 
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the processor is measured
+if "cuda" not in sys.argv:
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the processor is measured
 import numpy as np
 import torch
 
@@ -40,6 +41,8 @@ def measure(call, seconds, warm=False):
         start = time.perf_counter()
         for _ in range(calls):
             call()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # the device runs behind
         return (time.perf_counter() - start) / calls
     if not warm:
         call()
@@ -528,6 +531,13 @@ ROWS = {  # name: (function, type, methods)
 }
 
 
+def begin(arguments):
+    """In the process that does the work: a device would not survive a fork."""
+    torch.set_num_threads(arguments.threads)
+    if arguments.device == "cuda":
+        torch.set_default_device("cuda")
+
+
 def ask(arguments, method):
     """The answers of a child process that runs one method; empty when it failed."""
     function, dtype, _ = ROWS[arguments.row]
@@ -536,7 +546,7 @@ def ask(arguments, method):
     if child == 0:
         os.dup2(to, 1)
         try:
-            torch.set_num_threads(arguments.threads)
+            begin(arguments)
             function(arguments, method, dtype)
             sys.stdout.flush()
             os._exit(0)
@@ -583,6 +593,7 @@ def main():
     parser.add_argument("--data", default=".")
     parser.add_argument("--file", default=None)
     parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--quick", action="store_true", help="torch.compile is not tried")
     arguments = parser.parse_args()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(arguments.data, "inductor"))
@@ -594,7 +605,7 @@ def main():
     if arguments.method is None and len(methods) > 1:
         fastest(arguments, methods)
         return
-    torch.set_num_threads(arguments.threads)
+    begin(arguments)
     function(arguments, arguments.method or methods[0], dtype)
 
 

@@ -331,8 +331,7 @@ static af_status af__accel_evaluator_setup(af_accel_evaluator *e, int threads) {
     d.output_count = a->desc.model == AF_ACCEL_FREE ? 1 : 2;
     d.label = "acceleration field";
     if (af_compile(c, &d, &e->function) != AF_OK) return c->status;
-    if (af_workspace_create(e->function, threads, &e->work) == AF_OK) return AF_OK;
-    return af__fail_memory(c, "an evaluator");
+    return af_context_workspace(c, e->function, threads, &e->work);
 }
 
 AF_API af_status af_accel_evaluator_create(const af_accel *a, size_t block, int threads,

@@ -110,10 +110,9 @@ static af_status af__evaluator_compile(af_evaluator *e, int threads) {
     outputs[1] = m.angle;
     d.label = "actions and angles";
     if (af_compile(c, &d, &e->map) != AF_OK) return c->status;
-    if ((e->step && af_workspace_create(e->step, threads, &e->step_work) != AF_OK) ||
-        af_workspace_create(e->map, threads, &e->map_work) != AF_OK)
-        return af__fail_memory(c, "an evaluator");
-    return AF_OK;
+    if (e->step && af_context_workspace(c, e->step, threads, &e->step_work) != AF_OK)
+        return c->status;
+    return af_context_workspace(c, e->map, threads, &e->map_work);
 }
 
 static void af__run_block(const af_evaluator *e, const af_func *f, af_workspace *w,

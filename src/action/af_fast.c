@@ -339,8 +339,7 @@ static af_status af__fast_compile(af_context *c, af__tool *t, const af_expr *in,
     d.output_count = outputs;
     d.label = "single stars";
     if (af_compile(c, &d, &t->f) != AF_OK) return c->status;
-    if (af_workspace_create(t->f, threads, &t->work) == AF_OK) return AF_OK;
-    return af__fail_memory(c, "an evaluator");
+    return af_context_workspace(c, t->f, threads, &t->work);
 }
 
 static af_expr af__fast_input(af__fast *s, const char *label, size_t components) {

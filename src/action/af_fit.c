@@ -424,8 +424,10 @@ static void af__fit_defaults(af__fit *t) {
     if (t->batch > t->train || t->f->g.shears) t->batch = t->train;
     if (d->piece == 0) {
         d->piece = AF__FIT_PIECE;
-        if (af_params_size(t->f->g.params) > AF__SUM_ELEMENTS / 2)
-            d->piece = t->batch; /* the threads share each operation of a large network */
+        /* the threads share each operation of a large network, and so does a device */
+        if (af_params_size(t->f->g.params) > AF__SUM_ELEMENTS / 2 ||
+            (t->f->context->backend && t->f->context->backend->whole_batches))
+            d->piece = t->batch;
     }
     t->pieces = (t->batch + d->piece - 1) / d->piece;
     while (t->batch % t->pieces != 0) t->pieces++;

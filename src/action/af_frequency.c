@@ -53,10 +53,8 @@ static af_status af__frequency_compile(af_frequency_evaluator *e, int threads) {
     if (af_compile(c, &d, &e->slopes) != AF_OK) return c->status;
     d.output_count = 1;
     if (af_compile(c, &d, &e->values) != AF_OK) return c->status;
-    if (af_workspace_create(e->slopes, threads, &e->slopes_work) == AF_OK &&
-        af_workspace_create(e->values, threads, &e->values_work) == AF_OK)
-        return AF_OK;
-    return af__fail_memory(c, "an evaluator of frequencies");
+    if (af_context_workspace(c, e->slopes, threads, &e->slopes_work) != AF_OK) return c->status;
+    return af_context_workspace(c, e->values, threads, &e->values_work);
 }
 
 static af_status af__frequency_evaluator_of(const af__hamiltonian *h, size_t block, int threads,

@@ -90,8 +90,7 @@ static af_status af__invert_compile(const af_inverter *i, const af_expr *in, con
     d.output_count = outputs;
     d.label = "inverse";
     if (af_compile(c, &d, &p->func) != AF_OK) return c->status;
-    if (af_workspace_create(p->func, threads, &p->work) == AF_OK) return AF_OK;
-    return af__fail_memory(c, "an inverter");
+    return af_context_workspace(c, p->func, threads, &p->work);
 }
 
 /* Of x + amount f(x) = target: x after a step of Newton's method, what is lacking, and the

@@ -160,7 +160,10 @@ static af_status af__inverse_memory(af__inverse_fit *t) {
 
 /* The batch: whole pieces, as many as there are stars for. */
 static af_status af__inverse_batch(af__inverse_fit *t) {
-    size_t piece = af__clamp(t->desc.batch, 1, AF__INVERSE_PIECE);
+    const af_backend *backend = t->inverse->context->backend;
+    size_t piece = backend && backend->whole_batches
+                       ? t->desc.batch
+                       : af__clamp(t->desc.batch, 1, AF__INVERSE_PIECE);
     if (piece > t->train) piece = t->train;
     t->pieces = af__clamp(t->desc.batch / piece, 1, t->train / piece);
     t->batch = piece * t->pieces;

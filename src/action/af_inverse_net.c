@@ -252,8 +252,7 @@ static af_status af__inverse_compile(af_inverse_evaluator *e, int threads) {
     d.output_count = 1;
     d.label = "inverse";
     if (af_compile(c, &d, &e->func) != AF_OK) return c->status;
-    if (af_workspace_create(e->func, threads, &e->work) == AF_OK) return AF_OK;
-    return af__fail_memory(c, "an evaluator");
+    return af_context_workspace(c, e->func, threads, &e->work);
 }
 
 AF_API af_status af_inverse_evaluator_create(const af_inverse *i, size_t block, int threads,

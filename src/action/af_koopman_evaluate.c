@@ -139,8 +139,7 @@ static af_status af__koopman_way_open(const af_koopman *k, af_koopman_evaluator 
     if (way == AF__DECODE) d.output_count = af__decode_outputs(k, in[1], in[2], out);
     if (way == AF__FREQUENCIES) d.output_count = af__frequencies_outputs(k, in[1], out);
     if (c->status != AF_OK || af_compile(c, &d, &e->func[way]) != AF_OK) return c->status;
-    if (af_workspace_create(e->func[way], 1, &e->workspace[way]) == AF_OK) return AF_OK;
-    return af__fail_memory(c, "an evaluator");
+    return af_context_workspace(c, e->func[way], 1, &e->workspace[way]);
 }
 
 static int af__koopman_blocks(af_koopman_evaluator *e) {

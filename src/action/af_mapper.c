@@ -87,8 +87,7 @@ static af_status af__mapper_compile(af_mapper *m, int threads) {
     d.output_count = 4;
     d.label = "derivatives of the map";
     if (af_compile(c, &d, &m->map) != AF_OK) return c->status;
-    if (af_workspace_create(m->map, threads, &m->work) == AF_OK) return AF_OK;
-    return af__fail_memory(c, "a mapper");
+    return af_context_workspace(c, m->map, threads, &m->work);
 }
 
 static af_status af__mapper_memory(af_mapper *m) {

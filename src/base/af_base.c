@@ -39,6 +39,7 @@ struct af__graph; /* the expressions: floor expr */
 struct af_context {
     af_allocator allocator;
     af_logger logger;
+    const af_backend *backend; /* NULL: the CPU */
     int threads;
     af_status status;
     char error[AF__ERROR_CAPACITY];
@@ -124,6 +125,7 @@ AF_API af_status af_context_create(const af_context_desc *desc, af_context **out
     memset(context, 0, sizeof *context);
     context->allocator = d.allocator;
     context->logger = d.logger;
+    context->backend = d.backend;
     context->threads = d.threads;
     context->arena.allocator = d.allocator;
     *out = context;
@@ -158,5 +160,7 @@ AF_API af_allocator af_context_allocator(const af_context *context) {
 }
 
 AF_API int af_context_threads(const af_context *context) { return context->threads; }
+
+AF_API const af_backend *af_context_backend(const af_context *context) { return context->backend; }
 
 AF_API const char *af_version(void) { return AF_VERSION; }

@@ -59,12 +59,17 @@ typedef struct af_logger {
     void *user;
 } af_logger;
 
+/* What runs compiled functions: see af_program.h. */
+typedef struct af_backend af_backend;
+
 /* Zero means default for every field. The canaries must stay zero: they catch a struct that was
  * never initialised. */
 typedef struct af_context_desc {
     uint32_t start_canary;
     af_allocator allocator;
     af_logger logger;
+    const af_backend *backend; /* of all functions compiled in this context that name none, those of
+                                  fits and evaluators too; NULL: the CPU */
     int threads; /* 0: as many as OpenMP would use; results do not depend on it */
     uint32_t end_canary;
 } af_context_desc;
@@ -106,9 +111,11 @@ AF_API af_status af_fail(af_context *context, af_status status, const char *form
 /* Hands a sentence to the context's logger, if it has one. */
 AF_API void af_say(af_context *context, const char *format, ...) AF_PRINTF(2, 3);
 
-/* The allocator, and the number of threads as it was set (0: OpenMP's choice). */
+/* The allocator, the number of threads as it was set (0: OpenMP's choice), and the backend, NULL:
+ * the CPU. */
 AF_API af_allocator af_context_allocator(const af_context *context);
 AF_API int af_context_threads(const af_context *context);
+AF_API const af_backend *af_context_backend(const af_context *context);
 
 /* Calls run(chunk, user) once for each chunk in [0, chunks), on the context's threads, in any
  * order. Where the chunks depend on the problem alone, so do the results. `run` may not use the

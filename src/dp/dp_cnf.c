@@ -258,7 +258,7 @@ static af_status dp__ode_run(af_context *c, dp__ode *o) {
     if (threads > 0 && o->lanes > (size_t)threads) o->lanes = (size_t)threads;
     for (lane = 0; lane < o->lanes && s == AF_OK; lane++) {
         o->lane[lane] = DP__NEW(&arena, dp__moving);
-        s = o->lane[lane] ? af_workspace_create(o->rate, 1, &o->work[lane]) : AF_ERROR_MEMORY;
+        s = o->lane[lane] ? af_context_workspace(c, o->rate, 1, &o->work[lane]) : AF_ERROR_MEMORY;
     }
     if (s == AF_OK) af_parallel(c, o->lanes, dp__ode_lane, o);
     for (lane = 0; lane < o->lanes; lane++) {

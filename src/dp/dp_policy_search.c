@@ -460,7 +460,7 @@ static int dp__policy_lane_memory(dp__policy *p, dp__policy_lane *l) {
     }
     for (k = 0; k < rows && needs; k++) l->walk[k].need = needs + k * need;
     return needs && l->x && l->mask && l->log_p &&
-           af_workspace_create(p->step, 1, &l->work) == AF_OK;
+           af_context_workspace(p->c, p->step, 1, &l->work) == AF_OK;
 }
 
 static int dp__policy_memory_all(dp__policy *p) {

@@ -84,7 +84,7 @@ static af_status dp__rows_all(af_context *c, const dp__rows *r) {
         run.lanes = (size_t)af_context_threads(c);
     for (lane = 0; lane < run.lanes && s == AF_OK; lane++) {
         run.memory[lane] = DP__ARRAY(&arena, double, dp__rows_size(r));
-        s = run.memory[lane] ? af_workspace_create(r->f, 1, &run.work[lane]) : AF_ERROR_MEMORY;
+        s = run.memory[lane] ? af_context_workspace(c, r->f, 1, &run.work[lane]) : AF_ERROR_MEMORY;
     }
     if (s == AF_OK) af_parallel(c, run.lanes, dp__rows_lane, &run);
     for (lane = 0; lane < run.lanes; lane++) {

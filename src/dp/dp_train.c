@@ -191,7 +191,9 @@ static af_status dp__loop_load(const af_tensors *from, void *user) {
 
 static af_status dp__loop_sizes(dp__loop *l) {
     const dp__training *t = l->t;
+    const af_backend *backend = af_context_backend(l->c);
     size_t batch = l->d->batch ? l->d->batch : t->batch;
+    int whole = t->whole || (backend && backend->whole_batches);
     double held = l->d->validation > 0.0 ? l->d->validation : 0.1;
     if (held >= 1.0 || t->n < 2)
         return af_fail(l->c, AF_ERROR_ARGUMENT,
@@ -199,7 +201,7 @@ static af_status dp__loop_sizes(dp__loop *l) {
                        (unsigned long)t->n, held);
     if (t->n > 0xffffffffu)
         return af_fail(l->c, AF_ERROR_ARGUMENT, "%s: more than 2^32 rows", t->label);
-    l->piece = batch < DP__PIECE || l->t->whole ? batch : (size_t)DP__PIECE;
+    l->piece = batch < DP__PIECE || whole ? batch : (size_t)DP__PIECE;
     l->held_out = (size_t)(held * (double)t->n);
     l->train = t->n - l->held_out;
     if (l->piece > l->train) l->piece = l->train;
@@ -243,8 +245,7 @@ static af_status dp__loop_check_open(dp__loop *l, af_expr loss, const af_expr in
     f.label = l->t->label;
     s = af_compile(l->c, &f, &l->check);
     for (lane = 0; lane < (size_t)DP__LANES && s == AF_OK; lane++)
-        if (af_workspace_create(l->check, 1, &l->work[lane]) != AF_OK)
-            s = dp__fail_memory(l->c, l->t->label);
+        s = af_context_workspace(l->c, l->check, 1, &l->work[lane]);
     return s;
 }
 

@@ -322,10 +322,10 @@ AF__CPU_OPEN(avx512, AF_SET_AVX512)
 
 AF_API const af_backend *af_backend_cpu_set(af_instruction_set set) {
     static const af_backend cpu[] = {
-        {"cpu", af__cpu_open_best, af__cpu_run, af__cpu_close},
-        {"cpu, plain", af__cpu_open_plain, af__cpu_run, af__cpu_close},
-        {"cpu, AVX2", af__cpu_open_avx2, af__cpu_run, af__cpu_close},
-        {"cpu, AVX-512", af__cpu_open_avx512, af__cpu_run, af__cpu_close}};
+        {"cpu", af__cpu_open_best, af__cpu_run, af__cpu_close, NULL, NULL, 0},
+        {"cpu, plain", af__cpu_open_plain, af__cpu_run, af__cpu_close, NULL, NULL, 0},
+        {"cpu, AVX2", af__cpu_open_avx2, af__cpu_run, af__cpu_close, NULL, NULL, 0},
+        {"cpu, AVX-512", af__cpu_open_avx512, af__cpu_run, af__cpu_close, NULL, NULL, 0}};
     if ((size_t)set >= sizeof cpu / sizeof cpu[0] || !af__find_kernels(set, AF_F64)) return NULL;
     return &cpu[set];
 }

@@ -4,6 +4,7 @@ struct af_func {
     af__arena arena;
     af_program program;
     const af_backend *backend;
+    af__dims_text label; /* for sentences */
 };
 
 struct af_workspace {
@@ -267,7 +268,9 @@ static void af__publish(af__compiler *k, const af_func_desc *d, af_func *f) {
     f->program.input_count = d->input_count;
     f->program.output_count = d->output_count;
     f->program.precision = d->precision;
-    f->backend = d->backend ? d->backend : af_backend_cpu();
+    f->label = k->label;
+    f->backend = d->backend ? d->backend : k->c->backend;
+    if (!f->backend) f->backend = af_backend_cpu();
 }
 
 AF_API af_status af_compile(af_context *c, const af_func_desc *desc, af_func **out) {
@@ -341,6 +344,14 @@ AF_API af_status af_workspace_create(const af_func *f, int threads, af_workspace
     return AF_OK;
 }
 
+AF_API af_status af_context_workspace(af_context *c, const af_func *f, int threads,
+                                      af_workspace **out) {
+    af_status s = af_workspace_create(f, threads, out);
+    if (s == AF_ERROR_MEMORY) return af__fail_memory(c, "the memory a function works in");
+    if (s != AF_OK) return af__fail(c, s, "function%s: %s", f->label.text, af_func_error(f));
+    return AF_OK;
+}
+
 AF_API void af_workspace_destroy(af_workspace *w) {
     af_allocator allocator;
     if (!w) return;
@@ -349,8 +360,19 @@ AF_API void af_workspace_destroy(af_workspace *w) {
     allocator.release(w, sizeof *w, allocator.user);
 }
 
+AF_API const char *af_func_error(const af_func *f) {
+    return f->backend->error ? f->backend->error() : "";
+}
+
 AF_API af_status af_run(const af_func *f, af_workspace *w, const void *const *inputs,
                         void *const *outputs) {
+    const af_program *p = &f->program;
+    size_t i, real = p->precision == AF_F64 ? sizeof(double) : sizeof(float);
+    af_status s;
     if (w->func != f) return AF_ERROR_ARGUMENT;
-    return f->backend->run(&f->program, w->state, inputs, outputs);
+    s = f->backend->run(p, w->state, inputs, outputs);
+    for (i = 0; i < p->buffer_count && s != AF_OK; i++) /* all bits set: NaN */
+        if (p->buffer[i].kind == AF_BUFFER_OUTPUT)
+            memset(outputs[p->buffer[i].index], 0xff, p->buffer[i].size * real);
+    return s;
 }

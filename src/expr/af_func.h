@@ -15,7 +15,7 @@ typedef struct af_func_desc {
     const af_expr *outputs;
     size_t output_count;
     af_precision precision;    /* of inputs, outputs and arithmetic */
-    const af_backend *backend; /* NULL: the CPU */
+    const af_backend *backend; /* NULL: the context's, by default the CPU */
     const char *label;         /* names the function in error sentences */
     uint32_t end_canary;
 } af_func_desc;
@@ -37,14 +37,22 @@ AF_API size_t af_func_work_size(const af_func *f);
 AF_API double af_func_matmul_flops(const af_func *f);
 
 /* Memory for one run at a time, using at most `threads` threads (0: OpenMP's choice). Thread-safe;
- * it belongs to no context, so that a failure (AF_ERROR_MEMORY, AF_ERROR_BACKEND) has no sentence;
- * *out is NULL then. */
+ * it belongs to no context, so that only af_func_error tells of a failure (AF_ERROR_MEMORY,
+ * AF_ERROR_BACKEND); *out is NULL then. */
 AF_API af_status af_workspace_create(const af_func *f, int threads, af_workspace **out);
 AF_API void af_workspace_destroy(af_workspace *w);
+
+/* The same for one thread at a time: a failure's sentence goes to the context. */
+AF_API af_status af_context_workspace(af_context *c, const af_func *f, int threads,
+                                      af_workspace **out);
+
+/* The sentence of the function's backend for the last failure of af_workspace_create or af_run on
+ * this thread; "" where it has none, as the CPU. */
+AF_API const char *af_func_error(const af_func *f);
 
 /* Computes. inputs[i] and outputs[i] point to arrays (C order) in the function's precision, of the
  * shapes given when building; outputs must not overlap inputs. Allocates nothing; thread-safe for
  * different workspaces. AF_ERROR_ARGUMENT when the workspace is another function's,
- * AF_ERROR_BACKEND; no sentence. Values that are not finite are no failure. */
+ * AF_ERROR_BACKEND, and all outputs are NaN. Values that are not finite are no failure. */
 AF_API af_status af_run(const af_func *f, af_workspace *w, const void *const *inputs,
                         void *const *outputs);

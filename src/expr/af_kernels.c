@@ -5,6 +5,11 @@
 
 #include <float.h>
 
+#ifdef __CUDACC__ /* its front end does not know GCC's pragmas; the compiler behind it does */
+#  pragma nv_diagnostic push
+#  pragma nv_diag_suppress 1675
+#endif
+
 #define AF__ISA_PLAIN 0  /* vectors of 16 bytes: SSE2 on x86-64, NEON on aarch64 */
 #define AF__ISA_AVX2 1   /* with fused multiply-add */
 #define AF__ISA_AVX512 2 /* F, DQ, BW, VL */

@@ -76,15 +76,22 @@ typedef struct af_program {
 } af_program;
 
 /* A backend opens a program (allocates its workspace), runs it, closes it. Inputs and outputs of
- * run are the caller's host pointers in the program's precision. */
-typedef struct af_backend {
+ * run are the caller's pointers, in the program's precision. `error`, which may be NULL, is the
+ * sentence of the last failure of open or run on the calling thread. */
+struct af_backend {
     const char *name;
     af_status (*open)(const af_program *program, const af_allocator *allocator, int threads,
                       void **state);
     af_status (*run)(const af_program *program, void *state, const void *const *inputs,
                      void *const *outputs);
     void (*close)(const af_program *program, void *state);
-} af_backend;
+    const char *(*error)(void);
+    /* Arrays that run reads and writes where they are, and the host can use, too; NULL: any. With
+     * it, an output of a fused run may be an array that the run reads in the same places. */
+    const af_allocator *memory;
+    int whole_batches; /* it is fast for large arrays only: fits do not cut batches into pieces,
+                          unless they are told to */
+};
 
 /* The CPU: always there, with the widest vectors that the processor has; threads by OpenMP, results
  * the same for any number of them. Static; never freed. */
@@ -99,3 +106,19 @@ typedef enum af_instruction_set {
     AF_SET_AVX512  /* F, DQ, BW, VL */
 } af_instruction_set;
 AF_API const af_backend *af_backend_cpu_set(af_instruction_set set);
+
+#ifdef AF_CUDA
+/* NVIDIA GPUs: the device that is the current one of the thread when a workspace is made. Defined
+ * in af_cuda.cu, which is to be compiled by nvcc and linked. NULL where there is no device, its
+ * driver is too old or af_cuda.cu was compiled for others; af_error_cuda() says which. As NULL is
+ * the CPU wherever a backend is chosen, `desc.backend = af_backend_cuda()` asks for a GPU if there
+ * is one. Static; never freed.
+ *
+ * Arrays in device or managed memory given to af_run are used where they are, all others are
+ * copied at each run. A run waits until the results are there. The same bits at each run on
+ * devices of one kind. */
+AF_API const af_backend *af_backend_cuda(void);
+
+/* Why the last call on this thread failed: "" when none has. */
+AF_API const char *af_error_cuda(void);
+#endif

@@ -10,6 +10,8 @@ struct af_adam {
     uint64_t step;
     double *first, *second; /* moments (size) */
     double *part;           /* sums of chunks */
+    int resident;           /* they are the backend's, and so is the step: */
+    af__update update;
 };
 
 static af_status af__adam_check(af_context *c, const af_adam_desc *d) {
@@ -27,9 +29,13 @@ static af_status af__adam_check(af_context *c, const af_adam_desc *d) {
     return AF_OK;
 }
 
-AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size,
-                                af_adam **out) {
+static af_status af__adam_compile(af_adam *adam);
+
+/* resident: x and the gradient of its steps are in the backend's memory. */
+static af_status af__adam_create(af_context *c, const af_adam_desc *desc, size_t size, int resident,
+                                 af_adam **out) {
     af_adam_desc d = AF__ZERO;
+    af_status s;
     af_adam *adam;
     *out = NULL;
     if (desc) d = *desc;
@@ -41,7 +47,8 @@ AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t 
     if (!adam) return af__fail_memory(c, "the optimiser's state");
     memset(adam, 0, sizeof *adam);
     adam->context = c;
-    adam->arena.allocator = c->allocator;
+    adam->arena.allocator = af__memory_of(c, resident);
+    adam->resident = resident;
     adam->desc = d;
     adam->size = size;
     adam->first = AF__ARRAY(&adam->arena, double, size);
@@ -51,14 +58,22 @@ AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t 
         af_adam_destroy(adam);
         return af__fail_memory(c, "the optimiser's state");
     }
-    *out = adam;
-    return AF_OK;
+    s = resident ? af__adam_compile(adam) : AF_OK;
+    if (s == AF_OK) *out = adam;
+    else af_adam_destroy(adam);
+    return s;
+}
+
+AF_API af_status af_adam_create(af_context *c, const af_adam_desc *desc, size_t size,
+                                af_adam **out) {
+    return af__adam_create(c, desc, size, 0, out);
 }
 
 AF_API void af_adam_destroy(af_adam *adam) {
     af_allocator allocator;
     if (!adam) return;
-    allocator = adam->arena.allocator;
+    allocator = adam->context->allocator;
+    af__update_close(&adam->update);
     af__arena_free(&adam->arena);
     allocator.release(adam, sizeof *adam, allocator.user);
 }
@@ -120,29 +135,115 @@ static double af__rectification(const af_adam *adam, double *second_correction) 
                 ((longest - 4.0) * (longest - 2.0) * length));
 }
 
-AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, double rate) {
+static af_status af__adam_nonfinite(const af_adam *adam) {
+    return af__fail(adam->context, AF_ERROR_NONFINITE,
+                    "Adam: the gradient, or its square, is not finite at step %lu; lower the "
+                    "learning rate",
+                    (unsigned long)adam->step + 1);
+}
+
+/* ---- the step as a function, for a device ---- */
+
+enum { AF__ADAM_CLIP, AF__ADAM_LENGTH, AF__ADAM_CORRECTION, AF__ADAM_RECTIFIED, AF__ADAM_DECAY,
+       AF__ADAM_NUMBERS };
+
+/* Squares of gradients whose sum is not below this count as not finite; so does NaN. */
+#define AF__ADAM_MOST 1e300
+
+static af_expr af__adam_number(af_context *c, af_expr numbers, size_t which) {
+    return af_reshape(c, af_slice(c, numbers, 0, which, 1), 0, NULL);
+}
+
+/* x, first, second, gradient, numbers -> the first three after the step, unless it is not finite;
+ * sum of the squares of the gradient. As in af_optimise.inc.c. */
+static af_status af__adam_compile(af_adam *adam) {
+    af_context *c = adam->context;
     const af_adam_desc *d = &adam->desc;
-    double norm = af__norm(adam, gradient), scale = 1.0;
+    size_t dims[1], count[1] = {AF__ADAM_NUMBERS}, i;
+    af_expr in[5], out[4], s[AF__ADAM_NUMBERS], good, norm, g, first, second, x, over;
+    dims[0] = adam->size;
+    for (i = 0; i < 5; i++) in[i] = af_input(c, "state of Adam", 1, i < 4 ? dims : count);
+    for (i = 0; i < AF__ADAM_NUMBERS; i++) s[i] = af__adam_number(c, in[4], i);
+    out[3] = af_sum(c, af_square(c, in[3]));
+    good = af_less(c, out[3], af_constant(c, AF__ADAM_MOST));
+    norm = af_sqrt(c, out[3]);
+    g = af_where(c, af_less(c, s[AF__ADAM_CLIP], norm), af_div(c, s[AF__ADAM_CLIP], norm),
+                 af_constant(c, 1.0));
+    g = af_mul(c, in[3], g);
+    first = af_add(c, in[1], af_scale(c, af_sub(c, g, in[1]), 1.0 - d->beta1));
+    second = af_add(c, in[2], af_scale(c, af_sub(c, af_square(c, g), in[2]), 1.0 - d->beta2));
+    over = af_offset(c, af_sqrt(c, af_div(c, second, s[AF__ADAM_CORRECTION])), d->epsilon);
+    over = af_where(c, s[AF__ADAM_RECTIFIED], af_div(c, s[AF__ADAM_RECTIFIED], over),
+                    af_constant(c, 1.0));
+    x = af_sub(c, in[0], af_mul(c, in[0], s[AF__ADAM_DECAY]));
+    x = af_sub(c, x, af_mul(c, af_mul(c, first, s[AF__ADAM_LENGTH]), over));
+    out[0] = af_where(c, good, x, in[0]);
+    out[1] = af_where(c, good, first, in[1]);
+    out[2] = af_where(c, good, second, in[2]);
+    return af__update_open(c, "a step of Adam", 5, in, 4, out, 3, &adam->update);
+}
+
+static af_status af__adam_run(af_adam *adam, const af__adam_step *step, double *sum) {
+    double numbers[AF__ADAM_NUMBERS];
+    const void *in[5];
+    void *out[4];
+    numbers[AF__ADAM_CLIP] = adam->desc.clip > 0.0 ? adam->desc.clip : AF__ADAM_MOST;
+    numbers[AF__ADAM_LENGTH] = step->length;
+    numbers[AF__ADAM_CORRECTION] = step->correction;
+    numbers[AF__ADAM_RECTIFIED] = step->rectified;
+    numbers[AF__ADAM_DECAY] = step->decay;
+    in[0] = out[0] = step->x;
+    in[1] = out[1] = step->first;
+    in[2] = out[2] = step->second;
+    in[3] = step->gradient;
+    in[4] = numbers;
+    out[3] = sum;
+    return af__update_run(adam->context, &adam->update, in, out);
+}
+
+/* ---- af_adam_step ---- */
+
+/* The numbers of the step to come; its scale is the caller's. */
+static af__adam_step af__adam_next(af_adam *adam, double *x, const double *gradient, double rate) {
+    const af_adam_desc *d = &adam->desc;
     af__adam_step step = AF__ZERO;
-    af__adam_job job = AF__ZERO;
-    if (d->clip > 0.0 && norm > d->clip) scale = d->clip / norm;
-    if (!af__is_finite(norm) || !af__is_finite((norm * scale) * (norm * scale)))
-        return af__fail(adam->context, AF_ERROR_NONFINITE,
-                        "Adam: the gradient, or its square, is not finite at step %lu; lower the "
-                        "learning rate",
-                        (unsigned long)adam->step + 1);
     adam->step++;
     step.rectified = af__rectification(adam, &step.correction);
     step.x = x;
     step.first = adam->first;
     step.second = adam->second;
     step.gradient = gradient;
-    step.scale = scale;
     step.beta1 = d->beta1;
     step.beta2 = d->beta2;
     step.epsilon = d->epsilon;
     step.length = rate / (1.0 - pow(d->beta1, (double)adam->step));
     step.decay = rate * d->weight_decay;
+    return step;
+}
+
+static af_status af__adam_resident(af_adam *adam, double *x, const double *gradient, double rate) {
+    af__adam_step step = af__adam_next(adam, x, gradient, rate);
+    double sum = 0.0;
+    af_status s = af__adam_run(adam, &step, &sum);
+    if (s == AF_OK && sum < AF__ADAM_MOST) return AF_OK;
+    adam->step--;
+    return s == AF_OK ? af__adam_nonfinite(adam) : s;
+}
+
+#undef AF__ADAM_MOST
+
+AF_API af_status af_adam_step(af_adam *adam, double *x, const double *gradient, double rate) {
+    const af_adam_desc *d = &adam->desc;
+    double norm, scale = 1.0;
+    af__adam_step step;
+    af__adam_job job = AF__ZERO;
+    if (adam->resident) return af__adam_resident(adam, x, gradient, rate);
+    norm = af__norm(adam, gradient);
+    if (d->clip > 0.0 && norm > d->clip) scale = d->clip / norm;
+    if (!af__is_finite(norm) || !af__is_finite((norm * scale) * (norm * scale)))
+        return af__adam_nonfinite(adam);
+    step = af__adam_next(adam, x, gradient, rate);
+    step.scale = scale;
     job.kernels = af__find_kernels(AF_SET_BEST, AF_F64);
     job.step = &step;
     job.size = adam->size;
@@ -163,7 +264,7 @@ AF_API af_status af_adam_load(af_adam *adam, const af_tensors *from) {
     af__arena scratch = AF__ZERO;
     double *moments;
     af_status status;
-    scratch.allocator = adam->arena.allocator;
+    scratch.allocator = adam->context->allocator;
     moments = AF__ARRAY(&scratch, double, 2 * size);
     if (!moments) return af__fail_memory(adam->context, "the optimiser's state from a file");
     status = af_tensors_get(from, "adam.first", 1, &size, moments);

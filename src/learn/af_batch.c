@@ -34,11 +34,13 @@ typedef struct af__worker {
     void **own;          /* ... copied here; NULL where the caller's array is used */
     void *sum;           /* (size), in the precision of the function */
     af_status status;
+    char error[AF__ERROR_CAPACITY]; /* the backend's sentence */
 } af__worker;
 
 typedef struct af__batch {
     af_context *context;
     af__arena *arena;
+    af__arena resident; /* of the total */
     af__batch_desc desc;
     af_func *func;
     af__cut *in, *out; /* of the caller's inputs and outputs */
@@ -63,6 +65,7 @@ static void af__batch_close(af__batch *b) {
     size_t i;
     for (i = 0; b->worker && i < b->workers; i++) af_workspace_destroy(b->worker[i].workspace);
     af_func_destroy(b->func);
+    af__arena_free(&b->resident);
 }
 
 static af_status af__batch_compile(af__batch *b) {
@@ -151,8 +154,8 @@ static af_status af__worker_create(af__batch *b, af__worker *w, int threads) {
         good = af__piece_memory(b, &b->out[i], &output[i]);
         if (good && !output[i]) output[i] = b->output[i];
     }
-    if (good && af_workspace_create(b->func, threads, &w->workspace) == AF_OK) return AF_OK;
-    return af__fail_memory(b->context, d->label);
+    if (!good) return af__fail_memory(b->context, d->label);
+    return af_context_workspace(b->context, b->func, threads, &w->workspace);
 }
 
 static af_status af__batch_memory(af__batch *b) {
@@ -163,7 +166,9 @@ static af_status af__batch_memory(af__batch *b) {
     b->workers = af__clamp((size_t)af__threads(threads), 1, b->sums);
     b->worker = AF__ARRAY(b->arena, af__worker, b->workers);
     b->sum = AF__ARRAY(b->arena, double, (b->sums - 1) * b->size + 1);
-    b->total = AF__ARRAY(b->arena, double, b->size);
+    b->resident.allocator = af__memory_of(
+        b->context, b->pieces == 1 && af__is_resident(b->context, n, b->desc.precision));
+    b->total = AF__ARRAY(&b->resident, double, b->size);
     if (b->desc.precision == AF_F32) b->single = AF__ARRAY(b->arena, float, n);
     if (!b->worker || !b->sum || !b->total || (b->desc.precision == AF_F32 && !b->single))
         return af__fail_memory(b->context, b->desc.label);
@@ -239,7 +244,10 @@ static af_status af__piece_run(af__batch *b, af__worker *w, size_t piece, double
     w->inputs[0] = b->single ? (const void *)b->single : af_params_data(b->desc.params);
     for (i = 0; i < b->desc.sum_count; i++) w->outputs[i] = to + b->offset[i] * af__batch_real(b);
     af__piece_in(b, w, piece);
-    if (af_run(b->func, w->workspace, w->inputs, w->outputs) != AF_OK) return AF_ERROR_BACKEND;
+    if (af_run(b->func, w->workspace, w->inputs, w->outputs) != AF_OK) {
+        snprintf(w->error, sizeof w->error, "%s", af_func_error(b->func)); /* this thread's */
+        return AF_ERROR_BACKEND;
+    }
     af__piece_out(b, w, piece);
     if (direct) return AF_OK;
     if (!add) memset(sum, 0, n * sizeof *sum);
@@ -281,7 +289,8 @@ static af_status af__batch_run(af__batch *b, const void *const *inputs) {
     af__parallel((int)b->workers, b->workers, af__worker_run, b);
     for (i = 0; i < b->workers; i++)
         if (b->worker[i].status != AF_OK)
-            return af__fail(b->context, AF_ERROR_BACKEND, "%s: the backend failed", b->desc.label);
+            return af__fail(b->context, AF_ERROR_BACKEND, "%s: %s", b->desc.label,
+                            b->worker[i].error);
     if (b->sums > 1 || b->desc.share != 1.0)
         af__parallel(b->context->threads, (b->size + AF__SUM_CHUNK - 1) / AF__SUM_CHUNK,
                      af__total_chunk, b);

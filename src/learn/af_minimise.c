@@ -147,8 +147,7 @@ static af_status af__open_normal(af_minimiser *m, size_t n) {
     f.output_count = 2;
     f.label = "normal equations";
     if (af_compile(c, &f, &m->normal) != AF_OK) return c->status;
-    if (af_workspace_create(m->normal, c->threads, &m->workspace) == AF_OK) return AF_OK;
-    return af__fail_memory(c, "the normal equations");
+    return af_context_workspace(c, m->normal, c->threads, &m->workspace);
 }
 
 /* Reverse: J column by column, each from a weight that picks one residual. */
@@ -338,7 +337,7 @@ static af_status af__reverse_equations(af_minimiser *m, const void *const *input
     out[0] = m->equations;
     out[1] = m->equations + p * p;
     if (af_run(m->normal, m->workspace, in, out) == AF_OK) return AF_OK;
-    return af__fail(m->context, AF_ERROR_BACKEND, "minimiser: the backend failed");
+    return af__fail(m->context, AF_ERROR_BACKEND, "minimiser: %s", af_func_error(m->normal));
 }
 
 /* F and the normal equations at the parameters. F comes from the function that trials are

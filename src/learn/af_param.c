@@ -9,6 +9,7 @@ typedef struct af__view {
 struct af_params {
     af_context *context;
     af__arena arena;
+    af__arena resident; /* what data was moved to, if it was */
     uint64_t seed;
     double *data;   /* stb_ds array */
     af__view *view; /* stb_ds array */
@@ -31,6 +32,7 @@ AF_API void af_params_destroy(af_params *p) {
     af_allocator allocator;
     if (!p) return;
     allocator = p->arena.allocator;
+    af__arena_free(&p->resident);
     af__arena_free(&p->arena);
     allocator.release(p, sizeof *p, allocator.user);
 }
@@ -132,6 +134,19 @@ AF_API double *af_params_data(af_params *p) { return p->data; }
 AF_API size_t af_params_count(const af_params *p) { return AF__LENGTH(p->view); }
 AF_API const char *af_params_name(const af_params *p, size_t view) { return p->view[view].name; }
 AF_API double *af_params_view(af_params *p, size_t view) { return p->data + p->view[view].offset; }
+/* Moves the vector into other memory, where it stays until a view is declared. */
+static af_status af__params_move(af_params *p, af_allocator memory) {
+    size_t n = AF__LENGTH(p->data);
+    double *moved = NULL;
+    if (p->resident.blocks) return AF_OK;
+    p->resident.allocator = memory;
+    if (!AF__RESERVE(&p->resident, moved, n)) return af__fail_memory(p->context, "parameters");
+    memcpy(moved, p->data, n * sizeof *moved);
+    stbds_header(moved)->length = n;
+    p->data = moved;
+    return AF_OK;
+}
+
 AF_API af_context *af_params_context(af_params *p) { return p->context; }
 
 enum { AF__KEY = 256 }; /* room for prefix + name */

@@ -11,6 +11,8 @@ struct af_trainer {
     double *best;     /* parameters of the best validation */
     double *average;  /* moving average of the parameters, after `averaged` steps; NULL: none */
     uint64_t averaged;
+    af__arena resident; /* of the average, when it is the backend's; then it is made by: */
+    af__update averaging;
     double rate, factor; /* of the last step; of all rates */
 };
 
@@ -20,13 +22,42 @@ AF_API void af_trainer_destroy(af_trainer *t) {
     allocator = t->arena.allocator;
     af__batch_close(&t->batch);
     af_adam_destroy(t->adam);
+    af__update_close(&t->averaging);
+    af__arena_free(&t->resident);
     af__arena_free(&t->arena);
     allocator.release(t, sizeof *t, allocator.user);
 }
 
+/* average, x, (1 - keep) -> the average after a step */
+static af_status af__average_compile(af_trainer *t, size_t n) {
+    af_context *c = t->context;
+    af_expr in[3], out;
+    in[0] = af_input(c, "average", 1, &n);
+    in[1] = af_input(c, "parameters", 1, &n);
+    in[2] = af_input(c, "share", 0, NULL);
+    out = af_add(c, in[0], af_mul(c, in[2], af_sub(c, in[1], in[0])));
+    return af__update_open(c, "the average of the parameters", 3, in, 1, &out, 1, &t->averaging);
+}
+
+/* Where the parameters and what goes with them live, and the optimiser. */
+static af_status af__trainer_state(af_trainer *t) {
+    const af_trainer_desc *d = &t->desc;
+    size_t n = af_params_size(d->params);
+    int resident = t->batch.pieces == 1 && af__is_resident(t->context, n, d->precision);
+    af_status s = AF_OK;
+    t->resident.allocator = af__memory_of(t->context, resident);
+    t->best = AF__ARRAY(&t->arena, double, n);
+    if (d->average > 0.0) t->average = AF__ARRAY(&t->resident, double, n);
+    if (!t->best || (d->average > 0.0 && !t->average))
+        return af__fail_memory(t->context, "a trainer");
+    if (resident) s = af__params_move(d->params, t->resident.allocator);
+    if (s == AF_OK && resident && t->average) s = af__average_compile(t, n);
+    return s == AF_OK ? af__adam_create(t->context, &d->adam, n, resident, &t->adam) : s;
+}
+
 static af_status af__trainer_open(af_trainer *t) {
     const af_trainer_desc *d = &t->desc;
-    size_t n = af_params_size(d->params), pieces = d->pieces ? d->pieces : 1;
+    size_t pieces = d->pieces ? d->pieces : 1;
     af__batch_desc b = AF__ZERO;
     af_expr sums[2];
     af_status s;
@@ -47,12 +78,7 @@ static af_status af__trainer_open(af_trainer *t) {
     b.pieces = pieces;
     b.precision = d->precision;
     s = af__batch_open(t->context, &t->arena, &b, &t->batch);
-    if (s != AF_OK) return s;
-    t->best = AF__ARRAY(&t->arena, double, n);
-    if (d->average > 0.0) t->average = AF__ARRAY(&t->arena, double, n);
-    if (!t->best || (d->average > 0.0 && !t->average))
-        return af__fail_memory(t->context, "a trainer");
-    return af_adam_create(t->context, &d->adam, n, &t->adam);
+    return s == AF_OK ? af__trainer_state(t) : s;
 }
 
 /* ---- the trainer ---- */
@@ -99,12 +125,22 @@ AF_API af_status af_trainer_create(af_context *c, const af_trainer_desc *desc, a
 }
 
 /* The first steps are averaged over fewer: (1 + k)/(10 + k) after k of them. */
-static void af__trainer_average(af_trainer *t, const double *x) {
-    double k = (double)t->averaged++, keep = (1.0 + k) / (10.0 + k);
+static af_status af__trainer_average(af_trainer *t, const double *x) {
+    double k = (double)t->averaged++, keep = (1.0 + k) / (10.0 + k), share;
     size_t i, n = af_params_size(t->desc.params);
+    const void *in[3];
+    void *out[1];
     if (keep > t->desc.average) keep = t->desc.average;
+    share = k > 0.0 ? 1.0 - keep : 1.0;
+    if (t->averaging.func) {
+        in[0] = out[0] = t->average;
+        in[1] = x;
+        in[2] = &share;
+        return af__update_run(t->context, &t->averaging, in, out);
+    }
     for (i = 0; i < n; i++)
-        t->average[i] = k > 0.0 ? t->average[i] + (1.0 - keep) * (x[i] - t->average[i]) : x[i];
+        t->average[i] = k > 0.0 ? t->average[i] + share * (x[i] - t->average[i]) : x[i];
+    return AF_OK;
 }
 
 AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, double progress,
@@ -123,7 +159,7 @@ AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, doubl
                         "training: the loss is not finite; lower the learning rate");
     t->rate = t->factor * af_schedule_rate(&t->desc.schedule, progress);
     status = af_adam_step(t->adam, x, gradient, t->rate);
-    if (status == AF_OK && t->average) af__trainer_average(t, x);
+    if (status == AF_OK && t->average) status = af__trainer_average(t, x);
     return status;
 }
 

@@ -131,19 +131,6 @@ const char *cli_nearest(const char *word, const char *const *candidates, size_t 
     return best;
 }
 
-static void cli_help(const cli_command *command, const cli_option *options, size_t count) {
-    size_t i;
-    printf("%s %s %s\n\n%s\n\nOptions:\n", cli_program, command->name, command->arguments,
-           command->summary);
-    for (i = 0; i < count; i++) {
-        char left[64];
-        snprintf(left, sizeof left, "%s%s%s%s", options[i].name[1] ? "--" : "-", options[i].name,
-                 options[i].value ? " " : "", options[i].value ? options[i].value : "");
-        printf("  %-24s %s\n", left, options[i].help);
-    }
-    printf("  %-24s %s\n\n%s", "--help", "this text", command->manual);
-}
-
 static const cli_option *cli_find(const cli_option *options, size_t count, const char *name,
                                   size_t length) {
     size_t i;
@@ -153,12 +140,41 @@ static const cli_option *cli_find(const cli_option *options, size_t count, const
     return NULL;
 }
 
+/* Which of the words of --device was given: every command with --threads takes it. */
+static const char *const CLI_DEVICE[] = {"cpu", "cuda"};
+static const char *cli_device;
+static int cli_device_number;
+
+static const cli_option CLI_DEVICE_OPTION = {
+    "device", CLI_TEXT, &cli_device, "WORD", "cpu or cuda: what computes; default cpu"};
+
+static int cli_has_device(const cli_option *options, size_t count) {
+    return cli_find(options, count, "threads", strlen("threads")) != NULL;
+}
+
+static void cli_help_option(const cli_option *o) {
+    char left[64];
+    snprintf(left, sizeof left, "%s%s%s%s", o->name[1] ? "--" : "-", o->name, o->value ? " " : "",
+             o->value ? o->value : "");
+    printf("  %-24s %s\n", left, o->help);
+}
+
+static void cli_help(const cli_command *command, const cli_option *options, size_t count) {
+    size_t i;
+    printf("%s %s %s\n\n%s\n\nOptions:\n", cli_program, command->name, command->arguments,
+           command->summary);
+    for (i = 0; i < count; i++) cli_help_option(&options[i]);
+    if (cli_has_device(options, count)) cli_help_option(&CLI_DEVICE_OPTION);
+    printf("  %-24s %s\n\n%s", "--help", "this text", command->manual);
+}
+
 static int cli_unknown(const cli_command *command, const cli_option *options, size_t count,
                        const char *word) {
     const char *names[64], *bare = word, *near;
     size_t i;
     while (*bare == '-') bare++;
-    for (i = 0; i < count && i < 64; i++) names[i] = options[i].name;
+    for (i = 0; i < count && i < 63; i++) names[i] = options[i].name;
+    if (cli_has_device(options, count)) names[i++] = CLI_DEVICE_OPTION.name;
     near = cli_nearest(bare, names, i);
     if (!near) return cli_usage(command->name, "there is no option %s", word);
     return cli_usage(command->name, "there is no option %s; did you mean %s%s?", word,
@@ -213,6 +229,7 @@ static int cli_take_option(const cli_command *command, const cli_option *options
     const char *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
     const cli_option *o = cli_find(options, n, name, length);
+    if (!o && cli_has_device(options, n)) o = cli_find(&CLI_DEVICE_OPTION, 1, name, length);
     if (o && (o->name[1] != 0) != (word[1] == '-')) o = NULL;
     if (!o) return cli_unknown(command, options, n, word);
     if (o->kind == CLI_FLAG) {
@@ -246,7 +263,8 @@ int cli_parse(const cli_command *command, const cli_option *options, size_t opti
             arguments[found++] = words[i];
         }
     }
-    if (found >= wanted) return -1;
+    if (found >= wanted)
+        return cli_word(command->name, "device", cli_device, CLI_DEVICE, 2, &cli_device_number);
     return cli_usage(command->name, "%d argument%s missing, it takes %s", wanted - found,
                      wanted - found == 1 ? " is" : "s are", command->arguments);
 }
@@ -351,6 +369,15 @@ int cli_context(size_t threads, af_context **out) {
     af_context_desc d;
     memset(&d, 0, sizeof d);
     d.threads = (int)threads;
+    if (cli_device_number > 0) {
+#ifdef AF_CUDA
+        d.backend = af_backend_cuda();
+        if (!d.backend) return cli_fail("--device cuda: %s", af_error_cuda());
+#else
+        return cli_fail("--device cuda: this program was built without CUDA; `make CUDA=1`, which "
+                        "needs nvcc, builds one that has it");
+#endif
+    }
     return af_context_create(&d, out) == AF_OK ? CLI_OK : cli_fail("out of memory");
 }
 

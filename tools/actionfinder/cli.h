@@ -39,6 +39,8 @@ typedef struct cli_command {
     int (*run)(const struct cli_command *command, int count, char **words);
 } cli_command;
 
+/* Commands with an option "threads" have --device, too, which is not in their lists. */
+
 /* Takes the words apart: options to where they point, the others to arguments (exactly `wanted`;
  * negative: that many or more, and `count` at most; what is beyond the last is left as it was).
  * Returns -1 to go on, otherwise the exit code (--help was printed, or a usage error). */
@@ -172,7 +174,7 @@ typedef struct cli_summary {
 /* Of the finite ones among values (n), which get sorted. */
 cli_summary cli_summarise(double *values, size_t n);
 
-/* A context for so many threads, 0: all cores; or a sentence. */
+/* A context for so many threads, 0: all cores, on the device of --device; or a sentence. */
 int cli_context(size_t threads, af_context **out);
 
 /* Memory or a sentence and exit: there is nothing else that a command could do. */

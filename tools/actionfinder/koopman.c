@@ -132,13 +132,6 @@ int cli_koopman(const cli_command *command, int count, char **words) {
     return cli_dispatch("actionfinder koopman", COMMANDS, COMMAND_COUNT, count, words);
 }
 
-int koopman_context(size_t threads, af_context **c) {
-    af_context_desc d;
-    memset(&d, 0, sizeof d);
-    d.threads = (int)threads;
-    return af_context_create(&d, c) == AF_OK ? CLI_OK : cli_fail("out of memory");
-}
-
 /* ---- trajectories ---- */
 
 /* The words between the commas of `text`, which is cut there; at most 2n, one more is counted. */

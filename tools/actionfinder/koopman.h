@@ -68,9 +68,6 @@ enum { KOOPMAN_NAME = 16, KOOPMAN_COLUMNS = 3 + 3 * AF_FREEDOMS_MAX };
 size_t koopman_name(const char *base, size_t freedoms, size_t at,
                     char (*room)[KOOPMAN_NAME], const char **names);
 
-/* A context for `threads`, or a sentence. */
-int koopman_context(size_t threads, af_context **c);
-
 int koopman_fit(const cli_command *command, int count, char **words);
 int koopman_eval(const cli_command *command, int count, char **words);
 int koopman_rollout(const cli_command *command, int count, char **words);

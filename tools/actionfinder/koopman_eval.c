@@ -141,7 +141,7 @@ int koopman_eval(const cli_command *command, int count, char **words) {
     if (code < 0) code = cli_check_table(command->name, output);
     if (code >= 0) return code;
     code = cli_check_output(output, path, 2);
-    if (code == CLI_OK) code = koopman_context(1, &c);
+    if (code == CLI_OK) code = cli_context(1, &c);
     if (code == CLI_OK) code = keval_run(c, path, &source, output);
     af_context_destroy(c);
     return code;
@@ -273,7 +273,7 @@ int koopman_rollout(const cli_command *command, int count, char **words) {
     if (code < 0) code = kroll_times(o.times, range, &samples);
     if (code >= 0) return code;
     code = cli_check_output(o.output, path, 1);
-    if (code == CLI_OK) code = koopman_context(1, &c);
+    if (code == CLI_OK) code = cli_context(1, &c);
     if (code == CLI_OK && af_koopman_load(c, path[0], &k) != AF_OK)
         code = cli_fail_model(c, path[0]);
     if (code == CLI_OK && n != af_koopman_freedoms(k))

@@ -353,7 +353,7 @@ int koopman_fit(const cli_command *command, int count, char **words) {
     code = cli_check_output(r.o.output, inputs, 1);
     inputs[1] = r.o.begin;
     if (code == CLI_OK) code = cli_check_output(r.o.history, inputs, 2);
-    if (code == CLI_OK) code = koopman_context(r.o.threads, &c);
+    if (code == CLI_OK) code = cli_context(r.o.threads, &c);
     if (code == CLI_OK) code = kfit_start(c, &r, path[0]);
     af_context_destroy(c);
     free(r.history);

@@ -154,7 +154,7 @@ static int kmock_run(const kmock_options *o) {
     double *time = (double *)cli_allocate(o->samples, sizeof *time);
     double *data = (double *)cli_allocate(o->orbits * o->samples, columns * sizeof *data);
     af_context *c = NULL;
-    int code = koopman_context(1, &c);
+    int code = cli_context(1, &c);
     for (orbit = 0; orbit < o->orbits && code == CLI_OK; orbit++)
         if (!kmock_orbit(o, orbit, time, data + orbit * o->samples * columns))
             code = cli_fail("orbit %lu leaves the finite numbers; a shorter --span may help",

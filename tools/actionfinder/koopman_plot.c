@@ -281,7 +281,7 @@ int koopman_plot(const cli_command *command, int count, char **words) {
     if (!r.output) return cli_usage(NAME, "-o FILE.svg is missing: where the picture goes");
     path[2] = r.history;
     code = cli_check_output(r.output, path, 3);
-    if (code == CLI_OK) code = koopman_context(1, &r.c);
+    if (code == CLI_OK) code = cli_context(1, &r.c);
     if (code == CLI_OK) code = kplot_all(&r, path);
     af_context_destroy(r.c);
     return code;

@@ -86,6 +86,18 @@ void bench_compile(af_context *c, bench_func *f, size_t inputs, const af_expr *i
                    size_t outputs, const af_expr *output, int f32, int threads);
 void bench_run(void *bench_func);
 
+/* ---- device.c ---- */
+
+/* From now on bench_context's contexts compute on the GPU. */
+void bench_use_device(void);
+int bench_on_device(void);
+
+/* A context of all defaults; ends the program where there is none. */
+af_context *bench_context(void);
+
+/* What cuBLAS reaches becomes the peaks; 0 where there is no device, which is told. */
+int bench_device_peak(bench *b);
+
 /* ---- bench.c: what needs to look inside the library ---- */
 
 /* Floating point operations of the matrix products of a training step. The expressions are those of

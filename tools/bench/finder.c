@@ -198,7 +198,7 @@ static void finder_work(const void *arg, bench_result *result) {
     af_orbits *o;
     af_finder *f;
     finder_clock first;
-    if (af_context_create(NULL, &c) != AF_OK) bench_die("no context");
+    c = bench_context();
     af_context_set_threads(c, job->threads);
     bench_check(c, af_orbits_create(c, streams, STARS, xv, NULL, &o));
     f = finder_create(c, o, job->width);
@@ -219,7 +219,7 @@ static void finder_count(const void *arg, bench_result *result) {
     double *xv = mock_orbits(job->batch);
     af_context *c = NULL;
     af_orbits *o;
-    if (af_context_create(NULL, &c) != AF_OK) bench_die("no context");
+    c = bench_context();
     bench_check(c, af_orbits_create(c, job->batch, STARS, xv, NULL, &o));
     result->value[0] = bench_finder_flops(c, finder_create(c, o, job->width), STARS, job->batch);
 }
@@ -319,7 +319,7 @@ static void finder_evaluation_work(const void *arg, bench_result *result) {
     galaxy g;
     finder_evaluation e;
     size_t i;
-    if (af_context_create(NULL, &c) != AF_OK) bench_die("no context");
+    c = bench_context();
     memset(&d, 0, sizeof d);
     memset(&e, 0, sizeof e);
     memset(&shape, 0, sizeof shape);
@@ -372,6 +372,10 @@ void bench_finder(bench *b) {
     finder_rows(b, 64, 256, 16, 20);
     if (!b->quick) finder_rows(b, 256, 64, 8, 10);
     if (!b->quick) finder_rows(b, 1024, 16, 2, 4);
+    if (bench_on_device()) {
+        if (!b->quick) finder_rows(b, 1024, 1024, 16, 4); /* an epoch of the paper's */
+        return;
+    }
     bench_head("ActionFinder: evaluation, stars one by one",
                "    The fudge is the library's own (af_fudge.h). It is told the potential.\n");
     finder_evaluation_rows(b, AF_GENERATOR_FOURIER, 1);

@@ -138,7 +138,7 @@ static void task_flow(task *t, size_t n) {
 
 static void task_open(task *t, const network_job *job) {
     memset(t, 0, sizeof *t);
-    if (af_context_create(NULL, &t->c) != AF_OK) bench_die("no context");
+    t->c = bench_context();
     af_context_set_threads(t->c, job->threads);
     bench_check(t->c, af_params_create(t->c, 1, &t->params));
     t->pieces = job->pieces ? job->pieces : 1;
@@ -379,7 +379,7 @@ void bench_networks(bench *b) {
     bench_head("training steps with derivatives in the loss", NULL);
     job.build = task_potential;
     job.batch = b->quick ? 1024 : 16384;
-    job.pieces = job.batch / PIECE;
+    job.pieces = bench_on_device() ? 1 : job.batch / PIECE;
     for (job.f32 = 0; job.f32 < 2; job.f32++) {
         job.row = job.f32 ? "potential_f32" : "potential_f64";
         step_rows(b, &job, "potential 4x512 tanh", 1);
@@ -387,9 +387,10 @@ void bench_networks(bench *b) {
     job.f32 = 1;
     job.build = task_flow;
     job.batch = b->quick ? 1024 : 8192;
-    job.pieces = job.batch / PIECE;
+    job.pieces = bench_on_device() ? 1 : job.batch / PIECE;
     job.row = "flow_f32";
     step_rows(b, &job, "flow 3x128 tanh RK4 step", 0);
+    if (bench_on_device()) return;
     bench_head("evaluation of a network and its gradient", NULL);
     evaluation_row(b, "evaluate_one", 1, 1, 1);
     evaluation_row(b, "evaluate_many", b->quick ? 131072 : 1048576, 256, b->threads);

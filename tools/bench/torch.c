@@ -93,8 +93,9 @@ void bench_torch(const bench *b, const char *row, int threads, bench_answers *a)
     torch_quote(b->script, script);
     torch_quote(b->folder, data);
     snprintf(command, sizeof command,
-             "%s %s %s --threads %d --data %s --seconds %g%s 2>%s/torch_%s.log", python, script,
-             row, threads, data, bench_seconds(b), b->quick ? " --quick" : "", data, row);
+             "%s %s %s --threads %d --data %s --seconds %g%s%s 2>%s/torch_%s.log", python, script,
+             row, threads, data, bench_seconds(b), b->quick ? " --quick" : "",
+             bench_on_device() ? " --device cuda" : "", data, row);
     fflush(NULL);
     out = popen(command, "r");
     if (!out) return;

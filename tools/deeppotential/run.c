@@ -12,7 +12,7 @@
 
 static const char NAME[] = "run";
 
-enum { RUN_LINES = 256, RUN_WORDS = 2 * RUN_LINES, RUN_STAGES = 6, RUN_KEYS = 8 };
+enum { RUN_LINES = 256, RUN_WORDS = 2 * RUN_LINES, RUN_STAGES = 6, RUN_KEYS = 9 };
 enum { RUN_MOCK, RUN_FLOW, RUN_GRADIENTS, RUN_POTENTIAL, RUN_EVAL, RUN_PLOT };
 
 static const char *const STAGE[RUN_STAGES] = {"mock",          "fit-flow", "gradients",
@@ -23,7 +23,8 @@ static size_t (*const OPTIONS[RUN_STAGES])(cli_option *) = {
 
 /* Keys without a stage. */
 static const char *const KEY[RUN_KEYS] = {"stars",  "mock",  "folder",  "points",
-                                          "volume", "check", "threads", "quiet"};
+                                          "volume", "check", "threads", "device",
+                                          "quiet"};
 
 /* Options whose files run names itself. */
 static const char *const OWN[] = {"o",         "history", "flow-history",   "rotation-curve",
@@ -322,6 +323,7 @@ static int run_stage(run_state *r, int stage) {
     default: run_words_fit(r, stage); break;
     }
     run_push_key(r, "--threads", "threads");
+    run_push_key(r, "--device", "device");
     run_push_lines(r, stage);
     if (!run_yes(r, "quiet")) printf("---- %s\n", STAGE[stage]);
     fflush(stdout);
