@@ -40,13 +40,16 @@ static void disc_truth(dpr_row *row) {
 static int disc_score(dpr *r, dpr_row *row, const char *what, const double *eta,
                       const double *errors, int conditional, dpr_column column) {
     char text[96];
+    dp_df_desc d;
     dp_sample *s = NULL;
     dpr_cost cost = {0.0, 0.0};
     int code;
+    memset(&d, 0, sizeof d);
+    d.conditional = conditional;
     snprintf(text, sizeof text, "%s: %s", row->setting->name, what);
     if (dp_sample_create(r->c, row->n, eta, NULL, errors, &row->volume, &s) != AF_OK)
         return cli_fail_library(r->c);
-    code = dpr_fit_score(r, text, s, conditional, row->df_seconds, &row->score, &cost);
+    code = dpr_fit_score(r, text, s, &d, row->df_seconds, &row->score, &cost);
     if (code == CLI_OK) code = dpr_gradients(r, &row->score, &row->points, &cost);
     dp_sample_destroy(s);
     dpr_cost_cell(r, row, "df_cost", column, &cost);

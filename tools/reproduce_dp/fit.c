@@ -67,13 +67,11 @@ void dpr_score_free(dpr_score *score) {
     }
 }
 
-int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, int conditional, double seconds,
-                  dpr_score *out, dpr_cost *cost) {
-    dp_df_desc d;
+int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *desc,
+                  double seconds, dpr_score *out, dpr_cost *cost) {
+    dp_df_desc d = *desc;
     size_t k;
     int code = CLI_OK;
-    memset(&d, 0, sizeof d);
-    d.conditional = conditional;
     dpr_score_free(out);
     for (k = 0; k < (size_t)DPR_MEMBERS && code == CLI_OK; k++) {
         d.seed = k;

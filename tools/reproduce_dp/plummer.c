@@ -73,7 +73,7 @@ static int plummer_flows(dpr *r, dpr_row *row) {
     memset(&d, 0, sizeof d);
     if (dp_sample_create(r->c, row->n, row->eta, NULL, NULL, NULL, &s) != AF_OK)
         return cli_fail_library(r->c);
-    code = dpr_fit_score(r, "plummer: the score", s, 0, row->df_seconds, &row->score, &df);
+    code = dpr_fit_score(r, "plummer: the score", s, &d, row->df_seconds, &row->score, &df);
     d.kind = DP_DF_MATCHING;
     if (code == CLI_OK)
         code = dpr_fit_df(r, "plummer: the flow", s, &d, row->flow_seconds, &row->flow, &flow);

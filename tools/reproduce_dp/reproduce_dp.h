@@ -102,9 +102,9 @@ int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, cons
                       double seconds, dp_potential **out, dpr_cost *cost,
                       dp_potential_report *report);
 
-/* The members, in the seconds of all; what was there is freed. */
-int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, int conditional, double seconds,
-                  dpr_score *out, dpr_cost *cost);
+/* The members, of all seeds, in the seconds of all; what was there is freed. */
+int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *desc,
+                  double seconds, dpr_score *out, dpr_cost *cost);
 void dpr_score_free(dpr_score *score);
 
 /* ln f and gradients at p->eta; eta (n,6), either may be NULL. */
