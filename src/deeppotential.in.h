@@ -63,9 +63,10 @@
  *     A dp_sample holds stars (x, y, z, vx, vy, vz), weights and errors if there are any, and the
  *     volume within which it is complete. dp_sample_read takes NPY of shape (n,6) or (n,7), CSV and
  *     ECSV; stars outside the volume are left out, and bad ones are named. A volume with sharp
- *     edges is no harm to the method, which uses f only locally; but f is learned badly at the edge
- *     itself: fit it to all stars there are, and cut the points for the potential to a somewhat
- *     smaller volume.
+ *     edges is no harm to the method, which uses f only locally. Places within a sphere or cylinder
+ *     are widened to all of space before f is learned (dp_widen.c), so that there is no edge to
+ *     smooth; but near it few stars tell the gradients: leave out its last few per cent when the
+ *     potential is fitted (dp_sample_cut). The hole of a shell stays an edge.
  *
  *     Mock samples come with the truth: dp_mock_plummer and dp_mock_plummer_gradient, an isotropic
  *     Plummer sphere with its ln f and gradients; dp_mock_disc, near-circular orbits in a

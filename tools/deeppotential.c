@@ -106,7 +106,7 @@ static const char FIT_POTENTIAL_MANUAL[] =
     "through (x, y), and moves with (ux, uy, uz); --free omega fits the pattern speed, beginning\n"
     "at the --frame's.\n"
     "\n"
-    "Points near the edge of the sample's volume have bad gradients: --cut to a smaller volume.\n"
+    "Close to the edge of the sample's volume few stars tell the gradients: --cut to one a little smaller.\n"
     "\n"
     "Examples:\n"
     "  deeppotential fit-potential grads.npy -o phi.safetensors --seconds 120\n"
