@@ -24,6 +24,8 @@
 # make test-cuda  every operation and some trainings on the GPU of this machine beside the CPU; `make
 #                 test` does so on the host, without a GPU
 # make bench-cuda how fast that GPU is beside its cuBLAS, this machine's CPU and PyTorch
+# make feynman    formulas of the Feynman set from data: build/feynman.csv and a table, some minutes;
+#                 PROBLEMS=a,b only some of them, SECONDS=60 the CPU time for each
 # make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible. HDF5
 #                 (libhdf5-dev) is used by build/deeppotential where it is found, and only there
 # make clean      removes build/
@@ -217,6 +219,18 @@ formulas: export OMP_WAIT_POLICY ?= passive # CPU seconds are counted
 formulas: $(B)/formulas
 	$<
 
+# ---- the Feynman set ------------------------------------------------------------------------------
+
+FEYNMAN := tools/symbolic/run.c tools/symbolic/feynman.c
+SECONDS ?= 60
+
+$(B)/feynman: $(FEYNMAN) tools/symbolic/feynman.h $(HEADERS) | deps
+	$(CC) $(FAST) $(FEYNMAN) -o $@ $(LDFLAGS) -lm $(LDLIBS)
+
+feynman: export OMP_WAIT_POLICY ?= passive # CPU seconds are counted
+feynman: $(B)/feynman
+	$< --csv $(B)/feynman.csv --seconds $(SECONDS) $(if $(PROBLEMS),--problems $(PROBLEMS))
+
 # ---- the tests ------------------------------------------------------------------------------------
 
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
@@ -301,5 +315,5 @@ clean:
 	rm -rf $(B)
 
 -include $(wildcard $(B)/test/*.d)
-.PHONY: all deps headers tool examples demo bench bench-quick bench-cuda test-cuda reproduce-actionfinder reproduce-deeppotential formulas test floors check clean always
+.PHONY: all deps headers tool examples demo bench bench-quick bench-cuda test-cuda reproduce-actionfinder reproduce-deeppotential formulas feynman test floors check clean always
 .DELETE_ON_ERROR:

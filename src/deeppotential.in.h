@@ -177,6 +177,14 @@
  *     derivative; `clock` with `seconds`, and `progress`, end the search with the front so far. A
  *     request that units make impossible is refused with what is missing.
  *
+ *     For longer formulas of measured quantities alone (numbers are found) set `combine`: as the
+ *     list grows, sums, quotients and products of two or three of all functions found so far are
+ *     solved for by linear least squares, with powers and numbers, for y, 1/y, y^2, y - 1, ... It
+ *     is made for exact data: of 116 Feynman problems both together find 114, most in a second.
+ *     With noise the choice among 64 points can fall on a neighbour of the right form. `evolve`
+ *     goes on from the functions of all lengths: MAP-Elites keeps the best of each length and kind,
+ *     changes and crosses them; also with constants inside, where enumeration takes too long.
+ *
  *     dp_policy_search is Phi-SO's search: an LSTM writes formulas token by token, constants are
  *     fitted, and the network learns from the best 5 % of each batch. Units are right by
  *     construction. `filter` is the same function. It can settle on a simpler form that is nearly
@@ -300,6 +308,8 @@ AF_API const char *dp_version(void);
 #include "dp/dp_redimension.c"
 #include "dp/dp_symbolic_data.c"
 #include "dp/dp_symbolic_screen.c"
+#include "dp/dp_combine.c"
+#include "dp/dp_diversity.c"
 #include "dp/dp_symbolic_search.c"
 #include "dp/dp_policy.c"
 #include "dp/dp_policy_net.c"

@@ -490,7 +490,7 @@ static double dp__distill_independent(const dp__distill *s, const double *left) 
 static af_status dp__distill_choose(dp__distill *s) {
     dp_symbolic_entry kept[DP_FORMULA_MAX + 1];
     dp_symbolic_result *r = &s->found.result;
-    double *left = DP__ARRAY(&s->arena, double, s->found.data.n), choices, low;
+    double *left = DP__ARRAY(&s->arena, double, s->found.data.n), low;
     double enough = s->search.error;
     size_t k, i, last = s->round[1] ? 1 : 0;
     if (!left) return dp__fail_memory(s->c, "the formulas of a field");
@@ -508,11 +508,8 @@ static af_status dp__distill_choose(dp__distill *s) {
             const dp_symbolic_entry *e = &s->round[k]->front[i];
             if (e->error < kept[e->formula.length].error) kept[e->formula.length] = *e;
         }
-    choices = (double)r->vocabulary.symbol_count;
-    for (k = 0; k < DP_OPERATORS; k++) choices += r->vocabulary.operators >> k & 1u;
     r->front = s->front;
-    r->count = dp__front(kept, (double)s->found.data.n, choices, enough, s->front,
-                         &r->best);
+    r->count = dp__front(kept, (double)s->found.data.n, &r->vocabulary, enough, s->front, &r->best);
     if (!r->count) return AF_OK;
     dp__distill_values(s, &s->front[r->count - 1], left, NULL);
     for (i = 0; i < s->found.data.n; i++) left[i] -= s->y[i];
@@ -520,7 +517,7 @@ static af_status dp__distill_choose(dp__distill *s) {
     /* chi^2 over its points is 1 +- sqrt(2/independent): below two of these errors are alike */
     low = fmax(1.0 - 2.0 * sqrt(2.0 / s->found.independent), 0.0);
     if (s->found.data.weights) enough = fmax(enough, sqrt(low) * dp__distill_floor(&s->found.data));
-    dp__front(kept, s->found.independent, choices, enough, s->front, &r->best);
+    r->count = dp__front(kept, s->found.independent, &r->vocabulary, enough, s->front, &r->best);
     return AF_OK;
 }
 

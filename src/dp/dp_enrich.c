@@ -1,7 +1,8 @@
 /* ---- norms and products -------------------------------------------------------------------------
  *
  * Where variables share units they may be components: norms of two or three of them, and distances
- * and scalar products of four or six in pairs, count as few tokens: they are found early. */
+ * and scalar products of four or six in pairs, count as few tokens: they are found early; so are
+ * differences, where combinations are looked for. */
 
 enum { DP__PART_ROOM = 1024, DP__MACROS = 64 };
 
@@ -15,6 +16,7 @@ typedef struct dp__enrichment {
     dp__nodes *nodes;
     dp__macro macro[DP__MACROS];
     size_t count;
+    int differences; /* x - y are two tokens, too */
 } dp__enrichment;
 
 /* A part without a check that it is new. */
@@ -97,6 +99,7 @@ static void dp__enrich_class(dp__enrichment *e, const size_t *x, size_t n) {
             pair[0] = x[i];
             pair[1] = x[j];
             dp__norm(e, pair, 2);
+            if (e->differences) dp__macro_add(e, DP_SUB, x[i], x[j], 2);
         }
     if (n == 3) dp__norm(e, x, 3);
     if (n == 4 || n == 6) dp__pairings(e, x, n);

@@ -557,6 +557,11 @@ AF_API void dp_fitter_destroy(dp_fitter *x) {
     dp__arena_free(&arena);
 }
 
+/* Other constants to begin with. */
+static void dp__fitter_start(dp_fitter *x, const double *start) {
+    memcpy(x->start, start, x->count * sizeof *start);
+}
+
 AF_API size_t dp_fitter_constants(const dp_fitter *x) { return x->count; }
 
 AF_API af_status dp_formula_fit(af_context *c, const dp_vocabulary *v, const dp_formula *f,

@@ -364,13 +364,7 @@ static af_status dp__policy_learn(dp__policy *p) {
     return AF_OK;
 }
 
-/* ---- the front ---- */
-
-static void dp__policy_publish(dp__policy *p) {
-    dp_policy_result *r = &p->result;
-    r->count = dp__front(p->kept, (double)p->points, (double)p->grammar.choices, p->desc.error,
-                         p->front, &r->best);
-}
+/* ---- epochs ---- */
 
 static af_status dp__policy_run(dp__policy *p) {
     af_status s = AF_OK;
@@ -381,7 +375,8 @@ static af_status dp__policy_run(dp__policy *p) {
         if (s != AF_OK) break;
         p->result.epochs++;
         dp__policy_time(p);
-        dp__policy_publish(p);
+        p->result.count = dp__front(p->kept, (double)p->points, p->grammar.v, p->desc.error,
+                                    p->front, &p->result.best);
         if (p->desc.progress && p->desc.progress(&p->result, p->desc.user) && !p->over) {
             p->result.end = DP_POLICY_STOPPED;
             p->over = 1;

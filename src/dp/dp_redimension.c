@@ -300,7 +300,7 @@ static void dp__exchange(dp_formula *f, size_t left) {
     memcpy(f->token + left + end - middle, old + left, middle - left);
 }
 
-/* x * 1/y and the like, x + -y, -(x - y), 1/(x/y): 1 when something was shortened at `at`. */
+/* x * 1, x * 1/y and the like, x + -y, -(x - y), 1/(x/y): 1 when it became shorter at `at`. */
 static int dp__shorten_at(dp_formula *f, size_t at, size_t one) {
     size_t op = f->token[at], left = at + 1, right, inside = f->token[left];
     if (op >= DP_OPERATORS) return 0;
@@ -319,6 +319,16 @@ static int dp__shorten_at(dp_formula *f, size_t at, size_t one) {
         dp__exchange(f, left);
     }
     right = dp__tokens_end(f->token, left);
+    if (op >= DP_MUL && f->token[right] == DP_OPERATORS + one) { /* x * 1, x/1 */
+        dp__cut(f, right);
+        dp__cut(f, at);
+        return 1;
+    }
+    if (op == DP_MUL && inside == DP_OPERATORS + one) {
+        dp__cut(f, left);
+        dp__cut(f, at);
+        return 1;
+    }
     if (f->token[right] != (op == DP_MUL || op == DP_DIV ? DP_INV : DP_NEG)) return 0;
     dp__cut(f, right);
     f->token[at] = (uint8_t)(op == DP_MUL ? DP_DIV : op == DP_DIV ? DP_MUL
@@ -334,17 +344,20 @@ static void dp__shorten(dp_formula *f, const dp__plan *p) {
     }
 }
 
-/* The formula of y = +-A p f + C. negative: the sign of what multiplies. 0 when it does not fit. */
-static int dp__redimension(dp__form_tree *t, const dp__plan *p, const dp__nodes *nodes, size_t node,
-                           int form, int negative, dp_formula *out) {
-    dp__powers target = DP__ZERO;
-    size_t root, j;
+static void dp__form_open(dp__form_tree *t, const dp__plan *p, dp_formula *out) {
     t->plan = p;
     t->count = 0;
     t->full = 0;
     t->out = out;
     memset(out, 0, sizeof *out);
-    root = dp__tree_add(t, nodes, node);
+}
+
+/* The formula of y = +-A p f + C, f the node `root`. negative: the sign of what multiplies. 0 when
+ * it does not fit. */
+static int dp__form_finish(dp__form_tree *t, size_t root, int form, int negative) {
+    const dp__plan *p = t->plan;
+    dp__powers target = DP__ZERO;
+    size_t j;
     if (root == DP__NONE) return 0;
     for (j = 0; j < p->basis_count; j++) target.of[j] = dp__ratio_value(p->target[j]);
     if (form & DP__FORM_C) {
@@ -360,7 +373,13 @@ static int dp__redimension(dp__form_tree *t, const dp__plan *p, const dp__nodes 
     dp__write(t, &t->node[root], &target);
     if (form & DP__FORM_C && !negative) dp__put(t, DP_OPERATORS + p->offset);
     if (t->full) return 0;
-    dp__shorten(out, p);
-    dp_formula_tidy(&p->v, out);
+    dp__shorten(t->out, p);
+    dp_formula_tidy(&p->v, t->out);
     return 1;
+}
+
+static int dp__redimension(dp__form_tree *t, const dp__plan *p, const dp__nodes *nodes, size_t node,
+                           int form, int negative, dp_formula *out) {
+    dp__form_open(t, p, out);
+    return dp__form_finish(t, dp__tree_add(t, nodes, node), form, negative);
 }

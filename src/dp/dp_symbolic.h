@@ -59,6 +59,7 @@ typedef struct dp_symbolic_result {
     size_t candidates, unique, fits; /* expressions made; different ones; constants fitted */
     size_t verified;          /* fitted to all points */
     size_t tokens;            /* of f: all up to here were tried */
+    size_t evolved, elites;   /* functions made by evolution; kinds of functions kept */
     double seconds;           /* on the caller's clock */
     dp_symbolic_end end;
 } dp_symbolic_result;
@@ -82,6 +83,12 @@ typedef struct dp_symbolic_desc {
     size_t memory;     /* bytes; default 256 MB */
     int no_enrichment; /* 1: differences and norms of variables with equal units are no tokens */
     int norms;         /* 1: sqrt(a^2 + b^2) is one operator of f; its tokens count in the result */
+    int combine;       /* 1: also sums, quotients and products of up to three of the functions
+                          found, with constants c1 ... c4; ignored with several data sets,
+                          constants inside f, or an amplitude with units */
+    size_t evolve;     /* functions made by evolution after the last length, or after half of
+                          `seconds`, or when memory is full; default 0 */
+    uint64_t seed;     /* of evolution */
     double (*clock)(void *user); /* with `seconds`: the search ends then, with what it has */
     double seconds;
     /* A formula good enough for the front is asked for: its error is multiplied by what comes back;

@@ -2,6 +2,9 @@
 
 enum {
     DP__SMALL = 64,   /* rows of the screening */
+    DP__EVOLVED_ROOM = 1 << 16, /* nodes: a batch of DP__GENES each */
+    DP__SETTLED = 512, /* new elites after which combinations are looked for */
+    DP__FEW = 256,    /* of the first fit of a combination */
     DP__BIG = 4096,   /* of the first fit of what is promising; then all rows */
     DP__START_ROOM = 1 << 14,
     DP__LONGEST = 20  /* tokens of f */
@@ -23,12 +26,21 @@ typedef struct dp__symbolic {
     dp__screen screen;
     dp__enrichment enrichment;
     dp__form_tree tree;
+    dp__combiner combiner;
+    dp__archive *archive;  /* NULL: nothing evolves */
+    int evolving;
+    size_t improved;       /* elites since combinations were looked for */
+    uint16_t fresh[DP__BATCH]; /* cells of new elites */
+    dp_fitter *fitter[2]; /* of combinations, to a few points and to all; NULL: there are none */
+    dp_data_set few;
+    const double *few_columns[DP_SYMBOLS_MAX];
     dp_symbolic_entry kept[DP_FORMULA_MAX + 1]; /* the best of a length; error HUGE_VAL: none */
     double *kept_constants[DP_FORMULA_MAX + 1];
     double kept_small[DP_FORMULA_MAX + 1], kept_big[DP_FORMULA_MAX + 1]; /* errors on sheets */
     dp_symbolic_entry front[DP_FORMULA_MAX + 1];
     double *constants, *values; /* of a candidate */
     size_t free_count, specific_count, constant_count;
+    size_t first, combined; /* node; how many there were when combinations were looked for */
     size_t base;   /* transient: nodes from here on are forgotten after each batch */
     int transient, stop;
     double began;
@@ -37,19 +49,22 @@ typedef struct dp__symbolic {
 /* ---- the front ---- */
 
 /* The front (at most DP_FORMULA_MAX) of the best of each length; improvements below a thousandth
- * are none. *best gets the entry of least description length: of `points` residuals, and of tokens
- * with so many choices each. Errors below `enough` (0: 1e-12) are alike. Returns the count. */
+ * are none, and none is better than an error of `enough` (0 or less: 1e-12). *best gets the entry
+ * of least description length: of `points` residuals, and of tokens, each one of all that v has.
+ * Returns the count. */
 static size_t dp__front(const dp_symbolic_entry kept[DP_FORMULA_MAX + 1], double points,
-                        double choices, double enough, dp_symbolic_entry *front, size_t *best) {
-    double least = HUGE_VAL, score = HUGE_VAL;
+                        const dp_vocabulary *v, double enough, dp_symbolic_entry *front,
+                        size_t *best) {
+    double least = HUGE_VAL, score = HUGE_VAL, choices = (double)v->symbol_count;
     size_t k, count = 0;
     *best = 0;
-    for (k = 1; k <= (size_t)DP_FORMULA_MAX; k++) {
+    enough = enough > 0.0 ? enough : 1e-12;
+    for (k = 0; k < DP_OPERATORS; k++) choices += dp_vocabulary_operators(v) >> k & 1u;
+    for (k = 1; k <= (size_t)DP_FORMULA_MAX && least > enough; k++) {
         double description;
         if (!(kept[k].error < 0.999 * least)) continue;
         least = kept[k].error;
-        description = points * log(fmax(least, enough > 0.0 ? enough : 1e-12));
-        description += (double)k * log(choices);
+        description = points * log(fmax(least, enough)) + (double)k * log(choices);
         if (description < score) {
             score = description;
             *best = count;
@@ -61,11 +76,8 @@ static size_t dp__front(const dp_symbolic_entry kept[DP_FORMULA_MAX + 1], double
 
 static void dp__publish(dp__symbolic *s) {
     dp_symbolic_result *r = &s->result;
-    double choices = (double)s->plan.v.symbol_count;
-    size_t k;
-    for (k = 0; k < DP_OPERATORS; k++) choices += s->plan.v.operators >> k & 1u;
     r->front = s->front;
-    r->count = dp__front(s->kept, (double)s->data.n, choices, s->desc.error, s->front, &r->best);
+    r->count = dp__front(s->kept, (double)s->data.n, &s->plan.v, s->desc.error, s->front, &r->best);
     if (s->desc.clock) r->seconds = s->desc.clock(s->desc.user) - s->began;
 }
 
@@ -234,6 +246,42 @@ static void dp__consider(dp__symbolic *s, const dp__trial *t, size_t form) {
     dp__verify(s, &program, &f, tokens, error, negative);
 }
 
+/* Enumeration leaves half of the time to evolution. */
+static int dp__out_of_time(void *user) {
+    dp__symbolic *s = (dp__symbolic *)user;
+    double limit = s->desc.seconds;
+    if (s->desc.clock) s->result.seconds = s->desc.clock(s->desc.user) - s->began;
+    if (s->archive && !s->evolving) limit /= 2.0;
+    if (!s->desc.clock || !(limit > 0.0) || s->result.seconds < limit) return 0;
+    if (!s->stop) s->result.end = DP_END_TIME;
+    s->stop = 1;
+    return 1;
+}
+
+/* Another's formula: the constants that start at `numbers` are fitted. 1: the search is over. */
+static int dp__propose(void *user, const dp_formula *f, const double *numbers) {
+    dp__symbolic *s = (dp__symbolic *)user;
+    double rival = s->kept[dp__kept_before(s, f->length)].error, error;
+    size_t i, k;
+    for (i = 0; i < s->plan.v.symbol_count; i++)
+        if (dp__is_constant(&s->plan.symbols[i]))
+            dp__set_constant(s, i, 0, dp__start_value(&s->plan.symbols[i]));
+    for (k = 0; k < DP__NUMBERS; k++) dp__set_constant(s, s->combiner.symbol[k], 0, numbers[k]);
+    for (k = 0; k < 2; k++) {
+        dp_fit_report report;
+        dp__fitter_start(s->fitter[k], s->constants);
+        s->result.fits++;
+        if (dp_fitter_run(s->fitter[k], f, s->constants, &report) != AF_OK ||
+            !(report.nrmse < 1.15 * rival)) return s->stop;
+    }
+    s->result.verified++;
+    error = dp__formula_error(s, f);
+    if (!(error < 0.999 * rival)) return s->stop;
+    error = dp__filtered(s, f, error);
+    if (error < 0.999 * rival) dp__keep(s, f, error, error, error);
+    return s->stop;
+}
+
 /* ---- batches ---- */
 
 static af_status dp__make_room(dp__symbolic *s) {
@@ -242,6 +290,11 @@ static af_status dp__make_room(dp__symbolic *s) {
     size_t used = n->room * DP__NODE_BYTES + seen->room * 8;
     af_status status = AF_OK;
     if ((seen->count + 3 * DP__BATCH) * 10 > seen->room * 6) {
+        if (used + seen->room * 16 > s->desc.memory && s->evolving) {
+            memset(seen->key, 0, seen->room * sizeof *seen->key); /* forgotten: some come again */
+            seen->count = 0;
+            return AF_OK;
+        }
         if (used + seen->room * 16 > s->desc.memory) {
             s->result.end = DP_END_MEMORY;
             s->stop = 1;
@@ -258,9 +311,56 @@ static af_status dp__make_room(dp__symbolic *s) {
     return AF_OK;
 }
 
+/* What was fitted, to the archive. Returns how many are the best of their kind; their cells into
+ * s->fresh. */
+static size_t dp__elect(dp__symbolic *s) {
+    size_t k, form, fresh = 0;
+    for (k = 0; s->archive && k < s->screen.count; k++) {
+        const dp__trial *t = &s->screen.trial[k];
+        dp__program program;
+        double error = HUGE_VAL;
+        int product = 0;
+        size_t cell;
+        program.length = 0;
+        if (!t->forms || !dp__node_program(&s->nodes, t->node, 0, &program)) continue;
+        for (form = 0; form < DP__FORMS; form++)
+            if (t->forms >> form & 1u) error = fmin(error, t->error[form]);
+        if (s->fitter[1]) error = dp__combine_measure(&s->combiner, &program, &product);
+        cell = dp__archive_put(s->archive, &program, error, product);
+        if (cell != DP__NONE) s->fresh[fresh++] = (uint16_t)cell;
+    }
+    s->result.elites = s->archive ? s->archive->count : 0;
+    return fresh;
+}
+
+/* New elites become nodes that stay, for combinations. */
+static void dp__settle(dp__symbolic *s, size_t fresh) {
+    dp__nodes *n = &s->nodes;
+    size_t k, op, a, b;
+    for (k = 0; k < fresh && s->base + DP__EVOLVED_ROOM < n->room; k++) {
+        const dp__elite *e = &s->archive->cell[s->fresh[k]];
+        if (!dp__genome_plant(n, &e->genome, &op, &a, &b)) continue;
+        b = dp__part(n, op, a, b);
+        n->flags[b] |= (uint8_t)dp__op_flag(op);
+        s->base = n->count;
+        s->improved++;
+    }
+}
+
+/* Combinations of all functions that stay: when there are twice as many as at the last time, or
+ * some new elites. */
+static void dp__combine_due(dp__symbolic *s) {
+    size_t end = s->transient ? s->base : s->nodes.count, count = end - s->first;
+    int due = s->evolving ? s->improved >= (size_t)DP__SETTLED : count >= 2 * s->combined;
+    if (!s->fitter[1] || s->stop || !due) return;
+    s->combined = count;
+    s->improved = 0;
+    dp__combine(&s->combiner, s->first, end);
+}
+
 /* Fits what has come together, and asks clock and caller. */
 static af_status dp__flush(dp__symbolic *s) {
-    size_t k, form;
+    size_t k, form, fresh;
     af_parallel(s->c, DP__LANES, dp__screen_lane, &s->screen);
     for (k = 0; k < s->screen.count; k++)
         for (form = 0; form < DP__FORMS; form++)
@@ -268,15 +368,16 @@ static af_status dp__flush(dp__symbolic *s) {
                 s->result.fits++;
                 dp__consider(s, &s->screen.trial[k], form);
             }
+    fresh = dp__elect(s);
     s->result.unique += s->screen.count;
     s->screen.count = 0;
     if (s->transient) s->nodes.count = s->base;
+    if (s->evolving) dp__settle(s, fresh);
+    dp__combine_due(s);
     dp__publish(s);
     if (s->stop) return AF_OK;
-    if (s->desc.clock && s->desc.seconds > 0.0 && s->result.seconds >= s->desc.seconds) {
-        s->result.end = DP_END_TIME;
-        s->stop = 1;
-    } else if (s->desc.progress && s->desc.progress(&s->result, s->desc.user)) {
+    if (dp__out_of_time(s)) return AF_OK;
+    if (s->desc.progress && s->desc.progress(&s->result, s->desc.user)) {
         s->result.end = DP_END_STOPPED;
         s->stop = 1;
     }
@@ -338,6 +439,7 @@ static af_status dp__level_none(dp__symbolic *s) {
     n->count = p->leaf_count;
     s->enrichment.plan = p;
     s->enrichment.nodes = n;
+    s->enrichment.differences = s->fitter[1] != NULL;
     if (!s->desc.no_enrichment && (s->operators & norm) == norm) dp__enrich(&s->enrichment);
     for (k = 0; k < n->count && status == AF_OK; k++) {
         dp__trial *t = &s->screen.trial[s->screen.count++];
@@ -349,12 +451,16 @@ static af_status dp__level_none(dp__symbolic *s) {
     return status;
 }
 
-/* The first level: leaves again, with a place in the order. */
-static af_status dp__first_level(dp__symbolic *s) {
+/* Leaves again, with a place in the order: numbers but 1, which are rarer, on the second level,
+ * others on the first. */
+static af_status dp__level_leaves(dp__symbolic *s, size_t level) {
     dp__nodes *n = &s->nodes;
     size_t l, k = n->count;
     af_status status = AF_OK;
     for (l = 0; l < s->plan.leaf_count && status == AF_OK; l++) {
+        size_t symbol = s->plan.leaf[l].symbol;
+        int number = symbol != DP__NONE && s->plan.symbols[symbol].kind == DP_FIXED;
+        if (number != (level == 2)) continue;
         s->result.candidates++;
         k = n->count;
         memcpy(n->value + k * DP__SAMPLES, n->value + l * DP__SAMPLES,
@@ -391,13 +497,15 @@ static af_status dp__level_pairs(dp__symbolic *s, size_t op, const size_t *start
 static af_status dp__level(dp__symbolic *s, const size_t *start, size_t level) {
     size_t op, a, k;
     af_status status = AF_OK;
+    if (level <= 2) status = dp__level_leaves(s, level);
     for (k = 0; k < s->enrichment.count && status == AF_OK; k++) {
         const dp__macro *m = &s->enrichment.macro[k];
         if (m->tokens == level) status = dp__try(s, m->op, m->left, m->right);
     }
     if (s->desc.norms && status == AF_OK)
         status = dp__level_pairs(s, DP__STEP_NORM, start, level);
-    for (op = 0; op < DP_OPERATORS && status == AF_OK && !s->stop; op++) {
+    for (k = 0; level > 1 && k < DP_OPERATORS && status == AF_OK && !s->stop; k++) {
+        op = s->fitter[1] ? DP_OPERATORS - 1 - k : k; /* for combinations the few functions first */
         if (!(s->operators >> op & 1u)) continue;
         if (op <= DP_POW) {
             status = dp__level_pairs(s, op, start, level);
@@ -412,19 +520,42 @@ static af_status dp__level(dp__symbolic *s, const size_t *start, size_t level) {
 static af_status dp__levels(dp__symbolic *s) {
     size_t start[DP__LONGEST + 2], level;
     af_status status = dp__level_none(s);
-    start[1] = s->nodes.count;
+    start[1] = s->first = s->nodes.count;
     for (level = 1; level <= s->desc.max_tokens && status == AF_OK && !s->stop; level++) {
         s->screen.tokens = level;
         s->screen.cached = start[level] < s->screen.cache_room ? start[level]
                                                                : s->screen.cache_room;
         s->base = s->nodes.count;
-        s->transient = level == s->desc.max_tokens;
-        status = level == 1 ? dp__first_level(s) : dp__level(s, start, level);
+        s->transient = level == s->desc.max_tokens && !s->fitter[1];
+        status = dp__level(s, start, level);
         if (status == AF_OK && !s->stop) status = dp__flush(s);
         if (status == AF_OK && !s->stop) s->result.tokens = level;
         if (s->result.end == DP_END_MEMORY) break;
         start[level + 1] = s->nodes.count;
     }
+    return status;
+}
+
+/* Functions by evolution, from those of all lengths that were tried. */
+static af_status dp__evolve(dp__symbolic *s) {
+    dp__nodes *n = &s->nodes;
+    size_t op, a, b;
+    af_status status = dp__nodes_grow(s->c, n, n->count + 2 * (size_t)DP__EVOLVED_ROOM);
+    s->evolving = s->transient = 1;
+    s->stop = 0;
+    s->base = n->count;
+    s->screen.tokens = DP__LONGEST;
+    while (status == AF_OK && !s->stop && s->archive->count &&
+           s->result.evolved < s->desc.evolve) {
+        dp__genome child;
+        size_t before = n->count, waiting = s->screen.count;
+        s->result.evolved++;
+        if (!dp__archive_child(s->archive, &child) ||
+            !dp__genome_plant(n, &child, &op, &a, &b)) continue;
+        status = dp__try(s, op, a, b);
+        if (s->screen.count == waiting) n->count = before;
+    }
+    if (status == AF_OK && !s->stop) status = dp__flush(s);
     return status;
 }
 
@@ -496,6 +627,74 @@ static af_status dp__search_memory(dp__symbolic *s) {
     return status;
 }
 
+/* Constants of combinations: after the plan's own, so that they are no leaves of functions. */
+static af_status dp__combine_symbols(dp__symbolic *s) {
+    static const char *const names[DP__NUMBERS][3] = {
+        {"c1", "c_1", NULL}, {"c2", "c_2", NULL}, {"c3", "c_3", NULL}, {"c4", "c_4", NULL}};
+    dp__plan *p = &s->plan;
+    size_t k;
+    af_status status = AF_OK;
+    for (k = 0; k < DP__NUMBERS && status == AF_OK; k++) {
+        dp__leaf *leaf = &p->leaf[p->leaf_count + k];
+        *leaf = p->leaf[p->leaf_count - 1]; /* of no units, as 1 is */
+        status = dp__plan_add(s->c, p, names[k], DP_FREE, &s->combiner.symbol[k]);
+        leaf->symbol = s->combiner.symbol[k];
+    }
+    return status;
+}
+
+/* Combinations have constants of their own only. */
+static int dp__combines(const dp__symbolic *s) {
+    return s->desc.combine && s->data.set_count == 1 && !s->plan.scale_count &&
+           s->plan.amplitude == DP__NONE;
+}
+
+/* Some points of the one set, evenly from all of them. */
+static af_status dp__few_points(dp__symbolic *s) {
+    const dp_data_set *all = s->data.sets;
+    size_t n = all->n < DP__FEW ? all->n : (size_t)DP__FEW, i, k;
+    double *y = DP__ARRAY(&s->work, double, n), *weight = DP__ARRAY(&s->work, double, n);
+    if (!y || !weight) return AF_ERROR_MEMORY;
+    s->few.n = n;
+    s->few.columns = s->few_columns;
+    s->few.y = y;
+    s->few.weights = weight;
+    for (i = 0; i < n; i++) {
+        y[i] = all->y[i * all->n / n];
+        weight[i] = dp__data_weight(all, i * all->n / n);
+    }
+    for (k = 0; k < dp_vocabulary_count(&s->plan.v, DP_VARIABLE); k++) {
+        double *x = DP__ARRAY(&s->work, double, n);
+        if (!x) return AF_ERROR_MEMORY;
+        for (i = 0; i < n; i++) x[i] = all->columns[k][i * all->n / n];
+        s->few_columns[k] = x;
+    }
+    return AF_OK;
+}
+
+static af_status dp__search_combine(dp__symbolic *s) {
+    dp__combiner *b = &s->combiner;
+    dp_fitter_desc d = DP__ZERO;
+    af_status status;
+    b->plan = &s->plan;
+    b->nodes = &s->nodes;
+    b->sheet = &s->small;
+    b->propose = dp__propose;
+    b->over = dp__out_of_time;
+    b->user = s;
+    b->of[0].seen.arena = b->of[1].seen.arena = dp__arena_open(s->c);
+    status = dp__combine_open(b, s->c, &s->work, s->desc.memory / 4);
+    if (status != AF_OK || !b->m) return status;
+    d.starts = 1;
+    d.iterations = 8; /* it begins at the solution of a linear problem */
+    status = dp__few_points(s);
+    if (status == AF_OK)
+        status = dp_fitter_create(s->c, &s->plan.v, &s->few, 1, &d, &s->fitter[0]);
+    if (status == AF_OK)
+        status = dp_fitter_create(s->c, &s->plan.v, s->data.sets, 1, &d, &s->fitter[1]);
+    return status;
+}
+
 static af_status dp__search_run(dp__symbolic *s, const dp_vocabulary *v, const dp_data_set *sets,
                                 size_t set_count) {
     af_status status = dp__plan_make(s->c, v, s->desc.affine, &s->plan);
@@ -505,6 +704,7 @@ static af_status dp__search_run(dp__symbolic *s, const dp_vocabulary *v, const d
     s->data.set_count = set_count;
     status = dp__data_check(s->c, &s->data);
     if (status != AF_OK) return status;
+    if (dp__combines(s) && (status = dp__combine_symbols(s)) != AF_OK) return status;
     s->forms = dp__forms_allowed(&s->plan, s->desc.affine);
     s->operators = dp_vocabulary_operators(v);
     s->result.vocabulary = s->plan.v;
@@ -512,20 +712,39 @@ static af_status dp__search_run(dp__symbolic *s, const dp_vocabulary *v, const d
     status = dp__search_memory(s);
     if (status == AF_ERROR_DATA)
         return af_fail(s->c, AF_ERROR_DATA, "too many weights are zero: leave those points out");
+    if (status == AF_OK && dp__combines(s)) status = dp__search_combine(s);
+    if (status == AF_OK && s->desc.evolve) {
+        s->archive = DP__NEW(&s->work, dp__archive);
+        if (!s->archive) status = AF_ERROR_MEMORY;
+        else dp__archive_open(s->archive, s->operators, s->plan.leaf_count, s->desc.seed);
+    }
     if (status == AF_OK) status = dp__levels(s);
+    if (status == AF_OK && s->archive && s->result.end != DP_END_ERROR &&
+        s->result.end != DP_END_STOPPED) status = dp__evolve(s);
     if (status == AF_ERROR_MEMORY)
         return dp__fail_memory(s->c, "a search for formulas (desc.memory bounds what it takes)");
     dp__publish(s);
     return status;
 }
 
+/* What only the search needs. */
+static void dp__search_close(dp__symbolic *s) {
+    size_t k;
+    for (k = 0; k < 2; k++) {
+        dp_fitter_destroy(s->fitter[k]);
+        s->fitter[k] = NULL;
+    }
+    dp__combine_close(&s->combiner);
+    dp__arena_free(&s->nodes.arena);
+    dp__arena_free(&s->seen.arena);
+    dp__arena_free(&s->work);
+}
+
 AF_API void dp_symbolic_destroy(dp_symbolic_result *result) {
     dp__symbolic *s = (dp__symbolic *)(void *)result;
     dp__arena arena;
     if (!result) return;
-    dp__arena_free(&s->nodes.arena);
-    dp__arena_free(&s->seen.arena);
-    dp__arena_free(&s->work);
+    dp__search_close(s);
     arena = s->arena; /* s itself is in it */
     dp__arena_free(&arena);
 }
@@ -552,9 +771,7 @@ AF_API af_status dp_symbolic_search(af_context *c, const dp_vocabulary *v, const
         dp_symbolic_destroy(&s->result);
         return status;
     }
-    dp__arena_free(&s->nodes.arena);
-    dp__arena_free(&s->seen.arena);
-    dp__arena_free(&s->work);
+    dp__search_close(s);
     *out = &s->result;
     return s->result.end == DP_END_STOPPED ? AF_STOPPED : AF_OK;
 }
