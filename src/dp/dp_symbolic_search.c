@@ -48,10 +48,10 @@ typedef struct dp__symbolic {
 
 /* ---- the front ---- */
 
-/* The front (at most DP_FORMULA_MAX) of the best of each length; improvements below a thousandth
- * are none, and none is better than an error of `enough` (0 or less: 1e-12). *best gets the entry
- * of least description length: of `points` residuals, and of tokens, each one of all that v has.
- * Returns the count. */
+/* The front (at most DP_FORMULA_MAX) of the best of each length. What shortens the description of
+ * `points` residuals by less than one nat is no improvement, and none is better than an error of
+ * `enough` (0 or less: 1e-12). *best gets the entry of least description length: of the residuals,
+ * and of tokens, each one of all that v has. Returns the count. */
 static size_t dp__front(const dp_symbolic_entry kept[DP_FORMULA_MAX + 1], double points,
                         const dp_vocabulary *v, double enough, dp_symbolic_entry *front,
                         size_t *best) {
@@ -62,7 +62,7 @@ static size_t dp__front(const dp_symbolic_entry kept[DP_FORMULA_MAX + 1], double
     for (k = 0; k < DP_OPERATORS; k++) choices += dp_vocabulary_operators(v) >> k & 1u;
     for (k = 1; k <= (size_t)DP_FORMULA_MAX && least > enough; k++) {
         double description;
-        if (!(kept[k].error < 0.999 * least)) continue;
+        if (!(kept[k].error < exp(-1.0 / points) * least)) continue;
         least = kept[k].error;
         description = points * log(fmax(least, enough)) + (double)k * log(choices);
         if (description < score) {

@@ -31,6 +31,9 @@ static int bar_potential(dpr *r, dpr_row *row, const char *what, double omega, u
     return dpr_judge(r, row, *out, column);
 }
 
+/* Few and long: an axially symmetric f is learned sooner. */
+enum { BAR_MEMBERS = 3 };
+
 /* Local coordinates are for what is nearly axially symmetric: a bar's stars are learned with three
  * quarters of the error without. */
 static int bar_score(dpr *r, dpr_row *row) {
@@ -42,7 +45,8 @@ static int bar_score(dpr *r, dpr_row *row) {
     d.plain_coordinates = 1;
     if (dp_sample_create(r->c, row->n, row->eta, NULL, NULL, NULL, &s) != AF_OK)
         return cli_fail_library(r->c);
-    code = dpr_fit_score(r, "bar: the score", s, &d, row->df_seconds, &row->score, &cost);
+    code = dpr_fit_score(r, "bar: the score", s, &d, BAR_MEMBERS, row->df_seconds,
+                         &row->score, &cost);
     dp_sample_destroy(s);
     dpr_choose(row, row->eta);
     if (code == CLI_OK) code = dpr_gradients(r, &row->score, &row->points, &cost);

@@ -49,7 +49,8 @@ static int disc_score(dpr *r, dpr_row *row, const char *what, const double *eta,
     snprintf(text, sizeof text, "%s: %s", row->setting->name, what);
     if (dp_sample_create(r->c, row->n, eta, NULL, errors, &row->volume, &s) != AF_OK)
         return cli_fail_library(r->c);
-    code = dpr_fit_score(r, text, s, &d, row->df_seconds, &row->score, &cost);
+    code = dpr_fit_score(r, text, s, &d, DPR_MEMBERS, row->df_seconds,
+                         &row->score, &cost);
     if (code == CLI_OK) code = dpr_gradients(r, &row->score, &row->points, &cost);
     dp_sample_destroy(s);
     dpr_cost_cell(r, row, "df_cost", column, &cost);

@@ -68,14 +68,15 @@ void dpr_score_free(dpr_score *score) {
 }
 
 int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *desc,
-                  double seconds, dpr_score *out, dpr_cost *cost) {
+                  size_t members, double seconds, dpr_score *out, dpr_cost *cost) {
     dp_df_desc d = *desc;
     size_t k;
     int code = CLI_OK;
     dpr_score_free(out);
-    for (k = 0; k < (size_t)DPR_MEMBERS && code == CLI_OK; k++) {
+    out->count = members;
+    for (k = 0; k < members && code == CLI_OK; k++) {
         d.seed = k;
-        code = dpr_fit_df(r, what, s, &d, seconds / DPR_MEMBERS, &out->member[k], cost);
+        code = dpr_fit_df(r, what, s, &d, seconds / (double)members, &out->member[k], cost);
     }
     return code;
 }
@@ -102,7 +103,7 @@ int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, cons
 
 af_status dpr_score_at(const dpr_score *score, size_t n, const double *eta, double *ln_f,
                        double *gradient) {
-    return dp_ensemble_evaluate(DPR_MEMBERS, score->member, 0, n, eta, ln_f, gradient, NULL);
+    return dp_ensemble_evaluate(score->count, score->member, 0, n, eta, ln_f, gradient, NULL);
 }
 
 int dpr_gradients(dpr *r, const dpr_score *score, deep_points *p, dpr_cost *cost) {

@@ -49,7 +49,7 @@ static int plummer_density(dpr *r, dpr_row *row, plummer_fresh *f) {
         return cli_fail_library(r->c);
     below = plummer_below(f);
     dpr_number(dpr_cell_of(r, row, "likelihood_flow", DPR_OURS), below);
-    for (k = 0; k < (size_t)DPR_MEMBERS; k++)
+    for (k = 0; k < row->score.count; k++)
         if (dp_df_normalise(row->score.member[k], row->flow, f->n, 4, &error) != AF_OK)
             return cli_fail_library(r->c);
     if (dpr_score_at(&row->score, f->n, f->eta, f->own_ln_f, NULL) != AF_OK)
@@ -73,7 +73,8 @@ static int plummer_flows(dpr *r, dpr_row *row) {
     memset(&d, 0, sizeof d);
     if (dp_sample_create(r->c, row->n, row->eta, NULL, NULL, NULL, &s) != AF_OK)
         return cli_fail_library(r->c);
-    code = dpr_fit_score(r, "plummer: the score", s, &d, row->df_seconds, &row->score, &df);
+    code = dpr_fit_score(r, "plummer: the score", s, &d, DPR_MEMBERS, row->df_seconds,
+                         &row->score, &df);
     d.kind = DP_DF_MATCHING;
     if (code == CLI_OK)
         code = dpr_fit_df(r, "plummer: the flow", s, &d, row->flow_seconds, &row->flow, &flow);

@@ -33,10 +33,11 @@ typedef struct dpr_line {
 } dpr_line;
 
 /* Scores of different seeds whose mean counts. */
-enum { DPR_MEMBERS = 8 };
+enum { DPR_MEMBERS = 8 }; /* at most */
 
 typedef struct dpr_score {
     dp_df *member[DPR_MEMBERS];
+    size_t count;
 } dpr_score;
 
 typedef struct dpr_cost {
@@ -102,9 +103,9 @@ int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, cons
                       double seconds, dp_potential **out, dpr_cost *cost,
                       dp_potential_report *report);
 
-/* The members, of all seeds, in the seconds of all; what was there is freed. */
+/* Members of that many seeds, in the seconds of all; what was there is freed. */
 int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *desc,
-                  double seconds, dpr_score *out, dpr_cost *cost);
+                  size_t members, double seconds, dpr_score *out, dpr_cost *cost);
 void dpr_score_free(dpr_score *score);
 
 /* ln f and gradients at p->eta; eta (n,6), either may be NULL. */
