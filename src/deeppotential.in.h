@@ -205,6 +205,14 @@
  *     since orbits cross the cut; cut in energy or actions. If the report says converged = 0, do
  *     not trust the error bars.
  *
+ *     dp_recover_axisymmetric does the same for discs, through J_r, J_z and L_z of the Staeckel
+ *     fudge. The potential is a sum of analytic parts that you give with first guesses (parts), of
+ *     which all numbers are learned that `fixed` does not keep; without any, two Miyamoto-Nagai
+ *     discs and a sphere. dp_axisymmetric_parts is the result, ready for af_potential_value, and
+ *     dp_axisymmetric_errors the relative errors of its numbers; where parts can stand for each
+ *     other these are large, and the errors of forces, from dp_axisymmetric_evaluate at (R, z), are
+ *     what counts. The fudge's own error is a bias that they do not contain.
+ *
  * END TO END
  *
  *     dp_chain_create is the whole chain of Tenachi et al. (2023) as one expression: stars followed
@@ -258,6 +266,7 @@ AF_API const char *dp_version(void);
 #include "dp/dp_symbolic.h"
 #include "dp/dp_policy.h"
 #include "dp/dp_recover.h"
+#include "dp/dp_axisymmetric.h"
 #include "dp/dp_chain.h"
 #include "dp/dp_distill.h"
 
@@ -316,11 +325,15 @@ AF_API const char *dp_version(void);
 #include "dp/dp_policy_search.c"
 /* a potential through actions */
 #include "dp/dp_recover_table.c"
+#include "dp/dp_recover_family.c"
 #include "dp/dp_recover_density.c"
 #include "dp/dp_recover_model.c"
 #include "dp/dp_recover.c"
+#include "dp/dp_recover_fit.c"
 #include "dp/dp_recover_api.c"
 #include "dp/dp_recover_evaluate.c"
+#include "dp/dp_axisymmetric.c"
+#include "dp/dp_axisymmetric_api.c"
 /* end to end: a potential by differentiating through orbits and actions */
 #include "dp/dp_chain_map.c"
 #include "dp/dp_chain_mixture.c"

@@ -218,21 +218,23 @@ static void one_density(dp__density *d) {
     static const double x[9] = {0.1, 0.15, 0.2, 0.3, 0.5, 0.55, 0.6, 0.7, 0.9};
     size_t i;
     memset(d, 0, sizeof *d);
-    d->bins = BINS;
-    d->side = SIDE;
+    d->field.axes = 2;
+    d->field.bins = BINS;
+    d->field.side = SIDE;
+    d->field.count = SIDE * SIDE;
     d->streams = 1;
     d->count = NUMBERS;
-    d->p = density_p;
-    d->mean = density_mean;
+    d->field.p = density_p;
+    d->field.mean = density_mean;
     d->j_0 = 0.3;
     d->l_0 = 1.2;
     d->stream[0].middle = 0.2;
-    dp__axis_open(&d->u, BINS, 9, x);
-    dp__axis_open(&d->v, BINS, 0, NULL);
-    for (i = 0; i < (size_t)(SIDE * SIDE); i++) d->p[i] = 2.0 * sin(1.0 + 3.0 * (double)i);
-    d->p[SIDE * SIDE] = -1.1;
-    d->p[SIDE * SIDE + 1] = 0.6;
-    d->p[SIDE * SIDE + 2] = 2.0;
+    dp__axis_open(d->field.axis, BINS, 9, x);
+    dp__axis_open(d->field.axis + 1, BINS, 0, NULL);
+    for (i = 0; i < (size_t)(SIDE * SIDE); i++) density_p[i] = 2.0 * sin(1.0 + 3.0 * (double)i);
+    density_p[SIDE * SIDE] = -1.1;
+    density_p[SIDE * SIDE + 1] = 0.6;
+    density_p[SIDE * SIDE + 2] = 2.0;
     dp__density_prepare(d);
 }
 
@@ -242,7 +244,6 @@ static dp__tracer at_actions(double j, double l, size_t stream) {
     s.j = j;
     s.l = l;
     s.ln_l = log(l);
-    s.weight = 1.0;
     s.stream = stream;
     return s;
 }
@@ -262,10 +263,10 @@ TEST(splines) {
     one_density(&d);
     for (i = 0; i <= 40; i++) {
         double x = i / 40.0, sum = 0.0, slope = 0.0, line = 0.0;
-        dp__basis b = dp__basis_at(&d.u, x);
+        dp__basis b = dp__basis_at(d.field.axis, x);
         size_t k;
         for (k = 0; k < 4; k++) {
-            const double *t = d.u.knot + b.first + k;
+            const double *t = d.field.axis->knot + b.first + k;
             sum += b.w[k];
             slope += b.slope[k] * (t[1] + t[2] + t[3]) / 3.0;
             line += b.w[k] * (t[1] + t[2] + t[3]) / 3.0;
@@ -306,21 +307,21 @@ TEST(scores_of_the_density) {
     one_density(&d);
     for (stream = 0; stream < 2; stream++) {
         dp__tracer s = at_actions(0.4, 1.6, stream), other = s;
-        double score[NUMBERS], value[16], up, down;
+        double score[NUMBERS], value[DP__FAMILY_TERMS], up, down;
         dp__chance q = dp__density_at(&d, &s);
-        size_t at[16], n = dp__density_terms(&d, &s, &q, at, value);
+        size_t at[DP__FAMILY_TERMS], n = dp__density_terms(&d, &s, &q, at, value);
         memset(score, 0, sizeof score);
         for (k = 0; k < n; k++) score[at[k]] += value[k];
-        for (k = 0; stream == 0 && k < (size_t)(SIDE * SIDE); k++) score[k] -= d.mean[k];
+        for (k = 0; stream == 0 && k < (size_t)(SIDE * SIDE); k++) score[k] -= d.field.mean[k];
         for (k = 0; k < (size_t)NUMBERS; k++) {
-            double kept = d.p[k];
-            d.p[k] = kept + e;
+            double kept = d.field.p[k];
+            d.field.p[k] = kept + e;
             dp__density_prepare(&d);
             up = dp__density_at(&d, &s).ln_p;
-            d.p[k] = kept - e;
+            d.field.p[k] = kept - e;
             dp__density_prepare(&d);
             down = dp__density_at(&d, &s).ln_p;
-            d.p[k] = kept;
+            d.field.p[k] = kept;
             dp__density_prepare(&d);
             CHECK_CLOSE(score[k], (up - down) / (2.0 * e), 1e-6);
         }
@@ -339,17 +340,17 @@ TEST(the_density_of_drawn_actions) {
     size_t i, k;
     double worst = 0.0;
     one_density(&d);
-    dp__axis_open(&d.u, BINS, 0, NULL);
-    memset(d.p, 0, sizeof density_p);
+    dp__axis_open(d.field.axis, BINS, 0, NULL);
+    memset(d.field.p, 0, sizeof density_p);
     for (i = 0; i < (size_t)N; i++) {
-        double j = -0.3 * log(af_random_uniform(7, 1, i)), value[16];
+        double j = -0.3 * log(af_random_uniform(7, 1, i)), value[DP__FAMILY_TERMS];
         double l = -0.5 * log(af_random_uniform(7, 2, i) * af_random_uniform(7, 3, i));
         dp__tracer s = at_actions(j, l, 0);
         dp__chance q = dp__density_at(&d, &s);
-        size_t at[16], n = dp__density_terms(&d, &s, &q, at, value);
+        size_t at[DP__FAMILY_TERMS], n = dp__density_terms(&d, &s, &q, at, value);
         for (k = 0; k < n; k++) total[at[k]] += value[k];
     }
-    dp__density_fit(&d, total, N, room);
+    dp__family_fit(&d.field, total, N, room);
     dp__density_prepare(&d);
     for (i = 1; i < 8; i++)
         for (k = 2; k < 9; k++) {

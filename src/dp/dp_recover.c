@@ -4,9 +4,9 @@
  * and one without the other would go zigzag. Steps are those of Newton's method with the Fisher
  * information in place of second derivatives, damped as Levenberg and Marquardt do: that of the
  * spline follows from the density, the rest is a sum of products of the stars' scores (Berndt,
- * Hall, Hall & Hausman 1974). Some of the stars go first, and bring the
- * rest near its end. Sums over stars are taken in a fixed number of parts and added in order: they
- * do not depend on the threads. */
+ * Hall, Hall & Hausman 1974). Sums over stars are taken in a fixed number of parts and added in
+ * order: they do not depend on the threads. The potential is a dp__model: spherical, or a sum of
+ * axisymmetric parts. */
 
 enum {
     DP__PARTS = 32,         /* of the stars */
@@ -14,42 +14,71 @@ enum {
     DP__TRIES = 14          /* of a step, each with ten times the damping of the last */
 };
 
-struct dp_recovered {
-    af_context *c;
-    dp__arena arena;
-    dp_recover_desc desc;  /* with the defaults filled in */
-    dp__halo halo;         /* in units of length and speed, G = 1 */
-    double length, speed;
-    double middle, spread; /* of x, that the network sees */
-    double *covariance;    /* (count,count) of the parameters of the potential */
-    double *align;         /* (DP__TABLE): the mean of Phi over the stars that are covered */
-    double *untrained;     /* (DP__HALO): halo.out at the start */
-    dp_recover_report report;
-};
-
 /* What is summed over a part of the stars. */
 typedef struct dp__harvest {
     double ln_p, field;  /* field: weights of its stars */
     size_t unbound;
-    double *row, *score; /* (DP__TABLE), (count): one star's, by the table and by the potential */
+    double *room;        /* for the potential */
+    double *score;       /* (count) of one star, by the potential */
     double *gradient;    /* (all) of ln p, but for ln_z, as all that follows */
     double *field_gradient; /* (count) that of the field's stars */
     double *products;    /* (count,all) of scores by the potential and by all */
     double streams[DP__STREAMS_MAX][DP__STREAM * DP__STREAM]; /* of scores by a stream's numbers */
 } dp__harvest;
 
+/* A star in the trial potential: ln p and its scores by the density, as dp__density_terms gives
+ * them. */
+typedef struct dp__sight {
+    double ln_p;
+    size_t stream, terms, at[DP__FAMILY_TERMS];
+    double value[DP__FAMILY_TERMS];
+} dp__sight;
+
+/* A potential with parameters, and the stars in it. */
+typedef struct dp__model {
+    void *user;
+    double *p;         /* (count) */
+    size_t count, room; /* room: numbers of memory for a star's scores */
+    int (*update)(void *user); /* takes the parameters over; 0: they make no sense */
+    /* -ln prior; gradient and precision (count), unless NULL */
+    double (*prior)(void *user, double *gradient, double *precision);
+    /* What star i gives, with to->score; 0 when it is not bound. */
+    int (*star)(void *user, size_t i, dp__harvest *to, dp__sight *s);
+    /* Scales and first numbers of the density, at the actions that are there. */
+    af_status (*places)(void *user);
+    void (*heavier)(void *user); /* binds stars that are not */
+    void (*renew)(void *user);   /* what steps hold fixed; NULL: nothing */
+    const char *advice; /* where the information has no inverse */
+} dp__model;
+
 typedef struct dp__recovery {
     af_context *c;
-    dp_recovered *r;
+    const dp_recover_desc *desc;
+    dp_recover_report *report;
+    double *covariance;    /* (count,count) of the parameters of the potential: the result */
+    dp__model model;
     dp__arena arena;
-    size_t n, count, all; /* stars; parameters of the potential; and of the density of actions */
-    dp__tracer *star;
+    size_t total, n;       /* stars, and how many of them are in use, evenly taken */
+    double *weight, share; /* (total); what they are multiplied by, so that they add up to n */
+    size_t count, all;     /* parameters of the potential; and of the density of actions */
     dp__density density;
     double loss, damping;
     dp__harvest *part;       /* (DP__PARTS) */
     double *information, *factor;  /* (all,all) */
     double *gradient, *step, *old; /* (all); old: parameters before the step */
 } dp__recovery;
+
+/* The number of the i-th star in use. */
+static size_t dp__recover_star(const dp__recovery *f, size_t i) { return i * f->total / f->n; }
+
+/* From now on n stars are in use. */
+static void dp__recover_use(dp__recovery *f, size_t n) {
+    double sum = 0.0;
+    size_t i;
+    f->n = n;
+    for (i = 0; i < n; i++) sum += f->weight[dp__recover_star(f, i)];
+    f->share = (double)n / sum;
+}
 
 static void dp__part_of(size_t n, size_t part, size_t parts, size_t *first, size_t *end) {
     *first = n * part / parts;
@@ -58,40 +87,31 @@ static void dp__part_of(size_t n, size_t part, size_t parts, size_t *first, size
 
 /* ---- what is summed over the stars ---- */
 
-/* to (count) = the derivatives by the table, row (DP__TABLE), of those parts that the orbit has
- * to do with, by the parameters. */
-static void dp__recover_project(const dp__halo *h, const double *row, double *to) {
-    size_t i, k;
-    memset(to, 0, h->count * sizeof *to);
-    for (i = 0; i < (size_t)DP__TABLE; i++)
-        for (k = 0; row[i] != 0.0 && k < h->count; k++) to[k] += row[i] * h->rows[i * h->count + k];
-}
-
 /* What a star adds whose scores by the potential are there. */
-static void dp__recover_add(const dp__recovery *f, const dp__tracer *s, const dp__chance *q,
+static void dp__recover_add(const dp__recovery *f, double weight, const dp__sight *s,
                             dp__harvest *to) {
-    size_t at[16], terms, i, k;
-    double value[16];
-    terms = dp__density_terms(&f->density, s, q, at, value);
-    for (k = 0; k < terms; k++) to->gradient[f->count + at[k]] += s->weight * value[k];
+    size_t i, k;
+    to->ln_p += weight * s->ln_p;
+    to->field += s->stream ? 0.0 : weight;
+    for (k = 0; k < s->terms; k++) to->gradient[f->count + s->at[k]] += weight * s->value[k];
     for (i = 0; i < f->count; i++) {
-        double score = s->weight * to->score[i], *row = to->products + i * f->all;
+        double score = weight * to->score[i], *row = to->products + i * f->all;
         to->gradient[i] += score;
         to->field_gradient[i] += s->stream ? 0.0 : score;
         for (k = 0; k <= i; k++) row[k] += score * to->score[k];
-        for (k = 0; k < terms; k++) row[f->count + at[k]] += score * value[k];
+        for (k = 0; k < s->terms; k++) row[f->count + s->at[k]] += score * s->value[k];
     }
     for (i = 0; s->stream && i < (size_t)(DP__STREAM * DP__STREAM); i++)
-        to->streams[s->stream - 1][i] += s->weight * value[i / DP__STREAM] * value[i % DP__STREAM];
+        to->streams[s->stream - 1][i] +=
+            weight * s->value[i / DP__STREAM] * s->value[i % DP__STREAM];
 }
 
 /* Actions, ln p, gradient and products of scores. */
 static void dp__recover_pass(size_t part, void *user) {
     dp__recovery *f = (dp__recovery *)user;
-    const dp__radial *t = &f->r->halo.table;
     dp__harvest *to = f->part + part;
     size_t i, end;
-    dp__orbit o;
+    dp__sight s;
     to->ln_p = to->field = 0.0;
     to->unbound = 0;
     memset(to->gradient, 0, f->all * sizeof(double));
@@ -100,20 +120,9 @@ static void dp__recover_pass(size_t part, void *user) {
     memset(to->streams, 0, sizeof to->streams);
     dp__part_of(f->n, part, DP__PARTS, &i, &end);
     for (; i < end && !to->unbound; i++) {
-        dp__tracer *s = f->star + i;
-        dp__chance q;
-        if (!dp__orbit_of(t, s, &o)) {
-            to->unbound++;
-            break;
-        }
-        s->j = fmax(o.j, DP__J_MIN);
-        q = dp__density_at(&f->density, s);
-        to->ln_p += s->weight * q.ln_p;
-        to->field += s->stream ? 0.0 : s->weight;
-        memset(to->row, 0, DP__TABLE * sizeof(double));
-        dp__orbit_row(t, s, &o, q.slope, to->row);
-        dp__recover_project(&f->r->halo, to->row, to->score);
-        dp__recover_add(f, s, &q, to);
+        size_t star = dp__recover_star(f, i);
+        if (!f->model.star(f->model.user, star, to, &s)) to->unbound++;
+        else dp__recover_add(f, f->share * f->weight[star], &s, to);
     }
 }
 
@@ -122,12 +131,11 @@ static void dp__recover_pass(size_t part, void *user) {
 /* -sum ln p - ln prior at the parameters; infinite where a star is not bound or the potential is
  * not finite: such a trial step is not taken. */
 static double dp__recover_loss(dp__recovery *f) {
-    double loss = dp__halo_prior(&f->r->halo, NULL, NULL);
+    double loss = f->model.prior(f->model.user, NULL, NULL);
     size_t k;
-    if (!dp__halo_update(&f->r->halo)) return HUGE_VAL;
-    dp__halo_derive(&f->r->halo);
+    if (!f->model.update(f->model.user)) return HUGE_VAL;
     dp__density_prepare(&f->density);
-    loss += dp__density_prior(&f->density, NULL, NULL, 0);
+    loss += dp__family_prior(&f->density.field, NULL, NULL, 0);
     af_parallel(f->c, DP__PARTS, dp__recover_pass, f);
     for (k = 0; k < (size_t)DP__PARTS; k++) {
         if (f->part[k].unbound) return HUGE_VAL;
@@ -156,9 +164,9 @@ static void dp__recover_reduce(dp__recovery *f) {
 static void dp__recover_information(dp__recovery *f) {
     const dp__harvest *from = f->part;
     dp__density *d = &f->density;
-    size_t n = d->side * d->side, p = f->count, i, k, q;
+    size_t n = d->field.count, p = f->count, i, k, q;
     memset(f->information, 0, f->all * f->all * sizeof(double));
-    dp__density_integrate(d, f->factor);
+    dp__family_integrate(&d->field, f->factor);
     for (i = 0; i < n; i++)
         for (k = 0; k <= i; k++)
             f->information[(p + i) * f->all + p + k] = from->field * f->factor[i * n + k];
@@ -168,14 +176,14 @@ static void dp__recover_information(dp__recovery *f) {
             f->information[(at + q / DP__STREAM) * f->all + at + q % DP__STREAM] =
                 from->streams[k][q];
         }
-    dp__density_prior(d, NULL, f->information + p * (f->all + 1), f->all);
-    dp__halo_prior(&f->r->halo, NULL, f->step);
+    dp__family_prior(&d->field, NULL, f->information + p * (f->all + 1), f->all);
+    f->model.prior(f->model.user, NULL, f->step);
     for (i = 0; i < p; i++) {
         const double *row = from->products + i * f->all;
         for (k = 0; k <= i; k++) f->information[i * f->all + k] = row[k];
         f->information[i * f->all + i] += f->step[i];
         for (k = p; k < f->all; k++) {
-            double centre = k - p < n ? from->field_gradient[i] * d->mean[k - p] : 0.0;
+            double centre = k - p < n ? from->field_gradient[i] * d->field.mean[k - p] : 0.0;
             f->information[k * f->all + i] = row[k] - centre;
         }
     }
@@ -187,13 +195,13 @@ static af_status dp__recover_derive(dp__recovery *f) {
     size_t i;
     dp__recover_reduce(f);
     dp__recover_information(f);
-    dp__halo_prior(&f->r->halo, f->gradient, NULL);
+    f->model.prior(f->model.user, f->gradient, NULL);
     memset(f->gradient + f->count, 0, d->count * sizeof(double));
-    dp__density_prior(d, f->gradient + f->count, NULL, 0);
+    dp__family_prior(&d->field, f->gradient + f->count, NULL, 0);
     for (i = 0; i < f->all; i++) {
         f->gradient[i] -= f->part->gradient[i];
-        if (i >= f->count && i - f->count < d->side * d->side)
-            f->gradient[i] += f->part->field * d->mean[i - f->count];
+        if (i >= f->count && i - f->count < d->field.count)
+            f->gradient[i] += f->part->field * d->field.mean[i - f->count];
         if (!dp__is_finite(f->gradient[i]))
             return af_fail(f->c, AF_ERROR_NONFINITE,
                            "recovery: the gradient of the likelihood is not finite");
@@ -220,12 +228,12 @@ static int dp__recover_solve(dp__recovery *f) {
 
 /* The parameters, moved from f->old by f->step times scale. */
 static void dp__recover_move(dp__recovery *f, double scale) {
-    double *p = f->r->halo.p;
+    double *p = f->model.p;
     size_t i;
     for (i = 0; i < f->all; i++) {
         double x = f->old[i] + (scale != 0.0 ? scale * f->step[i] : 0.0);
         if (i < f->count) p[i] = x;
-        else f->density.p[i - f->count] = x;
+        else f->density.field.p[i - f->count] = x;
     }
 }
 
@@ -235,8 +243,8 @@ static af_status dp__recover_step(dp__recovery *f, double *gain) {
     double before = f->loss;
     size_t tries;
     *gain = 0.0;
-    memcpy(f->old, f->r->halo.p, f->count * sizeof(double));
-    memcpy(f->old + f->count, f->density.p, f->density.count * sizeof(double));
+    memcpy(f->old, f->model.p, f->count * sizeof(double));
+    memcpy(f->old + f->count, f->density.field.p, f->density.count * sizeof(double));
     for (tries = 0; tries < (size_t)DP__TRIES; tries++) {
         f->loss = HUGE_VAL;
         if (dp__recover_solve(f)) {
@@ -244,7 +252,7 @@ static af_status dp__recover_step(dp__recovery *f, double *gain) {
             f->loss = dp__recover_loss(f);
         }
         if (f->loss < before) break;
-        f->r->report.rejected++;
+        f->report->rejected++;
         f->damping = fmax(10.0 * f->damping, 1e-3);
     }
     if (!(f->loss < before)) {
@@ -259,12 +267,12 @@ static af_status dp__recover_step(dp__recovery *f, double *gain) {
 
 /* Tells how far it is; 1 to stop. */
 static int dp__recover_tell(dp__recovery *f, double gain) {
-    const dp_recover_desc *d = &f->r->desc;
+    const dp_recover_desc *d = f->desc;
     dp_recover_progress p = DP__ZERO;
-    p.step = f->r->report.steps;
+    p.step = f->report->steps;
     p.steps = d->steps;
     p.stars = f->n;
-    p.loss = f->r->report.loss = f->loss / (double)f->n;
+    p.loss = f->report->loss = f->loss / (double)f->n;
     p.gain = gain;
     p.damping = f->damping;
     return d->progress && d->progress(&p, d->user);
@@ -272,8 +280,8 @@ static int dp__recover_tell(dp__recovery *f, double gain) {
 
 /* Steps until one of the ends, from where loss and derivatives are known; `until` on the clock. */
 static af_status dp__recover_loop(dp__recovery *f, double tolerance, double until) {
-    const dp_recover_desc *d = &f->r->desc;
-    dp_recover_report *report = &f->r->report;
+    const dp_recover_desc *d = f->desc;
+    dp_recover_report *report = f->report;
     size_t quiet = 0;
     double gain;
     af_status s = AF_OK;
@@ -298,12 +306,12 @@ static af_status dp__recover_errors(dp__recovery *f) {
     if (!dp__factorise(n, f->factor))
         return af_fail(f->c, AF_ERROR_NONFINITE,
                        "recovery: the Fisher information has no inverse; take more stars, or fewer "
-                       "units and bins");
+                       "%s and bins", f->model.advice);
     for (i = 0; i < p; i++) {
         memset(f->step, 0, n * sizeof(double));
         f->step[i] = 1.0;
         dp__factor_solve(n, f->factor, f->step);
-        for (k = 0; k < p; k++) f->r->covariance[i * p + k] = f->step[k];
+        for (k = 0; k < p; k++) f->covariance[i * p + k] = f->step[k];
     }
     return AF_OK;
 }

@@ -29,6 +29,11 @@ typedef struct dp_recover_desc {
     size_t bins;             /* of the density of actions, along J_r and along L; default 12 */
     const uint32_t *streams; /* of each star of the sample (n): its stream, 1 to 32 without gaps, 0
                                 for none; NULL: all are of the field. Not kept */
+    const af_potential *parts; /* of dp_recover_axisymmetric alone, as the next two: where a sum of
+                                  analytic parts begins, which units and streams are not for */
+    size_t part_count;
+    const unsigned *fixed;     /* of each part, what is not learned: DP_FIX_MASS | ...; NULL: all
+                                  is. None of the three is kept */
     size_t steps;            /* at most; default 200 */
     double tolerance;        /* ends when two steps each gain less ln likelihood; default 0.05:
                                 one standard error is 0.5 */

@@ -5,9 +5,27 @@
 #define DP__RECOVERY_FORMAT "deeppotential recovery 2"
 
 enum {
-    DP__FEWEST_TRACERS = 200, /* fewer say nothing about a free form and density of actions */
     DP__FEWEST_OF_STREAM = 10 /* fewer say nothing about its width */
 };
+
+struct dp_recovered {
+    af_context *c;
+    dp__arena arena;
+    dp_recover_desc desc;  /* with the defaults filled in */
+    dp__halo halo;         /* in units of length and speed, G = 1 */
+    double length, speed;
+    double middle, spread; /* of x, that the network sees */
+    double *covariance;    /* (count,count) of the parameters of the potential */
+    double *align;         /* (DP__TABLE): the mean of Phi over the stars that are covered */
+    double *untrained;     /* (DP__HALO): halo.out at the start */
+    dp_recover_report report;
+};
+
+typedef struct dp__spherical {
+    dp__recovery fit;
+    dp_recovered *r;
+    dp__tracer *star;
+} dp__spherical;
 
 /* ---- stars ---- */
 
@@ -29,7 +47,6 @@ static af_status dp__tracer_set(af_context *c, const double *eta, const double c
     s->x = sqrt(r2);
     s->kinetic = 0.5 * v2;
     s->l2 = fmax(v2 - along * along / r2, 0.0); /* v_t^2 so far */
-    s->weight = 1.0;
     s->peri = s->apo = -1.0;
     s->stream = 0;
     return AF_OK;
@@ -43,72 +60,59 @@ static void dp__tracer_place(const dp__radial *t, dp__tracer *s) {
     s->ln_l = log(fmax(s->l, 1e-6)); /* radial orbits: a millionth of the typical L */
 }
 
-/* How many streams there are, and how fine the density of the field is. */
-static af_status dp__recover_streams(dp__recovery *f) {
-    dp__density *d = &f->density;
-    size_t stars[DP__STREAMS_MAX + 1], i, k;
+/* How many streams there are. */
+static af_status dp__recover_streams(dp__spherical *f) {
+    size_t stars[DP__STREAMS_MAX + 1], i, k, *streams = &f->fit.density.streams;
     memset(stars, 0, sizeof stars);
-    for (i = 0; i < f->n; i++) {
+    for (i = 0; i < f->fit.total; i++) {
         k = f->star[i].stream;
         if (k > (size_t)DP__STREAMS_MAX)
-            return af_fail(f->c, AF_ERROR_DATA,
+            return af_fail(f->fit.c, AF_ERROR_DATA,
                            "recovery: a star is of stream %lu; streams are 1 to %d, 0 is the field",
                            (unsigned long)k, (int)DP__STREAMS_MAX);
         stars[k]++;
-        if (k > d->streams) d->streams = k;
+        if (k > *streams) *streams = k;
     }
-    for (k = 1; k <= d->streams; k++)
+    for (k = 1; k <= *streams; k++)
         if (stars[k] < (size_t)DP__FEWEST_OF_STREAM)
-            return af_fail(f->c, AF_ERROR_DATA,
+            return af_fail(f->fit.c, AF_ERROR_DATA,
                            "recovery: stream %lu has %lu stars, it needs %d; count streams from 1 "
                            "without gaps, and give stars of small ones to the field, 0",
                            (unsigned long)k, (unsigned long)stars[k], (int)DP__FEWEST_OF_STREAM);
-    d->bins = f->r->desc.bins;
-    d->side = d->bins + 3;
-    d->count = d->side * d->side + DP__STREAM * d->streams;
-    d->j_0 = d->l_0 = 1.0;
-    dp__axis_open(&d->u, d->bins, 0, NULL);
-    dp__axis_open(&d->v, d->bins, 0, NULL);
+    f->fit.density.j_0 = f->fit.density.l_0 = 1.0;
+    dp__recover_axes(&f->fit, 2);
     return AF_OK;
 }
 
-static af_status dp__recover_stars(dp__recovery *f, const dp_sample *sample) {
-    const double *eta = dp_sample_eta(sample), *w = dp_sample_weights(sample);
+static af_status dp__spherical_stars(dp__spherical *f, const dp_sample *sample) {
+    const double *eta = dp_sample_eta(sample);
     const uint32_t *stream = f->r->desc.streams;
-    double sum = 0.0;
-    size_t i, kept = 0;
-    f->n = dp_sample_count(sample);
-    f->star = DP__ARRAY(&f->arena, dp__tracer, f->n);
-    if (!f->star) return dp__fail_memory(f->c, "the stars of a recovery");
-    for (i = 0; i < f->n; i++) {
-        af_status s;
-        if (w && !(w[i] > 0.0)) continue;
-        s = dp__tracer_set(f->c, eta + 6 * i, f->r->desc.centre, i, f->star + kept);
-        if (s != AF_OK) return s;
-        f->star[kept].weight = w ? w[i] : 1.0;
-        if (stream) f->star[kept].stream = stream[i];
-        sum += f->star[kept++].weight;
+    size_t i, n = dp_sample_count(sample), *which = DP__ARRAY(&f->fit.arena, size_t, n);
+    af_status s;
+    f->star = DP__ARRAY(&f->fit.arena, dp__tracer, n);
+    f->fit.weight = DP__ARRAY(&f->fit.arena, double, n);
+    if (!f->star || !f->fit.weight || !which)
+        return dp__fail_memory(f->fit.c, "the stars of a recovery");
+    s = dp__recover_weights(&f->fit, sample, which);
+    for (i = 0; i < f->fit.total && s == AF_OK; i++) {
+        s = dp__tracer_set(f->fit.c, eta + 6 * which[i], f->r->desc.centre, which[i], f->star + i);
+        if (stream) f->star[i].stream = stream[which[i]];
     }
-    f->n = kept;
-    if (kept < (size_t)DP__FEWEST_TRACERS)
-        return af_fail(f->c, AF_ERROR_DATA,
-                       "recovery: %lu stars are too few; at least %d are needed",
-                       (unsigned long)kept, (int)DP__FEWEST_TRACERS);
-    for (i = 0; i < kept; i++) f->star[i].weight *= (double)kept / sum;
-    f->r->report.stars = kept;
+    if (s != AF_OK) return s;
+    dp__recover_use(&f->fit, f->fit.total);
     f->r->desc.streams = NULL; /* the caller's */
     return dp__recover_streams(f);
 }
 
 /* Units, the table's radii, what the network sees. */
-static af_status dp__recover_scales(dp__recovery *f) {
+static af_status dp__recover_scales(dp__spherical *f) {
     dp_recovered *r = f->r;
-    double *radius = DP__ARRAY(&f->arena, double, f->n), square = 0.0, low, high;
-    size_t i, n = f->n;
-    if (!radius) return dp__fail_memory(f->c, "the radii of the stars");
+    double *radius = DP__ARRAY(&f->fit.arena, double, f->fit.total), square = 0.0, low, high;
+    size_t i, n = f->fit.total;
+    if (!radius) return dp__fail_memory(f->fit.c, "the radii of the stars");
     for (i = 0; i < n; i++) {
         radius[i] = f->star[i].x;
-        square += f->star[i].weight * 2.0 * f->star[i].kinetic / (double)n;
+        square += f->fit.share * f->fit.weight[i] * 2.0 * f->star[i].kinetic / (double)n;
     }
     qsort(radius, n, sizeof *radius, dp__ascending);
     r->length = radius[n / 2];
@@ -116,9 +120,10 @@ static af_status dp__recover_scales(dp__recovery *f) {
     r->report.inner = radius[n / 100];
     r->report.outer = radius[n - 1 - n / 100];
     if (!(r->speed > 0.0))
-        return af_fail(f->c, AF_ERROR_DATA, "recovery: no star moves about the centre's velocity");
+        return af_fail(f->fit.c, AF_ERROR_DATA,
+                       "recovery: no star moves about the centre's velocity");
     if (!(r->report.outer > 1.05 * r->report.inner))
-        return af_fail(f->c, AF_ERROR_DATA,
+        return af_fail(f->fit.c, AF_ERROR_DATA,
                        "recovery: 98 %% of the stars lie between the radii %g and %g; stars of one "
                        "radius do not show how forces change with it", r->report.inner,
                        r->report.outer);
@@ -141,25 +146,6 @@ static af_status dp__recover_scales(dp__recovery *f) {
 
 /* ---- beginning ---- */
 
-static af_status dp__recover_desc_check(af_context *c, dp_recover_desc *d) {
-    size_t k;
-    if (d->start_canary != 0 || d->end_canary != 0)
-        return af_fail(c, AF_ERROR_ARGUMENT, "dp_recover_desc was not initialised to zero");
-    for (k = 0; k < 6; k++)
-        if (!dp__is_finite(d->centre[k]))
-            return af_fail(c, AF_ERROR_ARGUMENT, "recovery: the centre is not finite");
-    if (!d->units) d->units = 24;
-    if (!d->bins) d->bins = 12;
-    if (!d->steps) d->steps = 200;
-    if (!(d->tolerance > 0.0)) d->tolerance = 0.05;
-    if (d->bins > (size_t)DP__BINS_MAX || d->units > (size_t)DP__UNITS_MAX)
-        return af_fail(c, AF_ERROR_ARGUMENT,
-                       "recovery: at most %d bins and %d units; asked for are %lu and %lu",
-                       (int)DP__BINS_MAX, (int)DP__UNITS_MAX, (unsigned long)d->bins,
-                       (unsigned long)d->units);
-    return AF_OK;
-}
-
 static af_status dp__recovered_create(af_context *c, const dp_recover_desc *desc,
                                       dp_recovered **out) {
     dp__arena arena = dp__arena_open(c);
@@ -171,6 +157,17 @@ static af_status dp__recovered_create(af_context *c, const dp_recover_desc *desc
     r->arena = arena;
     if (desc) r->desc = *desc;
     s = dp__recover_desc_check(c, &r->desc);
+    if (!r->desc.units) r->desc.units = 24;
+    if (!r->desc.bins) r->desc.bins = 12;
+    if (s == AF_OK &&
+        (r->desc.bins > (size_t)DP__BINS_MAX || r->desc.units > (size_t)DP__UNITS_MAX))
+        s = af_fail(c, AF_ERROR_ARGUMENT,
+                    "recovery: at most %d bins and %d units; asked for are %lu and %lu",
+                    (int)DP__BINS_MAX, (int)DP__UNITS_MAX, (unsigned long)r->desc.bins,
+                    (unsigned long)r->desc.units);
+    if (s == AF_OK && r->desc.part_count)
+        s = af_fail(c, AF_ERROR_ARGUMENT,
+                    "recovery: parts are for dp_recover_axisymmetric; dp_recover has none");
     if (s == AF_OK) *out = r;
     else dp_recovered_destroy(r);
     return s;
@@ -198,23 +195,23 @@ AF_API void dp_recovered_destroy(dp_recovered *r) {
 
 /* The mass of the first potential: twice that in which the median star's speed is circular, and
  * enough to bind every star. */
-static af_status dp__recover_mass(dp__recovery *f) {
+static af_status dp__recover_mass(dp__spherical *f) {
     const dp__radial *t = &f->r->halo.table;
-    double *mass = DP__ARRAY(&f->arena, double, f->n), median, most = 0.0;
+    double *mass = DP__ARRAY(&f->fit.arena, double, f->fit.total), median, most = 0.0;
     size_t i, fastest = 0;
-    if (!mass) return dp__fail_memory(f->c, "the masses that stars ask for");
+    if (!mass) return dp__fail_memory(f->fit.c, "the masses that stars ask for");
     if (!dp__halo_update(&f->r->halo))
-        return af_fail(f->c, AF_ERROR_NONFINITE, "recovery: the first potential is not finite");
-    for (i = 0; i < f->n; i++) {
+        return af_fail(f->fit.c, AF_ERROR_NONFINITE, "recovery: the first potential is not finite");
+    for (i = 0; i < f->fit.total; i++) {
         const dp__tracer *s = f->star + i;
         dp__at at = dp__radial_at(t, s->x);
         mass[i] = 2.0 * s->kinetic * at.r_x / (at.r * at.phi_x);
         if (s->kinetic > -most * at.phi) fastest = i;
         most = fmax(most, s->kinetic / -at.phi);
     }
-    median = dp__median(mass, f->n);
+    median = dp__median(mass, f->fit.total);
     if (!(most < 100.0 * median))
-        return af_fail(f->c, AF_ERROR_DATA,
+        return af_fail(f->fit.c, AF_ERROR_DATA,
                        "recovery: to bind the star at radius %g with speed %g takes %.0f times the "
                        "mass that the median star asks for; leave out stars that are not bound",
                        dp__radial_at(t, f->star[fastest].x).r * f->r->length,
@@ -225,18 +222,19 @@ static af_status dp__recover_mass(dp__recovery *f) {
 }
 
 /* Where streams lie in ln L, and their first numbers; the scales of the field's. */
-static af_status dp__recover_places(dp__recovery *f) {
-    dp__density *d = &f->density;
-    double *value = DP__ARRAY(&f->arena, double, 2 * f->n), sum[DP__STREAMS_MAX][4];
+static af_status dp__spherical_places(void *user) {
+    dp__spherical *f = (dp__spherical *)user;
+    dp__density *d = &f->fit.density;
+    double *value = DP__ARRAY(&f->fit.arena, double, 2 * f->fit.n), sum[DP__STREAMS_MAX][4];
     size_t i, k, n = 0;
-    if (!value) return dp__fail_memory(f->c, "the first density of actions");
+    if (!value) return dp__fail_memory(f->fit.c, "the first density of actions");
     memset(sum, 0, sizeof sum);
-    for (i = 0; i < f->n; i++) {
-        const dp__tracer *s = f->star + i;
+    for (i = 0; i < f->fit.n; i++) {
+        const dp__tracer *s = f->star + dp__recover_star(&f->fit, i);
         double *to = sum[s->stream ? s->stream - 1 : 0];
         if (!s->stream) {
             value[n] = s->j;
-            value[f->n + n++] = s->l;
+            value[f->fit.n + n++] = s->l;
             continue;
         }
         to[0] += 1.0;
@@ -246,14 +244,14 @@ static af_status dp__recover_places(dp__recovery *f) {
     }
     d->j_0 = d->l_0 = 1.0;
     for (k = 0; k < 2; k++) {
-        double *x = value + k * f->n, *scale = k ? &d->l_0 : &d->j_0;
+        double *x = value + k * f->fit.n, *scale = k ? &d->l_0 : &d->j_0;
         qsort(x, n, sizeof *x, dp__ascending);
         if (n && x[n / 2] > 0.0) *scale = x[n / 2];
         for (i = 0; i < n; i++) x[i] /= x[i] + *scale;
-        dp__axis_open(k ? &d->v : &d->u, d->bins, n, x);
+        dp__axis_open(d->field.axis + k, d->field.bins, n, x);
     }
     for (k = 0; k < d->streams; k++) {
-        double *p = d->p + d->side * d->side + DP__STREAM * k;
+        double *p = d->field.p + d->field.count + DP__STREAM * k;
         double mean = sum[k][2] / sum[k][0], square = sum[k][3] / sum[k][0];
         d->stream[k].middle = sum[k][1] / sum[k][0];
         p[0] = log(mean);
@@ -263,62 +261,77 @@ static af_status dp__recover_places(dp__recovery *f) {
     return AF_OK;
 }
 
-/* The best density at the stars' actions; memory (side^4 + 2 side^2). */
-static af_status dp__recover_density(dp__recovery *f) {
-    dp__density *d = &f->density;
-    af_status s;
-    memset(d->p, 0, d->count * sizeof *d->p);
-    if (dp__recover_loss(f) >= HUGE_VAL) /* actions alone */
-        return af_fail(f->c, AF_ERROR_NONFINITE, "recovery: the first actions are not finite");
-    s = dp__recover_places(f);
-    if (s != AF_OK) return s;
-    dp__recover_loss(f);
-    dp__recover_reduce(f);
-    dp__density_fit(d, f->part->gradient + f->count, f->part->field, f->information);
-    return AF_OK;
+/* ---- the model of a fit ---- */
+
+static int dp__spherical_update(void *user) {
+    dp__halo *h = &((dp__spherical *)user)->r->halo;
+    if (!dp__halo_update(h)) return 0;
+    dp__halo_derive(h);
+    return 1;
 }
 
-static af_status dp__recover_memory(dp__recovery *f) {
-    dp__arena *a = &f->arena;
-    dp__density *d = &f->density;
-    size_t k, all, ok = 1;
-    f->count = f->r->halo.count;
-    all = f->all = f->count + d->count;
-    f->part = DP__ARRAY(a, dp__harvest, DP__PARTS);
-    for (k = 0; f->part && k < (size_t)DP__PARTS; k++) {
-        dp__harvest *to = f->part + k;
-        to->row = DP__ARRAY(a, double, DP__TABLE);
-        to->score = DP__ARRAY(a, double, f->count);
-        to->gradient = DP__ARRAY(a, double, all);
-        to->field_gradient = DP__ARRAY(a, double, f->count);
-        to->products = DP__ARRAY(a, double, f->count * all);
-        ok = ok && to->row && to->score && to->gradient && to->field_gradient && to->products;
-    }
-    d->p = DP__ARRAY(a, double, d->count);
-    d->mean = DP__ARRAY(a, double, d->count);
-    f->information = DP__ARRAY(a, double, all * all);
-    f->factor = DP__ARRAY(a, double, all * all);
-    f->gradient = DP__ARRAY(a, double, 3 * all);
-    if (!ok || !f->part || !d->p || !d->mean || !f->information || !f->factor || !f->gradient)
-        return dp__fail_memory(f->c, "the information of a recovery");
-    f->step = f->gradient + all;
-    f->old = f->step + all;
-    return AF_OK;
+static double dp__spherical_prior(void *user, double *gradient, double *precision) {
+    return dp__halo_prior(&((dp__spherical *)user)->r->halo, gradient, precision);
 }
+
+static void dp__spherical_heavier(void *user) { ((dp__spherical *)user)->r->halo.p[0] += 0.02; }
+
+/* to (count) = the derivatives by the table, row (DP__TABLE), of those parts that the orbit has
+ * to do with, by the parameters. */
+static void dp__spherical_project(const dp__halo *h, const double *row, double *to) {
+    size_t i, k;
+    memset(to, 0, h->count * sizeof *to);
+    for (i = 0; i < (size_t)DP__TABLE; i++)
+        for (k = 0; row[i] != 0.0 && k < h->count; k++) to[k] += row[i] * h->rows[i * h->count + k];
+}
+
+static int dp__spherical_star(void *user, size_t i, dp__harvest *to, dp__sight *sight) {
+    dp__spherical *f = (dp__spherical *)user;
+    dp__tracer *s = f->star + i;
+    dp__orbit o;
+    dp__chance q;
+    if (!dp__orbit_of(&f->r->halo.table, s, &o)) return 0;
+    s->j = fmax(o.j, DP__J_MIN);
+    q = dp__density_at(&f->fit.density, s);
+    memset(to->room, 0, DP__TABLE * sizeof(double));
+    dp__orbit_row(&f->r->halo.table, s, &o, q.slope, to->room);
+    dp__spherical_project(&f->r->halo, to->room, to->score);
+    sight->ln_p = q.ln_p;
+    sight->stream = s->stream;
+    sight->terms = dp__density_terms(&f->fit.density, s, &q, sight->at, sight->value);
+    return 1;
+}
+
+static void dp__spherical_model(dp__spherical *f) {
+    dp__model *m = &f->fit.model;
+    m->user = f;
+    m->p = f->r->halo.p;
+    m->count = f->r->halo.count;
+    m->room = DP__TABLE;
+    m->update = dp__spherical_update;
+    m->prior = dp__spherical_prior;
+    m->star = dp__spherical_star;
+    m->places = dp__spherical_places;
+    m->heavier = dp__spherical_heavier;
+    m->advice = "units";
+    f->fit.covariance = f->r->covariance;
+}
+
+/* ---- the whole ---- */
 
 /* The mean of Phi over the stars between the radii that are covered. */
-static void dp__recover_align(dp__recovery *f) {
+static void dp__spherical_align(dp__spherical *f) {
     dp_recovered *r = f->r;
     const dp__radial *t = &r->halo.table;
     double low = dp__radial_x(t, r->report.inner / r->length);
     double high = dp__radial_x(t, r->report.outer / r->length), sum = 0.0, weight[4], mean = 0.0;
     size_t i, k;
-    for (i = 0; i < f->n; i++) {
+    for (i = 0; i < f->fit.total; i++) {
         const dp__tracer *s = f->star + i;
         size_t at = dp__radial_row(t, s->x, weight);
         if (s->x < low || s->x > high) continue;
-        for (k = 0; k < 4; k++) r->align[at + k] += s->weight * weight[k];
-        sum += s->weight;
+        for (k = 0; k < 4; k++) r->align[at + k] += f->fit.weight[i] * weight[k];
+        sum += f->fit.weight[i];
     }
     for (i = 0; i < (size_t)DP__TABLE; i++) {
         r->align[i] /= sum;
@@ -327,86 +340,36 @@ static void dp__recover_align(dp__recovery *f) {
     r->report.constant = mean * r->speed * r->speed;
 }
 
-/* The loss where a fit begins: all stars bound, the density the best. */
-static af_status dp__recover_enter(dp__recovery *f) {
-    size_t tries;
-    af_status s;
-    f->damping = 0.1; /* the information is soon right to that */
-    for (tries = 0; tries < 100 && dp__recover_loss(f) >= HUGE_VAL; tries++)
-        f->r->halo.p[0] += 0.02; /* heavier: some stars did not have a say before */
-    s = dp__recover_density(f);
-    if (s != AF_OK) return s;
-    f->loss = dp__recover_loss(f);
-    if (f->loss < HUGE_VAL) return dp__recover_derive(f);
-    return af_fail(f->c, AF_ERROR_NONFINITE, "recovery: the first likelihood is not finite");
-}
-
-/* A fit to some stars, evenly taken. */
-static af_status dp__recover_first(dp__recovery *f, double until) {
-    dp__tracer *all = f->star;
-    size_t n = f->n, i;
-    double sum = 0.0;
-    af_status s;
-    f->star = DP__ARRAY(&f->arena, dp__tracer, DP__FIRST_STARS);
-    if (!f->star) return dp__fail_memory(f->c, "the first stars of a recovery");
-    f->n = DP__FIRST_STARS;
-    for (i = 0; i < f->n; i++) {
-        f->star[i] = all[i * n / f->n];
-        sum += f->star[i].weight;
-    }
-    for (i = 0; i < f->n; i++) f->star[i].weight *= (double)f->n / sum;
-    s = dp__recover_enter(f);
-    if (s == AF_OK) s = dp__recover_loop(f, 10.0 * f->r->desc.tolerance, until);
-    f->star = all;
-    f->n = n;
-    return s;
-}
-
-/* Some stars first, then all; the start's loss is that of all. */
-static af_status dp__recover_fit(dp__recovery *f) {
-    const dp_recover_desc *d = &f->r->desc;
-    double until = (d->clock ? d->clock(d->user) : 0.0) + d->seconds;
-    af_status s = dp__recover_enter(f);
-    if (s != AF_OK) return s;
-    f->r->report.untrained = f->loss / (double)f->n;
-    memcpy(f->r->untrained, f->r->halo.out, DP__HALO * sizeof(double));
-    if (dp__recover_tell(f, 0.0)) return AF_STOPPED;
-    if (f->n >= 2 * (size_t)DP__FIRST_STARS) {
-        s = dp__recover_first(f, until);
-        if (s == AF_OK) s = dp__recover_enter(f);
-    }
-    return s == AF_OK ? dp__recover_loop(f, d->tolerance, until) : s;
-}
-
-static af_status dp__recover_run(dp__recovery *f, const dp_sample *sample) {
-    af_status s = dp__recover_stars(f, sample), end = AF_OK;
+static af_status dp__recover_run(dp__spherical *f, const dp_sample *sample) {
+    af_status s = dp__spherical_stars(f, sample);
     if (s == AF_OK) s = dp__recover_scales(f);
     if (s == AF_OK) s = dp__recovered_open(f->r);
-    if (s == AF_OK) s = dp__recover_memory(f);
     if (s == AF_OK) s = dp__recover_mass(f);
-    if (s == AF_OK) s = dp__recover_fit(f);
-    if (s == AF_OK || s == AF_STOPPED) end = dp__recover_errors(f);
-    if (end != AF_OK) return end;
-    if (s == AF_OK || s == AF_STOPPED) dp__recover_align(f);
+    if (s != AF_OK) return s;
+    dp__spherical_model(f);
+    s = dp__recover_begin(&f->fit);
+    if (s != AF_OK) return s;
+    memcpy(f->r->untrained, f->r->halo.out, DP__HALO * sizeof(double));
+    s = dp__recover_fit(&f->fit);
+    if (s == AF_OK || s == AF_STOPPED) dp__spherical_align(f);
     return s;
 }
 
 AF_API af_status dp_recover(const dp_sample *sample, const dp_recover_desc *desc,
                             dp_recovered **out) {
-    dp__recovery f;
+    dp__spherical f;
     af_status s;
     memset(&f, 0, sizeof f);
-    f.c = dp_sample_context(sample);
-    f.arena = dp__arena_open(f.c);
-    s = dp__recovered_create(f.c, desc, out);
+    f.fit.c = dp_sample_context(sample);
+    f.fit.arena = dp__arena_open(f.fit.c);
+    s = dp__recovered_create(f.fit.c, desc, out);
     if (s != AF_OK) return s;
     f.r = *out;
-    if (dp_sample_volume(sample).kind != DP_VOLUME_ALL && !f.r->desc.ignore_volume)
-        s = af_fail(f.c, AF_ERROR_ARGUMENT,
-                    "recovery: the sample is cut in space, which biases actions; take all stars, "
-                    "or set ignore_volume where their orbits do not reach the edge");
+    f.fit.desc = &f.r->desc;
+    f.fit.report = &f.r->report;
+    s = dp__recover_volume(f.fit.c, sample, &f.r->desc);
     if (s == AF_OK) s = dp__recover_run(&f, sample);
-    dp__arena_free(&f.arena);
+    dp__arena_free(&f.fit.arena);
     if (s == AF_OK || s == AF_STOPPED) return s;
     dp_recovered_destroy(*out);
     *out = NULL;

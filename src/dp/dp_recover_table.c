@@ -98,7 +98,7 @@ static size_t dp__radial_row(const dp__radial *t, double x, double weight[4]) {
 typedef struct dp__tracer {
     double x;            /* of its radius */
     double kinetic, l2;  /* v^2/2, L^2 */
-    double l, ln_l, weight;
+    double l, ln_l;
     double peri, apo;    /* x of the turning points in the last potential: where to look first */
     double j;            /* radial action, at least DP__J_MIN */
     size_t stream;       /* from 1; 0: of the field */

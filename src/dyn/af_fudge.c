@@ -514,6 +514,13 @@ static unsigned af__fudge_prepare(const af_fudge *fudge, const double xv[6], af_
     return flags | af__fudge_turns(o, *lz, d2);
 }
 
+static void af__fudge_three(const double xv[6], unsigned flags, const af__fudge_nodes *u,
+                            const af__fudge_nodes *v, double j[3]) {
+    j[0] = flags & AF_ORBIT_POLAR ? 0.0 : af__product_difference(xv[0], xv[4], xv[1], xv[3]);
+    j[1] = v->action;
+    j[2] = flags & AF_ORBIT_CIRCULAR ? 0.0 : u->action;
+}
+
 AF_API unsigned af_fudge_actions(const af_fudge *fudge, const double xv[6], double j[3],
                                  double theta[3], double omega[3]) {
     af__fudge_star o;
@@ -530,9 +537,7 @@ AF_API unsigned af_fudge_actions(const af_fudge *fudge, const double xv[6], doub
     }
     af__fudge_radial_nodes(&o, lz, &u);
     af__fudge_vertical_nodes(&o, lz, &v);
-    actions[0] = flags & AF_ORBIT_POLAR ? 0.0 : af__product_difference(xv[0], xv[4], xv[1], xv[3]);
-    actions[1] = v.action;
-    actions[2] = flags & AF_ORBIT_CIRCULAR ? 0.0 : u.action;
+    af__fudge_three(xv, flags, &u, &v, actions);
     if (theta || omega) af__fudge_angles(&o, xv, lz, &u, &v, theta ? angles : NULL, rates);
     for (i = 0; i < 3 && j; i++) j[i] = actions[i];
     for (i = 0; i < 3 && theta; i++) theta[i] = angles[i];
@@ -558,4 +563,47 @@ AF_API double af_fudge_delta(const af_fudge *fudge, const double xv[6]) {
     double lz = 0.0;
     unsigned flags = af__fudge_prepare(fudge, xv, &o, &lz);
     return flags & AF_ORBIT_FAILED ? NAN : sqrt(o.d2);
+}
+
+/* ---- what the actions answer to ---- */
+
+static void af__fudge_place(af_fudge_response *to, double r2, double z2, size_t which,
+                            double weight) {
+    to->place[to->count][0] = sqrt(r2);
+    to->place[to->count][1] = sqrt(z2);
+    to->weight[to->count][which] = -weight;
+    to->weight[0][which] += weight;
+    to->count++;
+}
+
+AF_API unsigned af_fudge_respond(const af_fudge *fudge, const double xv[6], double j[3],
+                                 af_fudge_response *to) {
+    af__fudge_star o;
+    af__fudge_nodes u, v;
+    double lz = 0.0, c2;
+    unsigned flags = af__fudge_prepare(fudge, xv, &o, &lz);
+    size_t k;
+    memset(to, 0, sizeof *to);
+    if (flags & (AF_ORBIT_FAILED | AF_ORBIT_AT_REST))
+        return af_fudge_actions(fudge, xv, j, NULL, NULL);
+    af__fudge_radial_nodes(&o, lz, &u);
+    af__fudge_vertical_nodes(&o, lz, &v);
+    af__fudge_three(xv, flags, &u, &v, j);
+    c2 = o.s2 + o.d2;
+    to->place[0][0] = o.r;
+    to->place[0][1] = o.z;
+    to->count = 1;
+    for (k = 0; k < u.n && !(flags & AF_ORBIT_CIRCULAR); k++) {
+        double x = 0.5 * (o.high + o.low) -
+                   0.5 * (o.high - o.low) * cos(AF__PI * ((double)k + 0.5) / (double)u.n);
+        double s2 = o.s2 * exp(2.0 * x);
+        af__fudge_place(to, s2 * o.n, (s2 + o.d2) * o.w, 1,
+                        -u.by[1][k] * (s2 + o.d2 * o.n) / (double)u.n);
+    }
+    for (k = 0; k < v.n && !(flags & AF_ORBIT_PLANAR); k++) {
+        double sine = sin(0.5 * AF__PI * ((double)k + 0.5) / (double)v.n), w = o.top * sine * sine;
+        double n = o.cut + o.top * (1.0 - sine * sine);
+        af__fudge_place(to, o.s2 * n, c2 * w, 0, v.by[1][k] * (o.s2 + o.d2 * n) / (double)v.n);
+    }
+    return flags;
 }

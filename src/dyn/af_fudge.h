@@ -67,3 +67,20 @@ AF_API size_t af_fudge_actions_of(const af_fudge *fudge, size_t n, const double 
  * condition hold best, in the sense of least squares, at points all over the region between the
  * turning points. Negative ones give 0, and NaN a star that failed. */
 AF_API double af_fudge_delta(const af_fudge *fudge, const double xv[6]);
+
+enum { AF_FUDGE_PLACES = 89 };
+
+/* Where a star's actions feel the potential, and how much. */
+typedef struct af_fudge_response {
+    size_t count;                       /* of places */
+    double place[AF_FUDGE_PLACES][2];   /* R, |z| [kpc]; the first is the star's own */
+    double weight[AF_FUDGE_PLACES][2];  /* of J_z and J_r [kpc/(km/s)]; each adds up to zero */
+} af_fudge_response;
+
+/* J (3) as af_fudge_actions gives it, and what a small change of the potential, dPhi(R,z), makes of
+ * it to first order while Delta stays: dJ_z = sum_k weight[k][0] dPhi(place[k]), dJ_r likewise.
+ * These are the quadratures of J themselves: dp_u^2/2 = (s^2 + Delta^2 sin^2 v0) [dPhi(star) -
+ * dPhi(s,v0)], dp_v^2/2 the same with (s0,v), and turning points add nothing. Returns flags;
+ * response->count is 0 where they say failed or at rest. */
+AF_API unsigned af_fudge_respond(const af_fudge *fudge, const double xv[6], double j[3],
+                                 af_fudge_response *response);
