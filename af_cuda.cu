@@ -1200,16 +1200,22 @@ static void af__cuda_copy(const af__cuda *cuda, af_buffer_kind kind, const void 
     }
 }
 
-static af_status af__cuda_run(const af_program *p, void *state, const void *const *inputs,
-                              void *const *outputs) {
-    af__cuda *cuda = (af__cuda *)state;
-    af_status s = af__cuda_check(cudaSetDevice(cuda->device), "choosing the device", 0);
-    (void)p;
-    if (s != AF_OK) return s;
-    if (af__cuda_look(cuda, inputs, outputs) || cuda->runs == 0) {
+/* All bits set, NaN, in the outputs that are the host's; arrays of the device, the parameters of a
+ * training among them, stay as they are. */
+static void af__cuda_spoil(const af__cuda *cuda, void *const *outputs) {
+    const af_program *p = cuda->program;
+    size_t i;
+    for (i = 0; i < p->buffer_count; i++)
+        if (p->buffer[i].kind == AF_BUFFER_OUTPUT &&
+            !cuda->given[p->input_count + p->buffer[i].index])
+            memset(outputs[p->buffer[i].index], 0xff, p->buffer[i].size * cuda->real);
+}
+
+static af_status af__cuda_try(af__cuda *cuda, const void *const *inputs, void *const *outputs) {
+    af_status s = AF_OK;
+    if (cuda->runs == 0) {
         if (cuda->graph) cudaGraphExecDestroy(cuda->graph);
         cuda->graph = NULL;
-        cuda->runs = 0;
         s = af__cuda_place(cuda);
         if (s != AF_OK) return s;
     }
@@ -1225,6 +1231,17 @@ static af_status af__cuda_run(const af_program *p, void *state, const void *cons
     } else {
         cudaStreamSynchronize(cuda->stream); /* what was queued still uses the arrays */
     }
+    return s;
+}
+
+static af_status af__cuda_run(const af_program *p, void *state, const void *const *inputs,
+                              void *const *outputs) {
+    af__cuda *cuda = (af__cuda *)state;
+    af_status s = af__cuda_check(cudaSetDevice(cuda->device), "choosing the device", 0);
+    (void)p;
+    if (af__cuda_look(cuda, inputs, outputs)) cuda->runs = 0;
+    if (s == AF_OK) s = af__cuda_try(cuda, inputs, outputs);
+    if (s != AF_OK) af__cuda_spoil(cuda, outputs);
     return s;
 }
 

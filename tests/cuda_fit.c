@@ -386,6 +386,45 @@ TEST(each_call_of_cuda_fails) {
     end(&p);
 }
 
+/* Arrays of the device are not lost with a run that fails: the host could not write to all of them,
+ * and the parameters of a training are among them. */
+TEST(arrays_on_the_device_outlive_failures) {
+    size_t d[1] = {100}, i;
+    double *x = (double *)managed(sizeof(double) * 100);
+    double *y = (double *)managed(sizeof(double) * 100);
+    program p;
+    af_func *f;
+    long k;
+    af_status s = AF_ERROR_BACKEND;
+    begin(&p, AF_F64);
+    output(&p, af_square(p.c, input(&p, 1, d, 0.0, 1.0, 0)));
+    output(&p, af_sum(p.c, af_square(p.c, p.in[0])));
+    f = compile(&p, af_backend_cuda());
+    for (i = 0; i < 100; i++) y[i] = 4.0;
+    for (k = 1; k < 100 && s != AF_OK; k++) {
+        double total = 0.0;
+        const void *in[1];
+        void *out[2];
+        af_workspace *w = NULL;
+        for (i = 0; i < 100; i++) x[i] = 2.0;
+        in[0] = x;
+        out[0] = y;
+        out[1] = &total;
+        CHECK(af_context_workspace(p.c, f, 1, &w) == AF_OK);
+        cuda_host_fail_after(k);
+        s = af_run(f, w, in, out);
+        cuda_host_fail_after(0);
+        CHECK(s == AF_OK ? total == 400.0 : isnan(total));
+        CHECK(y[0] == 4.0 && y[99] == 4.0);
+        af_workspace_destroy(w);
+    }
+    CHECK(s == AF_OK && k > 5);
+    af_func_destroy(f);
+    end(&p);
+    managed_free(x);
+    managed_free(y);
+}
+
 TEST(the_host_is_out_of_memory) {
     heap memory;
     long k, calls = 1000;
@@ -710,6 +749,7 @@ int main(void) {
 #ifdef CUDA_HOST
     RUN(devices_that_are_not_there);
     RUN(each_call_of_cuda_fails);
+    RUN(arrays_on_the_device_outlive_failures);
     RUN(the_host_is_out_of_memory);
     RUN(a_device_that_fails_in_training);
     CHECK(cuda_host_count().live == 0 && cuda_host_count().wrong == 0);

@@ -181,6 +181,40 @@ TEST(the_choice) {
     dp_distilled_destroy(out);
 }
 
+/* The errors of a network at many places in any order are as few as on a grid: what is found does
+ * not become the shorter the more places there are. */
+TEST(many_places) {
+    enum { N = 20000 };
+    static double x[3 * N];
+    static const dp_symmetry symmetry[2] = {DP_SPHERICAL, DP_AXISYMMETRIC};
+    known k;
+    dp_field f = known_field(&k, af_potential_plummer(8e10, 3.0));
+    dp_distill_desc d = radii(0.0, 0.0);
+    dp_symbolic_desc search;
+    dp_distilled *out;
+    size_t i, way;
+    for (i = 0; i < N; i++) {
+        double r = 0.3 * pow(100.0, af_random_uniform(5, 0, i));
+        double up = 2.0 * af_random_uniform(5, 1, i) - 1.0, turn = af_random_uniform(5, 2, i);
+        x[3 * i] = r * sqrt(1.0 - up * up) * cos(6.283185307179586 * turn);
+        x[3 * i + 1] = r * sqrt(1.0 - up * up) * sin(6.283185307179586 * turn);
+        x[3 * i + 2] = r * up;
+    }
+    k.bend = 0.003 * AF_GRAVITY * 8e10 / 3.0;
+    d.search = &search;
+    d.places = x;
+    d.place_count = N;
+    for (way = 0; way < 2; way++) {
+        d.symmetry = symmetry[way];
+        search = up_to(way ? 5 : 7);
+        CHECK(dp_distill(c, &f, &d, &out) == AF_OK);
+        CHECK(strstr(best(out), way ? "GM/sqrt(b^2 + R^2 + z^2)" : "GM/sqrt(b^2 + r^2)") != NULL);
+        CHECK(out->independent > 4.0 && out->independent < 100.0);
+        printf("%s: %g points\n", best(out), out->independent);
+        dp_distilled_destroy(out);
+    }
+}
+
 /* ---- what is learned, as a field ---- */
 
 /* A field of accelerations that has not been trained is its toy's, an isochrone. */
@@ -359,6 +393,7 @@ int main(void) {
     RUN(a_spherical_potential);
     RUN(axisymmetric_potentials);
     RUN(the_choice);
+    RUN(many_places);
     RUN(an_acceleration_field);
     RUN(a_koopman_hamiltonian);
     RUN(stop);

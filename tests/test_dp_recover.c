@@ -539,6 +539,27 @@ TEST(streams_help) {
     CHECK(v[2].force_error < 0.5 * v[1].force_error);
 }
 
+/* Of many stars every second one goes first: none of a stream that has the others. */
+TEST(a_stream_that_comes_late) {
+    enum { N = 2 * DP__FIRST_STARS };
+    static double eta[6 * N];
+    static uint32_t stream[N];
+    dp_sample *s = NULL;
+    dp_recovered *r = NULL;
+    dp_recover_desc d;
+    size_t i;
+    make_stars(N, 21, eta);
+    for (i = 0; i < 12; i++) stream[2 * i + 1] = 1;
+    memset(&d, 0, sizeof d);
+    d.streams = stream;
+    d.units = d.bins = 4;
+    CHECK(dp_sample_create(c, N, eta, NULL, NULL, NULL, &s) == AF_OK);
+    CHECK(dp_recover(s, &d, &r) == AF_OK);
+    if (r) CHECK(dp_recovered_report(r).converged && dp_recovered_report(r).steps > 2);
+    dp_recovered_destroy(r);
+    dp_sample_destroy(s);
+}
+
 /* Units are taken out: other ones give the same potential in them; so is the centre. */
 TEST(units_and_centre) {
     enum { N = 400 };
@@ -626,6 +647,9 @@ TEST(files_and_threads) {
     CHECK(dp_recovered_evaluate(q, 3, radius, two) == AF_OK);
     CHECK(memcmp(one, two, sizeof one) == 0);
     CHECK(dp_recovered_report(q).constant == dp_recovered_report(r).constant);
+    CHECK(dp_recovered_report(q).untrained == dp_recovered_report(r).untrained);
+    CHECK(dp_recovered_report(q).rejected == dp_recovered_report(r).rejected);
+    CHECK(dp_recovered_report(q).converged == dp_recovered_report(r).converged);
     CHECK(dp_recovered_actions(q, 1, xv, actions, &omega) == AF_OK);
     CHECK_CLOSE(actions[1], 0.4, 1e-8);
     CHECK(actions[0] > 0.0 && omega > 0.0);
@@ -702,7 +726,8 @@ TEST(bad_questions) {
     memset(streams, 0, sizeof streams);
     d.streams = streams;
     streams[5] = 33;
-    CHECK_FAILS(recover_these(N, eta, &d, NULL), AF_ERROR_DATA, "is of stream 33");
+    CHECK_FAILS(recover_these(N, eta, &d, NULL), AF_ERROR_DATA,
+                "star 5 (counted from 0) is of stream 33");
     for (i = 0; i < N; i++) streams[i] = i < 50 ? 3 : i < 59 ? 1 : 0;
     CHECK_FAILS(recover_these(N, eta, &d, NULL), AF_ERROR_DATA, "stream 1 has 9 stars");
     memset(&d, 0, sizeof d);
@@ -710,10 +735,11 @@ TEST(bad_questions) {
     volume.outer = 1e3;
     CHECK_FAILS(recover_these(N, eta, &d, &volume), AF_ERROR_ARGUMENT, "cut in space");
     for (k = 0; k < 6; k++) d.centre[k] = eta[6 * 7 + k];
-    CHECK_FAILS(recover_these(N, eta, &d, NULL), AF_ERROR_DATA, "star 7 is in the centre");
+    CHECK_FAILS(recover_these(N, eta, &d, NULL), AF_ERROR_DATA,
+                "star 7 (counted from 0) is in the centre");
     memset(&d, 0, sizeof d);
     for (k = 0; k < 3; k++) eta[6 * 9 + 3 + k] *= 200.0;
-    CHECK_FAILS(recover_these(N, eta, &d, NULL), AF_ERROR_DATA, "leave out stars");
+    CHECK_FAILS(recover_these(N, eta, &d, NULL), AF_ERROR_DATA, "to bind star 9 (counted");
     for (i = 0; i < N; i++) {
         double r = norm3(eta + 6 * i);
         for (k = 0; k < 3; k++) eta[6 * i + k] *= 2.0 / r;
@@ -769,6 +795,7 @@ int main(void) {
     RUN(derivatives_of_the_table);
     RUN(an_isochrone_from_three_clumps);
     RUN(streams_help);
+    RUN(a_stream_that_comes_late);
     RUN(units_and_centre);
     RUN(values_belong_together);
     RUN(files_and_threads);

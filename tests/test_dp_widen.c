@@ -257,6 +257,23 @@ TEST(draws_stay_inside) {
     dp_sample_destroy(s);
 }
 
+/* What has no edge has none after a file, either. */
+TEST(files_of_a_cylinder_of_all_heights) {
+    static const char *const name = "/tmp/test_dp_widen_high.safetensors";
+    dp_volume v = volume_number(2);
+    dp_sample *s = even(&v);
+    dp_df *df = fitted(s, DP_DF_SCORE, 1), *again = NULL;
+    double high[6] = {1.0, -0.5, 9.0, 0.0, 0.0, 0.0}, first, second = 0.0;
+    CHECK(dp_df_save(df, name) == AF_OK && dp_df_load(c, name, &again) == AF_OK);
+    CHECK(dp_df_evaluate(df, 1, high, &first, NULL) == AF_OK);
+    if (again) CHECK(dp_df_evaluate(again, 1, high, &second, NULL) == AF_OK);
+    CHECK(first == second);
+    remove(name);
+    dp_df_destroy(df);
+    dp_df_destroy(again);
+    dp_sample_destroy(s);
+}
+
 TEST(files_and_points_outside) {
     static const char *const name = "/tmp/test_dp_widen.safetensors";
     dp_volume v = volume_number(1);
@@ -283,6 +300,7 @@ int main(void) {
     RUN(the_way_back_as_an_expression);
     RUN(an_even_density_up_to_its_edge);
     RUN(draws_stay_inside);
+    RUN(files_of_a_cylinder_of_all_heights);
     RUN(files_and_points_outside);
     af_context_destroy(c);
     return test_report();

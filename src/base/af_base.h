@@ -100,7 +100,7 @@ AF_API void af_error_clear(af_context *context);
 /* The version of the implementation, to compare with AF_VERSION of the header. */
 AF_API const char *af_version(void);
 
-/* ---- base: for libraries built on this one ---------------------------------------------------- */
+/* ---- base: for libraries built on this one --------------------------------------------------- */
 
 /* Records the first error with its sentence (printf's format) and returns the status, so that
  * callers can write `return af_fail(...)`. Later errors keep the first sentence: it names the

@@ -386,10 +386,11 @@ static af_status dp__chain_values(dp_chain *t, const double *params, size_t n, c
     d.inputs = in;
     d.outputs = out;
     d.input_count = d.output_count = 2;
+    d.label = "the values of a chain";
     s = af_compile(c, &d, &func);
-    if (s == AF_OK && af_workspace_create(func, 1, &work) != AF_OK)
-        s = dp__fail_memory(c, "the values of a chain");
-    if (s == AF_OK) s = af_run(func, work, from, to);
+    if (s == AF_OK) s = af_context_workspace(c, func, 1, &work);
+    if (s == AF_OK && (s = af_run(func, work, from, to)) != AF_OK)
+        s = af_fail(c, s, "%s: %s", d.label, af_func_error(func));
     af_workspace_destroy(work);
     af_func_destroy(func);
     return s;
@@ -398,12 +399,13 @@ static af_status dp__chain_values(dp_chain *t, const double *params, size_t n, c
 /* The constants: the means over the stars are those of the map's isochrone. */
 static af_status dp__chain_align(dp__chain_fit *f) {
     dp_chain *t = f->chain;
-    double *r = DP__ARRAY(&f->arena, double, 3 * f->n), sum = 0.0, *phi = r + f->n;
+    double *r = DP__ARRAY(&f->arena, double, 3 * f->n), sum = 0.0, *phi;
     af_isochrone iso = dp__chain_isochrone(t);
     double gm = iso.mass * AF_GRAVITY;
     size_t i, k;
     af_status s;
     if (!r) return dp__fail_memory(f->c, "the radii of a chain");
+    phi = r + f->n;
     for (i = 0; i < f->n; i++) {
         for (k = 0; k < 3; k++) r[i] += f->x[3 * i + k] * f->x[3 * i + k];
         sum -= f->weight[i] * gm / (iso.scale + sqrt(iso.scale * iso.scale + r[i]));

@@ -132,7 +132,7 @@ static double dp__chain_round(size_t n, const double *y, const double *weight, s
 
 /* ---- the first clumps: k-means, begun with distant stars (Arthur & Vassilvitskii 2007) ---- */
 
-/* Rows y (n,2) of one spread; place (count,2) gets the means, of (n) the nearest. */
+/* place (count,2) gets the means of rows y (n,2), `of` (n) which is nearest. */
 static void dp__chain_means(size_t n, const double *y, size_t count, uint64_t seed, double *place,
                             double *distance, uint32_t *of) {
     size_t i, k, round;
@@ -179,15 +179,14 @@ static af_status dp__chain_em(af_context *c, size_t n, const double *y, const do
                               size_t count, uint64_t seed, double *p) {
     dp__arena arena = dp__arena_open(c);
     double *distance = DP__ARRAY(&arena, double, n), place[2 * DP__CHAIN_CLUMPS];
-    double *one = DP__ARRAY(&arena, double, 2 * n), last = -HUGE_VAL, now;
+    double last = -HUGE_VAL, now;
     uint32_t *of = DP__ARRAY(&arena, uint32_t, n);
     size_t i, k;
-    if (!distance || !one || !of) {
+    if (!distance || !of) {
         dp__arena_free(&arena);
         return dp__fail_memory(c, "the density of actions of a chain");
     }
-    memcpy(one, y, 2 * n * sizeof(double));
-    dp__chain_means(n, one, count, seed, place, distance, of);
+    dp__chain_means(n, y, count, seed, place, distance, of);
     for (k = 0; k < count; k++) {
         double sum[6] = {1e-9, 0.0, 0.0, 0.0, 0.0, 0.0};
         for (i = 0; i < n; i++) {

@@ -358,7 +358,7 @@ static af_status dp__df_load_desc(af_context *c, const af_tensors *from, dp_df_d
     return s;
 }
 
-/* The volume as numbers in a file. */
+/* The volume as numbers in a file. An outer radius or a height may be infinite. */
 enum { DP__VOLUME_NUMBERS = 8 };
 
 static void dp__volume_numbers(const dp_volume *v, double number[DP__VOLUME_NUMBERS]) {
@@ -375,7 +375,7 @@ static int dp__volume_of(const double number[DP__VOLUME_NUMBERS], dp_volume *v) 
     int kind = DP_VOLUME_ALL;
     while (kind <= (int)DP_VOLUME_CYLINDER && number[0] != (double)kind) kind++;
     for (k = 0; k < (size_t)DP__VOLUME_NUMBERS; k++)
-        if (!dp__is_finite(number[k])) return 0;
+        if (!dp__is_finite(number[k]) && !((k == 5 || k == 6) && number[k] > 0.0)) return 0;
     v->kind = (dp_volume_kind)kind;
     memcpy(v->centre, number + 1, sizeof v->centre);
     v->inner = number[4];

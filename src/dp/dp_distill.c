@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 /* ---- fields ---- */
 
 static af_status dp__field_potential(const dp_field *f, size_t n, const double *x, double *value,
@@ -451,11 +453,12 @@ static void dp__distill_values(const dp__distill *s, const dp_symbolic_entry *e,
                         e->constants, value, NULL, slope);
 }
 
-/* The point next to `row`, in units of each variable's spread. */
-static size_t dp__distill_neighbour(const dp__distill *s, const double *unit, size_t row) {
+/* Of every step-th point the one next to `row`, in units of each variable's spread. */
+static size_t dp__distill_neighbour(const dp__distill *s, const double *unit, size_t row,
+                                    size_t step) {
     size_t i, k, best = row;
     double least = HUGE_VAL;
-    for (i = 0; i < s->found.data.n; i++) {
+    for (i = 0; i < s->found.data.n; i += step) {
         double away = 0.0;
         for (k = 0; k < s->variables; k++) {
             double d = (s->column[k][i] - s->column[k][row]) / unit[k];
@@ -468,10 +471,25 @@ static size_t dp__distill_neighbour(const dp__distill *s, const double *unit, si
     return best;
 }
 
-/* Independent points: see dp_distilled. On at most 1000 of them. */
-static double dp__distill_independent(const dp__distill *s, const double *left) {
-    size_t n = s->found.data.n, step = (n + 999) / 1000, i, k, changes = 0, pairs = 0;
-    double unit[3], share;
+/* The fraction of neighbours between which `left` changes its sign, in the order of the one
+ * variable; pairs (n,2) is memory. */
+static double dp__distill_changes(const dp__distill *s, const double *left, double *pairs) {
+    size_t n = s->found.data.n, i, changes = 0;
+    for (i = 0; i < n; i++) {
+        pairs[2 * i] = s->column[0][i];
+        pairs[2 * i + 1] = left[i];
+    }
+    qsort(pairs, n, 2 * sizeof *pairs, dp__ascending);
+    for (i = 1; i < n; i++) changes += !(pairs[2 * i + 1] * pairs[2 * i - 1] > 0.0);
+    return (double)changes / (double)(n > 1 ? n - 1 : 1);
+}
+
+/* The same of more variables: of every step-th point, with those next to them among every
+ * `among`-th. */
+static double dp__distill_changes_near(const dp__distill *s, const double *left, size_t step,
+                                       size_t among) {
+    size_t n = s->found.data.n, i, k, changes = 0, pairs = 0;
+    double unit[3];
     for (k = 0; k < s->variables; k++) {
         double low = HUGE_VAL, high = -HUGE_VAL;
         for (i = 0; i < n; i++) {
@@ -481,16 +499,41 @@ static double dp__distill_independent(const dp__distill *s, const double *left) 
         unit[k] = high > low ? high - low : 1.0;
     }
     for (i = 0; i < n; i += step, pairs++)
-        changes += !(left[i] * left[dp__distill_neighbour(s, unit, i)] > 0.0);
-    share = fmin(2.0 * (double)changes / (double)pairs, 1.0);
-    return fmax((double)n * pow(share, (double)s->variables), 1.0);
+        changes += !(left[i] * left[dp__distill_neighbour(s, unit, i, among)] > 0.0);
+    return (double)changes / (double)pairs;
+}
+
+/* Constants that a formula has. */
+static size_t dp__distill_constants(const dp_vocabulary *v, const dp_formula *f) {
+    size_t i, k, count = 0;
+    for (i = 0; i < v->symbol_count; i++) {
+        for (k = 0; k < f->length && f->token[k] != DP_OPERATORS + i; k++) {}
+        count += k < f->length && v->symbols[i].kind == DP_FREE;
+    }
+    return count;
+}
+
+/* Independent points: see dp_distilled. At most 1000 of more variables are looked at, with their
+ * neighbours among all points, and among themselves: of many points hardly any two straddle a
+ * change of sign of smooth errors. A fit of so many constants leaves at least as many changes. */
+static double dp__distill_independent(const dp__distill *s, const dp_formula *f,
+                                      const double *left, double *pairs) {
+    size_t n = s->found.data.n, step = (n + 999) / 1000;
+    double d = (double)s->variables, points = (double)n, some = ceil(points / (double)step);
+    double least = 2.0 * (double)dp__distill_constants(&s->found.result.vocabulary, f);
+    least = fmin(fmax(least, 1.0), points);
+    if (s->variables == 1)
+        return fmax(least, points * fmin(2.0 * dp__distill_changes(s, left, pairs), 1.0));
+    points *= pow(fmin(2.0 * dp__distill_changes_near(s, left, step, 1), 1.0), d);
+    some *= pow(fmin(2.0 * dp__distill_changes_near(s, left, step, step), 1.0), d);
+    return fmax(least, fmax(points, some));
 }
 
 /* One front of all rounds; what its last entry leaves says how many points there are. */
 static af_status dp__distill_choose(dp__distill *s) {
     dp_symbolic_entry kept[DP_FORMULA_MAX + 1];
     dp_symbolic_result *r = &s->found.result;
-    double *left = DP__ARRAY(&s->arena, double, s->found.data.n), low;
+    double *left = DP__ARRAY(&s->arena, double, 3 * s->found.data.n), low;
     double enough = s->search.error;
     size_t k, i, last = s->round[1] ? 1 : 0;
     if (!left) return dp__fail_memory(s->c, "the formulas of a field");
@@ -513,7 +556,8 @@ static af_status dp__distill_choose(dp__distill *s) {
     if (!r->count) return AF_OK;
     dp__distill_values(s, &s->front[r->count - 1], left, NULL);
     for (i = 0; i < s->found.data.n; i++) left[i] -= s->y[i];
-    s->found.independent = dp__distill_independent(s, left);
+    s->found.independent = dp__distill_independent(s, &s->front[r->count - 1].formula, left,
+                                                   left + s->found.data.n);
     /* chi^2 over its points is 1 +- sqrt(2/independent): below two of these errors are alike */
     low = fmax(1.0 - 2.0 * sqrt(2.0 / s->found.independent), 0.0);
     if (s->found.data.weights) enough = fmax(enough, sqrt(low) * dp__distill_floor(&s->found.data));

@@ -79,7 +79,8 @@ typedef struct dp_distilled {
     double scatter;     /* rms over the directions over the range of the values: not symmetric */
     double independent; /* the errors of a network are smooth: points times (twice the fraction of
                            neighbours between which what the last of the front leaves changes
-                           sign)^variables: all points for noise, few for a network */
+                           sign)^variables: all points for noise, few for a network; two for each
+                           constant of that formula at least */
 } dp_distilled;
 
 /* Distils. *out is there after AF_OK and AF_STOPPED, else NULL; callbacks of the search may look

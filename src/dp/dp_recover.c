@@ -14,6 +14,10 @@ enum {
     DP__TRIES = 14          /* of a step, each with ten times the damping of the last */
 };
 
+/* Added to the information about a stream's numbers, which a star has about 1 of: among the first
+ * stars there may be none of it, and the information needs an inverse. */
+#define DP__STREAM_LEAST 1e-3
+
 /* What is summed over a part of the stars. */
 typedef struct dp__harvest {
     double ln_p, field;  /* field: weights of its stars */
@@ -174,7 +178,7 @@ static void dp__recover_information(dp__recovery *f) {
         for (q = 0; q < (size_t)(DP__STREAM * DP__STREAM); q++) {
             size_t at = p + n + DP__STREAM * k;
             f->information[(at + q / DP__STREAM) * f->all + at + q % DP__STREAM] =
-                from->streams[k][q];
+                from->streams[k][q] + (q % (DP__STREAM + 1) == 0 ? DP__STREAM_LEAST : 0.0);
         }
     dp__family_prior(&d->field, NULL, f->information + p * (f->all + 1), f->all);
     f->model.prior(f->model.user, NULL, f->step);

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#define DP__RECOVERY_FORMAT "deeppotential recovery 2"
+#define DP__RECOVERY_FORMAT "deeppotential recovery 3"
 
 enum {
     DP__FEWEST_OF_STREAM = 10 /* fewer say nothing about its width */
@@ -43,12 +43,15 @@ static af_status dp__tracer_set(af_context *c, const double *eta, const double c
     if (!dp__is_finite(r2 + v2))
         return af_fail(c, AF_ERROR_DATA, "recovery: star %lu is not finite", (unsigned long)i);
     if (!(r2 > 0.0))
-        return af_fail(c, AF_ERROR_DATA, "recovery: star %lu is in the centre", (unsigned long)i);
+        return af_fail(c, AF_ERROR_DATA,
+                       "recovery: star %lu (counted from 0) is in the centre; leave it out, or "
+                       "give another centre", (unsigned long)i);
     s->x = sqrt(r2);
     s->kinetic = 0.5 * v2;
     s->l2 = fmax(v2 - along * along / r2, 0.0); /* v_t^2 so far */
     s->peri = s->apo = -1.0;
     s->stream = 0;
+    s->number = i;
     return AF_OK;
 }
 
@@ -68,8 +71,9 @@ static af_status dp__recover_streams(dp__spherical *f) {
         k = f->star[i].stream;
         if (k > (size_t)DP__STREAMS_MAX)
             return af_fail(f->fit.c, AF_ERROR_DATA,
-                           "recovery: a star is of stream %lu; streams are 1 to %d, 0 is the field",
-                           (unsigned long)k, (int)DP__STREAMS_MAX);
+                           "recovery: star %lu (counted from 0) is of stream %lu; streams are 1 to "
+                           "%d, 0 is the field", (unsigned long)f->star[i].number, (unsigned long)k,
+                           (int)DP__STREAMS_MAX);
         stars[k]++;
         if (k > *streams) *streams = k;
     }
@@ -212,8 +216,9 @@ static af_status dp__recover_mass(dp__spherical *f) {
     median = dp__median(mass, f->fit.total);
     if (!(most < 100.0 * median))
         return af_fail(f->fit.c, AF_ERROR_DATA,
-                       "recovery: to bind the star at radius %g with speed %g takes %.0f times the "
-                       "mass that the median star asks for; leave out stars that are not bound",
+                       "recovery: to bind star %lu (counted from 0), at radius %g with speed %g, "
+                       "takes %.0f times the mass that the median star asks for; leave out stars "
+                       "that are not bound", (unsigned long)f->star[fastest].number,
                        dp__radial_at(t, f->star[fastest].x).r * f->r->length,
                        sqrt(2.0 * f->star[fastest].kinetic) * f->r->speed,
                        most / median);
@@ -253,6 +258,7 @@ static af_status dp__spherical_places(void *user) {
     for (k = 0; k < d->streams; k++) {
         double *p = d->field.p + d->field.count + DP__STREAM * k;
         double mean = sum[k][2] / sum[k][0], square = sum[k][3] / sum[k][0];
+        if (!(sum[k][0] > 0.0)) continue; /* none of its stars is among the first */
         d->stream[k].middle = sum[k][1] / sum[k][0];
         p[0] = log(mean);
         p[1] = 0.0;

@@ -47,9 +47,10 @@ static af_status dp__recovered_values(const dp_recovered *r, const double *table
                                       size_t n, const double *radii, dp_radial *out) {
     dp__arena arena = dp__arena_open(r->c);
     double *weight = DP__ARRAY(&arena, double, 3 * (size_t)DP__HALO + r->halo.count);
-    double *memory = weight + 3 * (size_t)DP__HALO, unit = r->speed * r->speed;
+    double *memory, unit = r->speed * r->speed;
     size_t i, k, q;
     if (!weight) return dp__fail_memory(r->c, "the values of a recovered potential");
+    memory = weight + 3 * (size_t)DP__HALO;
     for (i = 0; i < n; i++) {
         double value[3] = {0.0, 0.0, 0.0}, error[3], rho;
         if (!(radii[i] > 0.0) || !dp__is_finite(radii[i])) {
@@ -112,13 +113,13 @@ AF_API af_status dp_recovered_actions(const dp_recovered *r, size_t n, const dou
 
 /* ---- files ---- */
 
-enum { DP__RECOVERY_NUMBERS = 17 };
+enum { DP__RECOVERY_NUMBERS = 20 };
 
 /* Scales and what the report says, in one array: to a file and back. */
 static void dp__recovered_numbers(dp_recovered *r, double *x, int back) {
     dp_recover_report *p = &r->report;
-    double *number[14];
-    size_t *whole[3], k;
+    double *number[16], converged = p->converged != 0;
+    size_t *whole[4], k;
     number[0] = &r->length;
     number[1] = &r->speed;
     number[2] = &r->middle;
@@ -128,14 +129,18 @@ static void dp__recovered_numbers(dp_recovered *r, double *x, int back) {
     number[11] = &p->outer;
     number[12] = &p->constant;
     number[13] = &p->loss;
+    number[14] = &p->untrained;
+    number[15] = &converged;
     whole[0] = &r->desc.units;
     whole[1] = &p->stars;
     whole[2] = &p->steps;
+    whole[3] = &p->rejected;
     for (k = 0; k < (size_t)DP__RECOVERY_NUMBERS; k++) {
-        if (!back) x[k] = k < 14 ? *number[k] : (double)*whole[k - 14];
-        else if (k < 14) *number[k] = x[k];
-        else *whole[k - 14] = (size_t)dp__clamp(x[k], 0.0, 1e15);
+        if (!back) x[k] = k < 16 ? *number[k] : (double)*whole[k - 16];
+        else if (k < 16) *number[k] = x[k];
+        else *whole[k - 16] = (size_t)dp__clamp(x[k], 0.0, 1e15);
     }
+    p->converged = converged != 0.0;
 }
 
 static af_status dp__recovered_fill(const dp_recovered *r, af_tensors *to) {
@@ -193,7 +198,8 @@ static af_status dp__recovered_take_scales(dp_recovered *r, const af_tensors *fr
 }
 
 static af_status dp__recovered_take(dp_recovered *r, const af_tensors *from) {
-    size_t dims[2], count = DP__TABLE;
+    size_t dims[2], count = DP__TABLE, i;
+    double sum = 0.0;
     af_status s = dp__recovered_take_scales(r, from);
     if (s == AF_OK) s = dp__recovered_open(r);
     if (s == AF_OK) s = af_tensors_get(from, "potential", 1, &r->halo.count, r->halo.p);
@@ -203,7 +209,10 @@ static af_status dp__recovered_take(dp_recovered *r, const af_tensors *from) {
     count = DP__HALO;
     if (s == AF_OK) s = af_tensors_get(from, "untrained", 1, &count, r->untrained);
     if (s != AF_OK) return s;
-    if (!dp__halo_update(&r->halo))
+    for (i = 0; i < (size_t)DP__TABLE; i++) sum += r->align[i];
+    for (i = 0; i < (size_t)DP__HALO; i++) sum += r->untrained[i];
+    for (i = 0; i < r->halo.count * r->halo.count; i++) sum += r->covariance[i];
+    if (!dp__is_finite(sum) || !dp__halo_update(&r->halo))
         return af_fail(r->c, AF_ERROR_FORMAT, "the recovered potential in a file is not finite");
     dp__halo_derive(&r->halo);
     return AF_OK;

@@ -102,6 +102,7 @@ typedef struct dp__tracer {
     double peri, apo;    /* x of the turning points in the last potential: where to look first */
     double j;            /* radial action, at least DP__J_MIN */
     size_t stream;       /* from 1; 0: of the field */
+    size_t number;       /* in the sample */
 } dp__tracer;
 
 /* dJ_r = (dPhi(x) - sum w_i dPhi(x_i)) / omega */

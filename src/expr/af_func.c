@@ -1,4 +1,4 @@
-/* ---- functions -------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------- */
 
 struct af_func {
     af__arena arena;
@@ -371,7 +371,8 @@ AF_API af_status af_run(const af_func *f, af_workspace *w, const void *const *in
     af_status s;
     if (w->func != f) return AF_ERROR_ARGUMENT;
     s = f->backend->run(p, w->state, inputs, outputs);
-    for (i = 0; i < p->buffer_count && s != AF_OK; i++) /* all bits set: NaN */
+    if (s == AF_OK || f->backend->memory) return s; /* outputs may be where the host cannot write */
+    for (i = 0; i < p->buffer_count; i++)           /* all bits set: NaN */
         if (p->buffer[i].kind == AF_BUFFER_OUTPUT)
             memset(outputs[p->buffer[i].index], 0xff, p->buffer[i].size * real);
     return s;

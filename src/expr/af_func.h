@@ -53,6 +53,7 @@ AF_API const char *af_func_error(const af_func *f);
 /* Computes. inputs[i] and outputs[i] point to arrays (C order) in the function's precision, of the
  * shapes given when building; outputs must not overlap inputs. Allocates nothing; thread-safe for
  * different workspaces. AF_ERROR_ARGUMENT when the workspace is another function's,
- * AF_ERROR_BACKEND, and all outputs are NaN. Values that are not finite are no failure. */
+ * AF_ERROR_BACKEND, and all outputs in the host's memory are NaN. Values that are not finite are no
+ * failure. */
 AF_API af_status af_run(const af_func *f, af_workspace *w, const void *const *inputs,
                         void *const *outputs);

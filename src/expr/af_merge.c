@@ -1,4 +1,4 @@
-/* ---- one form for equal values -------------------------------------------------------------------
+/* ---- one form for equal values ------------------------------------------------------------------
  *
  * Building looks through no node, since any may be one to differentiate by. When a function is
  * compiled nothing is differentiated any more: pairs of negations and views become one, stops

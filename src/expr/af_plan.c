@@ -1,4 +1,4 @@
-/* ---- memory by last use ----------------------------------------------------------------------- */
+/* ---- memory by last use ---------------------------------------------------------------------- */
 
 static size_t af__operand_count(const af_instr *instr) {
     switch (instr->kind) {

@@ -1,4 +1,4 @@
-/* ---- expressions lowered to instructions ------------------------------------------------------ */
+/* ---- expressions lowered to instructions ----------------------------------------------------- */
 
 /* Where the value of a node is while compiling. */
 typedef enum af__place_kind {

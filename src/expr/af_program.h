@@ -1,4 +1,4 @@
-/* ---- programs ------------------------------------------------------------------------------------
+/* ---- programs -----------------------------------------------------------------------------------
  *
  * What a function is compiled to, and what a backend runs: plain data. */
 
@@ -87,7 +87,8 @@ struct af_backend {
     void (*close)(const af_program *program, void *state);
     const char *(*error)(void);
     /* Arrays that run reads and writes where they are, and the host can use, too; NULL: any. With
-     * it, an output of a fused run may be an array that the run reads in the same places. */
+     * it, an output of a fused run may be an array that the run reads in the same places, and a run
+     * that fails itself fills the outputs in the host's memory with NaN. */
     const af_allocator *memory;
     int whole_batches; /* it is fast for large arrays only: fits do not cut batches into pieces,
                           unless they are told to */

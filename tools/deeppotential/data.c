@@ -41,8 +41,11 @@ int deep_write_rows(af_context *c, const char *path, const char *comment,
 }
 
 int deep_fail(const af_context *c, const char *path) {
-    return path && af_error_status(c) == AF_ERROR_DATA ? cli_fail("'%s': %s", path, af_error(c))
-                                                       : cli_fail_library(c);
+    const char *error = af_error(c);
+    int named = path && error[0] == '\'' && strncmp(error + 1, path, strlen(path)) == 0;
+    return path && !named && af_error_status(c) == AF_ERROR_DATA
+               ? cli_fail("'%s': %s", path, error)
+               : cli_fail_library(c);
 }
 
 /* ---- stars ---- */

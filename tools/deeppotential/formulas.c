@@ -312,7 +312,8 @@ static void formulas_best(const deep_formulas *f, const char *text) {
         printf("  %s =", s->name);
         for (set = 0; set < most && set < 8; set++)
             printf(" %.8g", formulas_value(f, e, i, set));
-        printf("%s %s\n", set < most ? " ..." : "", f->v.no_units ? "" : units);
+        if (f->v.no_units || strcmp(units, "1") == 0) units[0] = 0; /* a number */
+        printf("%s%s%s\n", set < most ? " ..." : "", units[0] ? " " : "", units);
     }
     printf("FIGURE error %.6g\nFIGURE tokens %lu\n", e->error, (unsigned long)e->formula.length);
     for (i = 0; i < r->vocabulary.symbol_count; i++)

@@ -28,21 +28,25 @@ typedef struct recover_settings {
 
 /* The column of the table of stars that says of which stream each is. */
 static int recover_read_streams(af_context *c, recover_settings *o, const char *path, size_t n) {
+    af_table_desc desc;
     af_table *t = NULL;
     const double *column;
     size_t i;
     int code = CLI_OK;
+    memset(&desc, 0, sizeof desc);
+    desc.columns = &o->streams;
+    desc.column_count = 1;
     if (!cli_ends_with(path, ".csv") && !cli_ends_with(path, ".ecsv"))
         return cli_fail("--streams names a column: '%s' must be a table, .csv or .ecsv", path);
-    if (af_table_read(c, path, NULL, &t) != AF_OK) return deep_fail(c, path);
+    if (af_table_read(c, path, &desc, &t) != AF_OK) return deep_fail(c, path);
     column = af_table_column(t, o->streams);
     o->stream = (uint32_t *)cli_allocate(n, sizeof *o->stream);
-    if (!column) code = cli_fail("'%s' has no column '%s'", path, o->streams);
-    else if (af_table_rows(t) != n)
+    if (af_table_rows(t) != n)
         code = cli_fail("'%s': stars were left out, so that --streams does not fit them", path);
     for (i = 0; i < n && code == CLI_OK; i++) {
         if (!(column[i] >= 0.0 && column[i] < 1e6 && column[i] == floor(column[i])))
-            code = cli_fail("'%s', star %lu: a stream is a whole number, 0 for none, not %g", path,
+            code = cli_fail("'%s', star %lu (counted from 0): a stream is a whole number, 0 for "
+                            "none, not %g", path,
                             (unsigned long)i, column[i]);
         else o->stream[i] = (uint32_t)column[i];
     }
