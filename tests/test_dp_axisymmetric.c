@@ -338,7 +338,7 @@ TEST(bad_questions) {
     for (k = 0; k < 3; k++) eta[6 * 9 + 3 + k] *= 200.0;
     CHECK_FAILS(recover_these(N, eta, NULL, NULL), AF_ERROR_DATA, "leave out stars");
     for (k = 0; k < 3; k++) eta[6 * 9 + k] = 0.0;
-    CHECK_FAILS(recover_these(N, eta, NULL, NULL), AF_ERROR_DATA, "star 9 is in the centre");
+    CHECK_FAILS(recover_these(N, eta, NULL, NULL), AF_ERROR_DATA, "star 9 (counted from 0) is in the centre");
 }
 
 /* Every allocation fails once, in steps that reach all of them in the end of each stage. */

@@ -276,7 +276,7 @@ static void AF__N(product_row)(const af__product *g) {
         for (j = 0; j < g->n; j++) c[j] += a[k * g->a_column] * b[j];
 }
 
-/* Few rows times the rows of a matrix (B is its transpose): sums along the depth, four at a time. */
+/* Few rows times rows of a matrix (B is its transpose): sums along the depth, four at a time. */
 static void AF__N(product_dots)(const af__product *g) {
     const AF__REAL *a = (const AF__REAL *)g->a, *b = (const AF__REAL *)g->b;
     AF__REAL *c = (AF__REAL *)g->c, part[AF__LANES];
