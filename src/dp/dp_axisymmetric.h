@@ -25,8 +25,8 @@ AF_API af_status dp_recover_axisymmetric(const dp_sample *sample, const dp_recov
 AF_API void dp_axisymmetric_destroy(dp_axisymmetric *r); /* NULL is fine */
 AF_API dp_recover_report dp_axisymmetric_report(const dp_axisymmetric *r);
 
-/* The potential that was found, about desc.centre: *count parts for af_potential_value,
- * af_fudge_actions and so on. They belong to r. */
+/* The potential that was found, about desc.centre: *count parts (count NULL: it is known) for
+ * af_potential_value, af_fudge_actions and so on. They belong to r. */
 AF_API const af_potential *dp_axisymmetric_parts(const dp_axisymmetric *r, size_t *count);
 
 /* The relative standard errors of their masses (speeds), lengths and heights, (count,3): of ln, so

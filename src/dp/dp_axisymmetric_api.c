@@ -15,7 +15,7 @@ AF_API void dp_axisymmetric_destroy(dp_axisymmetric *r) {
 AF_API dp_recover_report dp_axisymmetric_report(const dp_axisymmetric *r) { return r->report; }
 
 AF_API const af_potential *dp_axisymmetric_parts(const dp_axisymmetric *r, size_t *count) {
-    *count = r->parts;
+    if (count) *count = r->parts;
     return r->part;
 }
 
