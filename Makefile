@@ -250,7 +250,8 @@ CHECKED_OBJECT := $(B)/test/library.sanitized.o
 WHOLE := $(patsubst tests/%.c,%,$(shell grep -l 'define ACTIONFINDER_IMPLEMENTATION' tests/test_*.c tests/fuzz_*.c))
 LINKED := $(filter-out $(WHOLE),$(TESTS))
 KERNEL_TESTS := test_expr test_math test_diff test_threads test_minimise_parts
-LONG_TESTS   := test_anchors test_chaos test_ensemble test_finder test_frequency test_inverse test_dp_mock
+LONG_TESTS   := test_anchors test_chaos test_ensemble test_fast test_finder test_frequency test_inverse \
+                test_math test_orbit_point test_symplectic test_dp_distill test_dp_mock test_dp_recover
 # These need only the floors up to learn, which this list has: $(call floors,test) comes before -Isrc.
 LOW_TESTS := $(KERNEL_TESTS) test_minimise
 LIST   := $(B)/test/learn/actionfinder.in.h
