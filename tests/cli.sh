@@ -1,11 +1,10 @@
 #!/bin/sh
 # The program build/actionfinder: what it makes of good input, and its sentences about bad input.
 . "$(dirname "$0")/checks.sh"
+. "$(dirname "$0")/cli_checks.sh"
 tools=tools
 sources="$tools/actionfinder.c $tools/actionfinder/*.c"
 af=$out/actionfinder
-OMP_WAIT_POLICY=passive # several programs share the cores
-export OMP_WAIT_POLICY
 
 openmp=
 printf '#include <omp.h>\nint main(void) { return 0; }\n' >"$out/omp.c"
@@ -23,26 +22,7 @@ m=$out/model.safetensors
 small="--toy-mass 4e11 --toy-scale 5"
 small="$small --epochs 8 --threads 2 --quiet --batch 16 --width 8 --harmonics 4,4,1 --extend no"
 
-# refuses CODE WORDS COMMAND...: the exit code, every word in the one sentence on stderr.
-refuses() {
-    code=$1
-    words=$2
-    shift 2
-    "$@" >"$out/stdout" 2>"$out/stderr" </dev/null
-    got=$?
-    cat "$out/stderr"
-    [ "$got" -eq "$code" ] || { echo "exit code $got, not $code"; return 1; }
-    [ "$(wc -l <"$out/stderr")" -eq 1 ] || { echo 'not one line'; return 1; }
-    echo "$words" | tr '|' '\n' >"$out/words"
-    while read -r word; do
-        grep -qF -- "$word" "$out/stderr" || { echo "the sentence lacks '$word'"; return 1; }
-    done <"$out/words"
-}
-absent() { for file in "$@"; do [ ! -e "$file" ] || { echo "$file is there"; return 1; }; done; }
-same() { cmp "$1" "$2"; }
-differ() { ! cmp -s "$1" "$2"; }
 same_size() { test "$(wc -c <"$1")" -eq "$(wc -c <"$2")"; }
-lacks() { ! grep "$1" "$2"; }
 
 # ---- mock orbits ----
 
@@ -379,7 +359,6 @@ check 'it says what is q and p' grep -q 'q = z; p = vz' "$out/kfit.log"
 check 'it says what it began with' grep -q '^FIGURE rms_before [0-9]' "$out/kfit.log"
 check 'its history has a row a step' test "$(grep -c '^[0-9]' "$out/kloss.csv")" -ge 15
 check 'its history begins with pieces' grep -q '^1,8,' "$out/kloss.csv"
-below() { awk -v n="$1" -v x="$2" '$2 == n && $3 <= x { good = 1 } END { exit !good }' "$3"; }
 check 'it fits' below rms 1e-6 "$out/kfit.log"
 kfit -o "$out/k_short.safetensors" --steps 17 --history "$out/k_short.csv" >"$out/k_short.log"
 last_rms() { awk -F, '/^[0-9]/ { rms = $4 } END { print rms }' "$out/k_short.csv"; }

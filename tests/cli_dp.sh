@@ -1,10 +1,9 @@
 #!/bin/sh
 # The program build/deeppotential: what it makes of good input, and its sentences about bad input.
 . "$(dirname "$0")/checks.sh"
+. "$(dirname "$0")/cli_checks.sh"
 tools=tools
 dp=$out/deeppotential
-OMP_WAIT_POLICY=passive # several programs share the cores
-export OMP_WAIT_POLICY
 
 openmp=
 printf '#include <omp.h>\nint main(void) { return 0; }\n' >"$out/omp.c"
@@ -30,29 +29,7 @@ build() {
 check "the tool compiles without a warning" build
 [ -x "$dp" ] || { report; exit 1; }
 
-# refuses CODE WORDS COMMAND...: the exit code, every word in the one sentence on stderr.
-refuses() {
-    code=$1
-    words=$2
-    shift 2
-    "$@" >"$out/stdout" 2>"$out/stderr" </dev/null
-    got=$?
-    cat "$out/stderr"
-    [ "$got" -eq "$code" ] || { echo "exit code $got, not $code"; return 1; }
-    [ "$(wc -l <"$out/stderr")" -eq 1 ] || { echo 'not one line'; return 1; }
-    echo "$words" | tr '|' '\n' >"$out/words"
-    while read -r word; do
-        grep -qF -- "$word" "$out/stderr" || { echo "the sentence lacks '$word'"; return 1; }
-    done <"$out/words"
-}
-absent() { for file in "$@"; do [ ! -e "$file" ] || { echo "$file is there"; return 1; }; done; }
-same() { cmp "$1" "$2"; }
-differ() { ! cmp -s "$1" "$2"; }
-lacks() { ! grep "$1" "$2"; }
 rows() { test "$(grep -c '^[-0-9n]' "$1")" -eq "$2"; }
-below() { awk -v n="$1" -v x="$2" '$2 == n && $3 <= x { good = 1 } END { exit !good }' "$3"; }
-beside() { awk -v n="$1" -v x="$2" -v e="$3" \
-    '$2 == n && ($3 - x) ^ 2 <= e * e * x * x { good = 1 } END { exit !good }' "$4"; }
 # `good NAME COMMAND...` counts the command's success and keeps what it prints in $out/log
 good() { name=$1; shift; check "$name" sh -c '"$@" >"$0"' "$out/log" "$@"; }
 

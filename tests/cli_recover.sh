@@ -2,30 +2,12 @@
 # deeppotential recover: a potential through actions that must be near the truth, with streams too,
 # files, sentences about bad input. The program is build/deeppotential.
 . "$(dirname "$0")/checks.sh"
+. "$(dirname "$0")/cli_checks.sh"
 dp=$build/deeppotential
-OMP_WAIT_POLICY=passive # several programs share the cores
-export OMP_WAIT_POLICY
 [ -x "$dp" ] || { echo "FAILED $dp is there"; echo '0 passed, 1 failed'; exit 1; }
 
-# refuses CODE WORDS COMMAND...: the exit code, every word in the one sentence on stderr.
-refuses() {
-    code=$1
-    words=$2
-    shift 2
-    "$@" >"$out/stdout" 2>"$out/stderr" </dev/null
-    got=$?
-    cat "$out/stderr"
-    [ "$got" -eq "$code" ] || { echo "exit code $got, not $code"; return 1; }
-    [ "$(wc -l <"$out/stderr")" -eq 1 ] || { echo 'not one line'; return 1; }
-    echo "$words" | tr '|' '\n' >"$out/words"
-    while read -r word; do
-        grep -qF -- "$word" "$out/stderr" || { echo "the sentence lacks '$word'"; return 1; }
-    done <"$out/words"
-}
 usage() { name=$1; words=$2; shift 2; check "$name" refuses 2 "$words" "$dp" recover "$@"; }
 bad() { name=$1; words=$2; shift 2; check "$name" refuses 1 "$words" "$dp" recover "$@"; }
-figure() { awk -v n="$1" '$1 == "FIGURE" && $2 == n { print $3 }' "$2"; }
-below() { figure "$1" "$3" | awk -v x="$2" '$1 <= x { good = 1 } END { exit !good }'; }
 
 # ---- a Plummer sphere ----
 
@@ -36,7 +18,7 @@ recover() {
         --model "$out/phi.safetensors" >"$out/log" 2>"$out/progress"
 }
 check 'a potential' recover
-check 'that has converged' below converged 1 "$out/log"
+check 'that has converged' above converged 0 "$out/log"
 check 'near the truth' below potential_median 5 "$out/log"
 check 'and forces' below force_median 10 "$out/log"
 check 'beside the start' grep -q 'untrained: median' "$out/log"

@@ -2,33 +2,10 @@
 # deeppotential symbolic and distill: formulas that must be found, files, sentences about bad input.
 # The program is build/deeppotential; cli_dp.sh compiles it with all warnings.
 . "$(dirname "$0")/checks.sh"
+. "$(dirname "$0")/cli_checks.sh"
 dp=$build/deeppotential
-OMP_WAIT_POLICY=passive # several programs share the cores
-export OMP_WAIT_POLICY
 [ -x "$dp" ] || { echo "FAILED $dp is there"; echo '0 passed, 1 failed'; exit 1; }
 
-# refuses CODE WORDS COMMAND...: the exit code, every word in the one sentence on stderr.
-refuses() {
-    code=$1
-    words=$2
-    shift 2
-    "$@" >"$out/stdout" 2>"$out/stderr" </dev/null
-    got=$?
-    cat "$out/stderr"
-    [ "$got" -eq "$code" ] || { echo "exit code $got, not $code"; return 1; }
-    [ "$(wc -l <"$out/stderr")" -eq 1 ] || { echo 'not one line'; return 1; }
-    echo "$words" | tr '|' '\n' >"$out/words"
-    while read -r word; do
-        grep -qF -- "$word" "$out/stderr" || { echo "the sentence lacks '$word'"; return 1; }
-    done <"$out/words"
-}
-absent() { for file in "$@"; do [ ! -e "$file" ] || { echo "$file is there"; return 1; }; done; }
-# below NAME X LOG: the log has a line FIGURE NAME with a number up to X; above, beside alike
-figure() { awk -v n="$1" '$1 == "FIGURE" && $2 == n { print $3 }' "$2"; }
-below() { figure "$1" "$3" | awk -v x="$2" '$1 <= x { good = 1 } END { exit !good }'; }
-above() { figure "$1" "$3" | awk -v x="$2" '$1 > x { good = 1 } END { exit !good }'; }
-beside() { figure "$1" "$4" | awk -v x="$2" -v e="$3" \
-    '($1 - x) ^ 2 <= e * e * x * x { good = 1 } END { exit !good }'; }
 # `good NAME COMMAND...` counts the command's success and keeps what it prints in $out/log
 good() { name=$1; shift; check "$name" sh -c '"$@" >"$0"' "$out/log" "$@"; }
 # table FILE FORMULA: columns r, phi and e at 100 radii from 0.05 to 8

@@ -2,20 +2,13 @@
 #define DEEPPOTENTIAL_IMPLEMENTATION
 #include "deeppotential.in.h"
 #include "af_test.h"
+#include "dp_test.h"
 #include "af_heap.h"
 
 #include <stdlib.h>
 
 static heap memory;
 static af_context *c;
-
-/* Fails with this status and words, and the context goes on. */
-#define CHECK_FAILS(call, status, words)     \
-    do {                                     \
-        CHECK((call) == (status));           \
-        CHECK_TEXT(af_error(c), (words));    \
-        af_error_clear(c);                   \
-    } while (0)
 
 #define GM (1.0 / AF_GRAVITY) /* the mass of G M = 1 */
 

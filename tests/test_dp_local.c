@@ -2,18 +2,11 @@
 #define DEEPPOTENTIAL_IMPLEMENTATION
 #include "deeppotential.in.h"
 #include "af_test.h"
+#include "dp_test.h"
 #include "af_heap.h"
 
 static heap memory;
 static af_context *c;
-
-/* Fails with this status and words, and the context goes on. */
-#define CHECK_FAILS(call, status, words)     \
-    do {                                     \
-        CHECK((call) == (status));           \
-        CHECK_TEXT(af_error(c), (words));    \
-        af_error_clear(c);                   \
-    } while (0)
 
 static double normal(uint64_t stream, uint64_t index) { return af_random_normal(1, stream, index); }
 

@@ -2,16 +2,10 @@
 #define DEEPPOTENTIAL_IMPLEMENTATION
 #include "deeppotential.in.h"
 #include "af_test.h"
+#include "dp_test.h"
 #include "af_heap.h"
 
 static af_context *c;
-
-#define CHECK_FAILS(call, status, words)     \
-    do {                                     \
-        CHECK((call) == (status));           \
-        CHECK_TEXT(af_error(c), (words));    \
-        af_error_clear(c);                   \
-    } while (0)
 
 enum { POINTS = 60 };
 

@@ -257,8 +257,10 @@ static af_status dp__spherical_places(void *user) {
     }
     for (k = 0; k < d->streams; k++) {
         double *p = d->field.p + d->field.count + DP__STREAM * k;
-        double mean = sum[k][2] / sum[k][0], square = sum[k][3] / sum[k][0];
+        double mean, square;
         if (!(sum[k][0] > 0.0)) continue; /* none of its stars is among the first */
+        mean = sum[k][2] / sum[k][0];
+        square = sum[k][3] / sum[k][0];
         d->stream[k].middle = sum[k][1] / sum[k][0];
         p[0] = log(mean);
         p[1] = 0.0;

@@ -289,11 +289,11 @@ static int formulas_text(af_context *c, const deep_formulas *f, const dp_symboli
 
 static void formulas_searched(const deep_formulas *f) {
     static const char *const end[5] = {
-        "all of them were tried", "the error wanted was reached", "the time was over",
-        "the memory was full: see --memory", "stopped"};
+        "", ": the error wanted was reached", ": the time was over",
+        ": the memory was full, see --memory", ": stopped"};
     const dp_symbolic_result *r = f->result;
     printf("%.3g million expressions, %.3g million different ones, %.3g million fits in %.1f s;\n"
-           "all of up to %lu tokens, units aside, were tried: %s\n",
+           "all of up to %lu tokens, units aside, were tried%s\n",
            1e-6 * (double)r->candidates, 1e-6 * (double)r->unique, 1e-6 * (double)r->fits,
            r->seconds, (unsigned long)r->tokens, end[r->end]);
 }
