@@ -106,9 +106,10 @@
  *     nearly symmetric functions are near. All noise levels are learned together, as a polynomial
  *     that ends at no noise; it is evaluated there, or at the level that is best on stars held out,
  *     by the objective mean(|s|^2/2 + div s) (Hyvarinen 2005), which orders candidates as their
- *     true mean errors would. Measurement errors of the sample are taken out (deconvolved). That
- *     needs errors below half the spread of the stars around; leave larger ones out of the sample,
- *     so that they are ignored. Flows learn f with the errors in it.
+ *     true mean errors would. Measurement errors of the sample are taken out of the frame: f keeps
+ *     its shape in units of the spread of places, the local mean and dispersion of velocities, and
+ *     these are found by a likelihood that knows each star's errors; exact for a normal f. Flows
+ *     learn f with the errors in it.
  *
  *     Several functions count as one in dp_ensemble_evaluate: their df/d eta are averaged, robustly
  *     if wanted, and `spread` says how much they differ. Eight scores of an eighth of the time each
@@ -291,7 +292,7 @@ AF_API const char *dp_version(void);
 #include "dp/dp_ffjord.c"
 #include "dp/dp_score_places.c"
 #include "dp/dp_score.c"
-#include "dp/dp_score_errors.c"
+#include "dp/dp_score_frame.c"
 #include "dp/dp_score_fit.c"
 #include "dp/dp_df_api.c"
 #include "dp/dp_ensemble.c"

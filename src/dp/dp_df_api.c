@@ -289,7 +289,7 @@ AF_API af_status dp_df_normalise(dp_df *df, dp_df *flow, size_t n, uint64_t seed
 
 /* ---- files ---- */
 
-#define DP__DF_FORMAT "deeppotential distribution function 2"
+#define DP__DF_FORMAT "deeppotential distribution function 3"
 
 static af_status dp__df_save_desc(const dp_df_desc *d, af_tensors *to) {
     af_status s = af_tensors_set_text(to, "kind", dp_df_name(d->kind));

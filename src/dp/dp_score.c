@@ -12,8 +12,8 @@
  * the mean m of the stars around, in units of their dispersion: u = A (v - m). A disc that is cold
  * and turns is then as smooth as a hot sphere. m and A are a small network of R and z along and
  * about the axis, and beside it a linear part of m and one matrix in A; all is found first, by the
- * likelihood of a normal distribution. What they miss is left to f; but f would have to take out
- * again what scatter they had themselves.
+ * likelihood of a normal distribution (dp_score_frame.c). What they miss is left to f; but f would
+ * have to take out again what scatter they had themselves.
  *
  * The network gets what stars in galaxies are sorted by: radii and the components of u along and
  * about them; and z itself, scaled down. No symmetry is imposed by that, but nearly symmetric
@@ -21,13 +21,13 @@
 
 typedef struct dp__score {
     dp_df *df;
-    af_params *local;  /* m and A; NULL: plain coordinates */
+    af_params *frame;   /* spread, m and A */
     dp__places places;
-    af_net *local_net, *net;
+    af_net *local_net, *net; /* the former NULL: plain coordinates */
+    size_t spread;      /* view (6): ln of factors, of X alone in local coordinates */
     size_t shear, even; /* views: m's linear part (3,3); A's matrix less 1 (6) */
-    double noise;      /* of the evaluation: 0 or more */
-    double variance[6]; /* of z without the stars' errors, roughly: 1 where they have none */
-    double from_errors; /* > 0: the stars' own errors are part of the noise, from this level on */
+    int errors;         /* whether the frame is found from stars with errors, as such */
+    double noise;       /* of the evaluation: 0 or more */
     af_func *evaluate, *divergence, *transform;
 } dp__score;
 
@@ -48,7 +48,7 @@ static void dp__score_close(dp_df *df) {
     dp__score_forget(s);
     af_net_destroy(s->net);
     af_net_destroy(s->local_net);
-    af_params_destroy(s->local);
+    af_params_destroy(s->frame);
 }
 
 static void dp__score_defaults(dp_df_desc *d, const char **text) {
@@ -63,28 +63,29 @@ static void dp__score_defaults(dp_df_desc *d, const char **text) {
 static af_status dp__score_declare(dp_df *df) {
     dp__score *s = DP__NEW(&df->arena, dp__score);
     af_net_desc net = DP__ZERO, none = DP__ZERO;
-    size_t square[2] = {3, 3}, six = 6, k;
-    af_status status = AF_OK;
+    size_t square[2] = {3, 3}, six = 6;
+    af_status status;
     df->state = s;
     if (!s) return dp__fail_memory(df->c, "a score");
     s->df = df;
     s->noise = df->desc.noise;
-    for (k = 0; k < 6; k++) s->variance[k] = 1.0;
     dp__places_open(&s->places);
-    if (!df->desc.plain_coordinates) {
+    status = af_params_create(df->c, df->desc.seed + 1, &s->frame);
+    if (status == AF_OK)
+        status = af_params_add(s->frame, "spread", 1, &six, AF_INIT_CONSTANT, 0.0, &s->spread);
+    if (status == AF_OK && !df->desc.plain_coordinates) {
         net.name = "local";
         net.inputs = 3;
         net.outputs = DP__LOCAL;
         net.width = 16;
         net.depth = 2;
-        status = af_params_create(df->c, df->desc.seed + 1, &s->local);
-        if (status == AF_OK) status = af_net_create(s->local, &net, &s->local_net);
+        status = af_net_create(s->frame, &net, &s->local_net);
         if (status == AF_OK)
-            status = af_params_add(s->local, "shear", 2, square, AF_INIT_CONSTANT, 0.0, &s->shear);
+            status = af_params_add(s->frame, "shear", 2, square, AF_INIT_CONSTANT, 0.0, &s->shear);
         if (status == AF_OK)
-            status = af_params_add(s->local, "even", 1, &six, AF_INIT_CONSTANT, 0.0, &s->even);
-        if (status != AF_OK) return status;
+            status = af_params_add(s->frame, "even", 1, &six, AF_INIT_CONSTANT, 0.0, &s->even);
     }
+    if (status != AF_OK) return status;
     net = none;
     net.name = "energy";
     net.inputs = (size_t)DP__COORDINATES + (df->desc.plain_inputs ? 0 : (size_t)DP__FEATURES);
@@ -136,8 +137,8 @@ static void dp__turn(af_context *c, const af_expr unit[2], const af_expr v[3], i
 static af_expr dp__shear_apply(const dp__score *s, af_expr place, af_expr v, af_expr *log_det) {
     static const size_t next[6] = {0, 1, 2, 0, 1, 2}, across[3] = {5, 3, 4};
     af_context *c = s->df->c;
-    af_expr shear = af_params_expr(s->local, s->shear);
-    af_expr even = af_params_expr(s->local, s->even), e[6], w[3], part[3], det;
+    af_expr shear = af_params_expr(s->frame, s->shear);
+    af_expr even = af_params_expr(s->frame, s->even), e[6], w[3], part[3], det;
     size_t k;
     v = af_sub(c, v, af_matmul(c, place, shear));
     for (k = 0; k < 6; k++) e[k] = af_slice(c, even, 0, k, 1); /* xx yy zz xy yz zx */
@@ -157,13 +158,15 @@ static af_expr dp__shear_apply(const dp__score *s, af_expr place, af_expr v, af_
     return af_concat(c, -1, 3, part);
 }
 
-/* u (b,3) of X (b,3) and v (b,3); *log_det (b,1) gets ln |det du/dv|. Along and about the axis and
- * along z the network gives the mean (3), the logarithms of 1/dispersion (3) and the tilt of R
- * against z; what tells the first two directions apart vanishes on the axis. */
-static af_expr dp__local_apply(const dp__score *s, af_expr place, af_expr v, af_expr *log_det) {
+/* u (b,3) of X (b,3) and v (b,3); *log_det (b,1) gets ln |det du/dv|, away (3 of b,1) what u is
+ * linear in. Along and about the axis and along z the network gives the mean (3), the logarithms of
+ * 1/dispersion (3) and the tilt of R against z; what tells the first two directions apart vanishes
+ * on the axis. */
+static af_expr dp__local_apply(const dp__score *s, af_expr place, af_expr v, af_expr *log_det,
+                               af_expr away[3]) {
     af_context *c = s->df->c;
-    af_expr none = DP__ZERO, x[3], in[3], out[DP__LOCAL], unit[2], square, rise, all, away[3], u[3],
-            about, along, up, tilt;
+    af_expr none = DP__ZERO, x[3], in[3], out[DP__LOCAL], unit[2], square, rise, all, u[3], about,
+            along, up, tilt;
     size_t k;
     dp__from_origin(s, place, x);
     square = af_add(c, af_square(c, x[0]), af_square(c, x[1]));
@@ -176,47 +179,46 @@ static af_expr dp__local_apply(const dp__score *s, af_expr place, af_expr v, af_
     for (k = 0; k < 2; k++) unit[k] = af_div(c, x[k], af_sqrt(c, square));
     rise = af_div(c, square, af_offset(c, square, 0.1));
     v = dp__shear_apply(s, place, v, log_det);
-    for (k = 0; k < 3; k++) x[k] = af_slice(c, v, -1, k, 1);
-    dp__turn(c, unit, x, 0, away);
-    for (k = 0; k < 3; k++)
-        away[k] = af_sub(c, away[k], k < 2 ? af_mul(c, af_sqrt(c, rise), out[k]) : out[k]);
+    for (k = 0; k < 2; k++) out[k] = af_mul(c, af_sqrt(c, rise), out[k]);
+    dp__turn(c, unit, out, 1, u);
+    for (k = 0; k < 3; k++) away[k] = af_sub(c, af_slice(c, v, -1, k, 1), u[k]);
+    dp__turn(c, unit, away, 0, x);
     about = af_exp(c, out[3]);
     along = af_exp(c, af_add(c, out[3], af_mul(c, rise, out[4])));
     up = af_exp(c, out[5]);
     tilt = af_mul(c, af_sqrt(c, rise), out[6]);
     /* L L^T with L = ((along, 0), (tilt, up)) in the plane of R and z */
-    u[0] = af_add(c, af_mul(c, along, away[0]), af_mul(c, tilt, away[2]));
-    u[2] = af_add(c, af_mul(c, tilt, u[0]), af_mul(c, af_square(c, up), away[2]));
+    u[0] = af_add(c, af_mul(c, along, x[0]), af_mul(c, tilt, x[2]));
+    u[2] = af_add(c, af_mul(c, tilt, u[0]), af_mul(c, af_square(c, up), x[2]));
     u[0] = af_mul(c, along, u[0]);
-    u[1] = af_mul(c, af_square(c, about), away[1]);
-    dp__turn(c, unit, u, 1, away);
+    u[1] = af_mul(c, af_square(c, about), x[1]);
+    dp__turn(c, unit, u, 1, x);
     square = af_add(c, af_add(c, af_scale(c, out[3], 2.0), af_mul(c, rise, out[4])), out[5]);
     *log_det = af_add(c, af_scale(c, square, 2.0), *log_det);
-    return af_concat(c, -1, 3, away);
+    return af_concat(c, -1, 3, x);
 }
 
-/* Minus the likelihood of a normal distribution of u, without its constant. */
-static af_expr dp__local_loss(void *user, af_expr rows, af_expr seed) {
-    const dp__score *s = (const dp__score *)user;
+/* z (b,6) = (X, u) of y (b,6), and ln |det dz/dy| (b,1). In local coordinates place (b,3) gets X
+ * before its spread and away (3 of b,1) what u is linear in. */
+static af_expr dp__score_parts(const dp__score *s, af_expr y, af_expr *log_det, af_expr *place,
+                               af_expr away[3]) {
     af_context *c = s->df->c;
-    af_expr place, log_det, u, each;
-    (void)seed;
-    place = dp__places_apply(c, &s->places, af_slice(c, rows, -1, 0, 3), &log_det);
-    u = dp__local_apply(s, place, af_slice(c, rows, -1, 3, 3), &log_det);
-    each = af_sub(c, af_scale(c, af_sum_axis(c, af_square(c, u), -1), 0.5), log_det);
-    return af_mean(c, af_mul(c, each, af_slice(c, rows, -1, 6, 1)));
-}
-
-/* z (b,6) = (X, u) of y (b,6). */
-static af_expr dp__score_coordinates(const dp__score *s, af_expr y, af_expr *log_det) {
-    af_context *c = s->df->c;
-    af_expr parts[2], of_velocity;
-    *log_det = af_constant(c, 0.0);
-    if (!s->local) return y;
-    parts[0] = dp__places_apply(c, &s->places, af_slice(c, y, -1, 0, 3), log_det);
-    parts[1] = dp__local_apply(s, parts[0], af_slice(c, y, -1, 3, 3), &of_velocity);
-    *log_det = af_add(c, *log_det, of_velocity);
+    af_expr spread = af_params_expr(s->frame, s->spread), parts[2], of_velocity;
+    if (!s->local_net) {
+        *log_det = af_sum(c, spread);
+        return af_mul(c, y, af_exp(c, spread));
+    }
+    *place = dp__places_apply(c, &s->places, af_slice(c, y, -1, 0, 3), log_det);
+    parts[1] = dp__local_apply(s, *place, af_slice(c, y, -1, 3, 3), &of_velocity, away);
+    spread = af_slice(c, spread, 0, 0, 3);
+    parts[0] = af_mul(c, *place, af_exp(c, spread));
+    *log_det = af_add(c, af_add(c, *log_det, of_velocity), af_sum(c, spread));
     return af_concat(c, -1, 2, parts);
+}
+
+static af_expr dp__score_coordinates(const dp__score *s, af_expr y, af_expr *log_det) {
+    af_expr place, away[3];
+    return dp__score_parts(s, y, log_det, &place, away);
 }
 
 /* ---- the energy ---- */
@@ -249,15 +251,15 @@ static void dp__features(const dp__score *s, af_expr z, af_expr out[DP__FEATURES
  * network's outputs as the terms of a polynomial in t, which is one at the highest noise. */
 static af_expr dp__energy(const dp__score *s, af_expr z, af_expr sigma) {
     af_context *c = s->df->c;
-    af_expr none = DP__ZERO, parts[1 + DP__FEATURES], out, square, spread, sum, t,
+    af_expr none = DP__ZERO, parts[1 + DP__FEATURES], out, square, sum, t,
             power = af_constant(c, 1.0);
     double high = s->df->desc.noise_high * s->df->desc.noise_high;
     int plain = s->df->desc.plain_inputs;
-    size_t six = 6, k;
+    size_t k;
     square = af_square(c, sigma);
     t = af_div(c, af_scale(c, square, (1.0 + high) / high), af_offset(c, square, 1.0));
-    spread = af_add(c, square, af_constant_array(c, 1, &six, s->variance));
-    sum = af_scale(c, af_sum_axis(c, af_div(c, af_square(c, z), spread), -1), -0.5);
+    square = af_offset(c, square, 1.0); /* the variance of z with the noise */
+    sum = af_scale(c, af_div(c, af_sum_axis(c, af_square(c, z), -1), square), -0.5);
     if (!plain) dp__features(s, z, parts);
     parts[DP__FEATURES] = af_scale(c, z, 0.3); /* heard less than what nearly sorts the stars */
     out = af_net_apply(s->net, plain ? z : af_concat(c, -1, 1 + DP__FEATURES, parts), none);
@@ -276,9 +278,9 @@ static af_status dp__score_compile(dp__score *s, const af_expr *out, size_t coun
     af_expr in[3];
     in[0] = y;
     in[1] = af_params_input(s->df->params);
-    if (s->local) in[2] = af_params_input(s->local);
+    in[2] = af_params_input(s->frame);
     d.inputs = in;
-    d.input_count = s->local ? 3 : 2;
+    d.input_count = 3;
     d.outputs = out;
     d.output_count = count;
     d.label = "score";
@@ -310,9 +312,9 @@ static void dp__score_rows(const dp__score *s, const af_func *f, size_t n, const
     r->in_count = 1;
     r->in[0] = y;
     r->in_width[0] = DP__COORDINATES;
-    r->fixed_count = s->local ? 2 : 1;
+    r->fixed_count = 2;
     r->fixed[0] = af_params_data(s->df->params);
-    if (s->local) r->fixed[1] = af_params_data(s->local);
+    r->fixed[1] = af_params_data(s->frame);
 }
 
 static af_status dp__score_evaluate(dp_df *df, size_t n, const double *y, double *ln_f,

@@ -24,29 +24,19 @@ static af_expr dp__score_loss(void *user, af_expr rows, af_expr seed) {
     const dp_df_desc *d = &s->df->desc;
     af_context *c = s->df->c;
     af_expr z = af_slice(c, rows, -1, 0, 6), weight = af_slice(c, rows, -1, 6, 1);
-    af_expr xi, sigma, added, factor = DP__ZERO, zz, score;
-    size_t dims[AF_RANK_MAX], one[2], column[3];
+    af_expr xi, sigma, added, zz, score;
+    size_t dims[AF_RANK_MAX];
     af_shape(c, z, dims);
-    one[0] = column[0] = 2 * dims[0];
-    one[1] = column[1] = 6;
-    column[2] = 1;
     xi = dp__score_noise(s, dims[0], seed);
     dims[1] = 1;
     sigma = af_exp(c, af_offset(c, af_scale(c, af_random(c, 2, dims, seed, 1),
                                             log(d->noise_high / d->noise_low)),
                                 log(d->noise_low)));
-    if (s->from_errors > 0.0)
-        dp__error_noise_of(c, rows, &sigma, xi, &added, &factor);
-    else
-        added = af_mul(c, sigma, xi);
+    added = af_mul(c, sigma, xi);
     zz = dp__twice(c, af_add(c, z, added), af_sub(c, z, added));
     sigma = dp__twice(c, sigma, sigma);
     af_grad(c, af_sum(c, dp__energy(s, zz, sigma)), 1, &zz, &score);
-    if (s->from_errors > 0.0)
-        score = af_reshape(c, af_matmul(c, dp__twice(c, factor, factor),
-                                        af_reshape(c, score, 3, column)), 2, one);
-    else
-        score = af_mul(c, sigma, score);
+    score = af_mul(c, sigma, score);
     /* (a + n)^2 - n^2 = a (a + 2 n) */
     score = af_mul(c, score, af_add(c, score, af_scale(c, dp__twice(c, xi, af_neg(c, xi)), 2.0)));
     if (d->conditional) score = af_slice(c, score, -1, 3, 3);
@@ -57,65 +47,49 @@ static af_expr dp__score_loss(void *user, af_expr rows, af_expr seed) {
 
 /* ---- before and after the training ---- */
 
-/* rows (n, width) begin with y and end with z. */
-static af_status dp__score_transform(dp__score *s, dp__data *stars) {
+/* z (6 n) of the stars' y. */
+static af_status dp__score_transform(dp__score *s, const dp__data *stars, double *to) {
     af_context *c = s->df->c;
-    af_expr y = dp__score_input(s), log_det, z;
-    double *from = DP__ARRAY(stars->arena, double, 6 * stars->n), *to;
+    af_expr y = dp__score_input(s), log_det, z = dp__score_coordinates(s, y, &log_det);
+    dp__arena arena = dp__arena_open(c);
+    double *from = DP__ARRAY(&arena, double, 6 * stars->n);
     dp__rows r = DP__ZERO;
     size_t i;
-    af_status status = AF_OK;
-    to = DP__ARRAY(stars->arena, double, 6 * stars->n);
-    if (!from || !to) return dp__fail_memory(c, "local coordinates");
-    z = dp__score_coordinates(s, y, &log_det);
-    if (!s->transform) status = dp__score_compile(s, &z, 1, y, &s->transform);
-    if (status != AF_OK) return status;
-    for (i = 0; i < stars->n; i++)
-        memcpy(from + 6 * i, stars->rows + i * stars->width, 6 * sizeof *from);
-    dp__score_rows(s, s->transform, stars->n, from, &r);
-    r.out_count = 1;
-    r.out[0] = to;
-    r.out_width[0] = DP__COORDINATES;
-    status = dp__rows_all(c, &r);
-    for (i = 0; i < stars->n; i++)
-        memcpy(stars->rows + i * stars->width, to + 6 * i, 6 * sizeof *to);
+    af_status status = from ? AF_OK : dp__fail_memory(c, "local coordinates");
+    if (status == AF_OK && !s->transform)
+        status = dp__score_compile(s, &z, 1, y, &s->transform);
+    if (status == AF_OK) {
+        for (i = 0; i < stars->n; i++)
+            memcpy(from + 6 * i, stars->rows + i * stars->width, 6 * sizeof *from);
+        dp__score_rows(s, s->transform, stars->n, from, &r);
+        r.out_count = 1;
+        r.out[0] = to;
+        r.out_width[0] = DP__COORDINATES;
+        status = dp__rows_all(c, &r);
+    }
+    dp__arena_free(&arena);
     return status;
 }
 
-enum { DP__LOCAL_STEPS = 1500 }; /* to a likelihood that hardly changes any more */
-
-static af_status dp__local_fit(dp__score *s, const dp__data *stars, const dp_fit_desc *d) {
-    dp__training t = DP__ZERO;
-    dp__trained out;
-    dp_fit_desc fit = DP__ZERO;
-    fit.seed = d->seed;
-    fit.validation = d->validation;
-    fit.epochs = DP__LOCAL_STEPS / (stars->n / 1024 + 1) + 1; /* the same where a fit is resumed */
-    t.label = "the local mean and dispersion of velocities";
-    t.params = s->local;
-    t.rows = stars->rows;
-    t.n = stars->n;
-    t.width = stars->width;
-    t.loss = dp__local_loss;
-    t.user = s;
-    t.batch = 1024;
-    t.rate = 3e-3;
-    t.clip = 5.0;
-    t.average = 0.99;
-    return dp__train(s->df->c, &t, &fit, &out);
-}
-
+/* rows begin with y and end with z in the frame of the stars as measured; the frame is then that
+ * without their errors. */
 static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *d) {
     dp__score *s = dp__score_of(df);
-    size_t k;
-    af_status status = AF_OK;
+    double *z = DP__ARRAY(stars->arena, double, 6 * stars->n);
+    size_t i;
+    af_status status = z ? AF_OK : dp__fail_memory(df->c, "local coordinates");
     dp__score_forget(s);
-    s->from_errors = 0.0;
-    for (k = 0; k < 6; k++) s->variance[k] = 1.0;
-    if (s->local) status = dp__places_fit(df->c, stars, &s->places);
-    if (status == AF_OK && s->local) status = dp__local_fit(s, stars, d);
-    if (status == AF_OK && stars->errors) status = dp__score_take_errors(s, stars);
-    if (status == AF_OK && s->local) status = dp__score_transform(s, stars);
+    s->errors = 0;
+    memset(af_params_view(s->frame, s->spread), 0, 6 * sizeof(double));
+    if (status == AF_OK && s->local_net) status = dp__places_fit(df->c, stars, &s->places);
+    if (status == AF_OK && s->local_net) status = dp__frame_fit(s, stars, d);
+    if (status == AF_OK) status = dp__score_transform(s, stars, z);
+    if (status == AF_OK && stars->errors) {
+        s->errors = 1;
+        status = dp__frame_fit(s, stars, d);
+    }
+    for (i = 0; i < stars->n && status == AF_OK; i++)
+        memcpy(stars->rows + i * stars->width, z + 6 * i, 6 * sizeof *z);
     return status;
 }
 
@@ -173,8 +147,7 @@ static size_t dp__score_candidates(const dp__score *s, dp__candidate out[DP__CAN
     const dp_df_desc *d = &s->df->desc;
     size_t k;
     out[0].noise = d->noise;
-    /* held-out stars with errors judge no f without */
-    if (d->noise > 0.0 || s->from_errors > 0.0) return 1;
+    if (d->noise > 0.0) return 1;
     for (k = 1; k < (size_t)DP__CANDIDATES; k++) {
         out[k].noise = d->noise_low * pow(2.0, 0.5 * (double)(k - 1));
         if (out[k].noise > d->noise_high) break;
@@ -218,30 +191,25 @@ static af_status dp__score_end(dp_df *df, const dp__data *stars, const dp_fit_de
 
 static af_status dp__score_save(const dp_df *df, af_tensors *to) {
     const dp__score *s = dp__score_of(df);
-    size_t numbers = DP__PLACES_NUMBERS, six = 6;
+    size_t numbers = DP__PLACES_NUMBERS;
     af_status status = af_tensors_set_number(to, "score.noise", s->noise);
-    if (status == AF_OK)
-        status = af_tensors_add(to, "score.variance", AF_DTYPE_F64, 1, &six, s->variance);
-    if (status == AF_OK && s->local) status = af_params_save(s->local, to, "df.");
-    if (status == AF_OK && s->local)
+    if (status == AF_OK) status = af_params_save(s->frame, to, "df.");
+    if (status == AF_OK && s->local_net)
         status = af_tensors_add(to, "score.places", AF_DTYPE_F64, 1, &numbers, &s->places);
     return status;
 }
 
 static af_status dp__score_load(dp_df *df, const af_tensors *from) {
     dp__score *s = dp__score_of(df);
-    size_t numbers = DP__PLACES_NUMBERS, six = 6, k;
-    int good;
+    size_t numbers = DP__PLACES_NUMBERS;
     af_status status = af_tensors_number(from, "score.noise", &s->noise);
-    if (status == AF_OK) status = af_tensors_get(from, "score.variance", 1, &six, s->variance);
-    if (status == AF_OK && s->local) status = af_params_load(s->local, from, "df.");
-    if (status == AF_OK && s->local)
+    if (status == AF_OK) status = af_params_load(s->frame, from, "df.");
+    if (status == AF_OK && s->local_net)
         status = af_tensors_get(from, "score.places", 1, &numbers, (double *)&s->places);
-    good = s->noise >= 0.0 && s->noise < 10.0 && dp__places_valid(&s->places);
-    for (k = 0; k < six; k++) good = good && s->variance[k] >= 0.1 && s->variance[k] <= 1.0;
-    if (status == AF_OK && !good)
+    if (status == AF_OK &&
+        !(s->noise >= 0.0 && s->noise < 10.0 && dp__places_valid(&s->places)))
         return af_fail(df->c, AF_ERROR_FORMAT,
-                       "the noise, the variances or the stretched places of the score are damaged");
+                       "the noise or the stretched places of the score are damaged");
     return status;
 }
 
