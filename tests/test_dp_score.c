@@ -624,6 +624,13 @@ TEST(errors_in_one_fit_only) {
     CHECK(dp_df_fit(df, sample, &f, NULL) == AF_OK);
     dp_sample_destroy(without);
     unmake(df, sample);
+    for (i = 0; i < 400; i++) errors[i][4] = 5.0; /* the spread along y, around, is 0.3 */
+    d.conditional = 0;
+    df = make(&d, 400, (const double (*)[6])errors, &sample);
+    CHECK(dp_df_fit(df, sample, &f, NULL) == AF_ERROR_DATA);
+    CHECK_TEXT(af_error(c), "the measurement errors along v");
+    af_error_clear(c);
+    unmake(df, sample);
     end();
 }
 

@@ -87,6 +87,7 @@ static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *
     if (status == AF_OK && stars->errors) {
         s->errors = 1;
         status = dp__frame_fit(s, stars, d);
+        if (status == AF_OK) status = dp__frame_judge(s, stars);
     }
     for (i = 0; i < stars->n && status == AF_OK; i++)
         memcpy(stars->rows + i * stars->width, z + 6 * i, 6 * sizeof *z);

@@ -107,3 +107,47 @@ static af_status dp__frame_fit(dp__score *s, const dp__data *stars, const dp_fit
     t.average = 0.99;
     return dp__train(s->df->c, &t, &fit, &out);
 }
+
+/* Whether there is something to learn without the errors: AF_ERROR_DATA where the median star's are
+ * above three times the spread that the frame is left with. */
+static af_status dp__frame_judge(dp__score *s, const dp__data *stars) {
+    static const char *const name[6] = {"x", "y", "z", "vx", "vy", "vz"};
+    af_context *c = s->df->c;
+    const size_t dims[2] = {DP__SCORE_ROWS, DP__ROW};
+    af_expr in = af_input(c, "stars", 2, dims), y = af_slice(c, in, -1, 0, 6), g[DP__COORDINATES],
+            away[3], place = y, log_det, z, sum = af_constant(c, 0.0);
+    dp__arena arena = dp__arena_open(c);
+    double *square = DP__ARRAY(&arena, double, 6 * stars->n);
+    double *one = DP__ARRAY(&arena, double, stars->n);
+    dp__rows r = DP__ZERO;
+    af_func *f = NULL;
+    size_t i, k;
+    af_status status;
+    z = dp__score_parts(s, y, &log_det, &place, away);
+    dp__frame_errors(s, in, y, place, away, &z, g);
+    for (k = 0; k < (size_t)DP__COORDINATES; k++) sum = af_add(c, sum, af_square(c, g[k]));
+    status = square && one ? dp__score_compile(s, &sum, 1, in, &f) :
+                             dp__fail_memory(c, "the errors of stars");
+    if (status == AF_OK) {
+        dp__score_rows(s, f, stars->n, stars->rows, &r);
+        r.in_width[0] = DP__ROW;
+        r.out_count = 1;
+        r.out[0] = square;
+        r.out_width[0] = DP__COORDINATES;
+        status = dp__rows_all(c, &r);
+    }
+    for (k = 0; k < (size_t)DP__COORDINATES && status == AF_OK; k++) {
+        double middle;
+        for (i = 0; i < stars->n; i++) one[i] = square[6 * i + k];
+        middle = sqrt(dp__median(one, stars->n));
+        if (!(middle < 3.0))
+            status = af_fail(c, AF_ERROR_DATA,
+                             "score: the measurement errors along %s are %.3g times the spread of "
+                             "the stars without them; such stars tell nothing of it: leave the "
+                             "worst out, or give no errors",
+                             name[k], middle);
+    }
+    af_func_destroy(f);
+    dp__arena_free(&arena);
+    return status;
+}
