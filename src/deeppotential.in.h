@@ -212,7 +212,8 @@
  *     discs and a sphere. dp_axisymmetric_parts is the result, ready for af_potential_value, and
  *     dp_axisymmetric_errors the relative errors of its numbers; where parts can stand for each
  *     other these are large, and the errors of forces, from dp_axisymmetric_evaluate at (R, z), are
- *     what counts. The fudge's own error is a bias that they do not contain.
+ *     what counts. They do not know of phases that are not mixed, nor of the fudge's own error.
+ *     dp_axisymmetric_save and _load keep it, dp_axisymmetric_field hands it to dp_distill.
  *
  * END TO END
  *
@@ -228,13 +229,14 @@
  * FROM A FIELD TO A FORMULA
  *
  *     dp_distill takes anything that has a value at a place (dp_field: a callback, or
- *     dp_potential_field, dp_recovered_field, dp_accel_field, dp_koopman_field) and gives formulas
- *     for it, in one call. Whether a potential is spherical or axisymmetric is found; it is
- *     averaged over directions at radii, or at R and z, and weighted by the field's errors. Of R
- *     and z norms such as sqrt(R^2 + z^2) count as one operator, so that a Miyamoto-Nagai disc is
- *     found by itself. What is called the best is the shortest description, where the smooth errors
- *     of a network count as few points: `independent`. Take all radii that the stars reach: over a
- *     short range several formulas agree. `force_error` is a check that was not fitted.
+ *     dp_potential_field, dp_recovered_field, dp_axisymmetric_field, dp_accel_field,
+ *     dp_koopman_field) and gives formulas for it, in one call. Whether a potential is spherical or
+ *     axisymmetric is found; it is averaged over directions at radii, or at R and z, and weighted
+ *     by the field's errors. Of R and z norms such as sqrt(R^2 + z^2) count as one operator, so
+ *     that a Miyamoto-Nagai disc is found by itself. What is called the best is the shortest
+ *     description, where the smooth errors of a network count as few points: `independent`. Take
+ *     all radii that the stars reach: over a short range several formulas agree. `force_error` is a
+ *     check that was not fitted.
  *     dp_formula_tidy writes formulas in the order people do.
  *
  * LIMITS
@@ -335,6 +337,7 @@ AF_API const char *dp_version(void);
 #include "dp/dp_recover_evaluate.c"
 #include "dp/dp_axisymmetric.c"
 #include "dp/dp_axisymmetric_api.c"
+#include "dp/dp_axisymmetric_file.c"
 /* end to end: a potential by differentiating through orbits and actions */
 #include "dp/dp_chain_map.c"
 #include "dp/dp_chain_mixture.c"

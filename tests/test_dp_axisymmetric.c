@@ -276,6 +276,166 @@ TEST(centre_units_threads) {
     CHECK_CLOSE(v[2].density / (speed * speed / (length * length) * v[0].density), 1.0, 1e-6);
 }
 
+/* ---- files, fields ---- */
+
+static int same_numbers(const dp_axisymmetric *a, const dp_axisymmetric *b) {
+    dp_recover_report p = dp_axisymmetric_report(a), q = dp_axisymmetric_report(b);
+    size_t n, m, i;
+    const af_potential *x = dp_axisymmetric_parts(a, &n), *y = dp_axisymmetric_parts(b, &m);
+    int same = n == m && p.stars == q.stars && p.steps == q.steps && p.rejected == q.rejected &&
+               p.parameters == q.parameters && p.untrained == q.untrained && p.loss == q.loss &&
+               p.inner == q.inner && p.outer == q.outer && p.constant == q.constant &&
+               p.converged == q.converged;
+    for (i = 0; i < n && same; i++)
+        same = x[i].kind == y[i].kind && x[i].mass == y[i].mass && x[i].length == y[i].length &&
+               x[i].height == y[i].height && x[i].speed == y[i].speed && x[i].p == y[i].p &&
+               x[i].q == y[i].q;
+    return same && memcmp(dp_axisymmetric_errors(a), dp_axisymmetric_errors(b),
+                          3 * n * sizeof(double)) == 0;
+}
+
+/* The field is the potential about its centre, with its force and its error. */
+static void check_field(const dp_axisymmetric *r, const double *centre) {
+    enum { N = 3 };
+    static const double from[N][3] = {{1.0, 0.5, 0.2}, {-0.3, 2.0, -0.1}, {0.0, 0.0, 0.7}};
+    dp_field f = dp_axisymmetric_field(r);
+    double x[3 * N], value[N], a[3 * N], error[N];
+    size_t i, k;
+    CHECK(f.inputs == 3 && f.symmetry == DP_AXISYMMETRIC);
+    for (i = 0; i < 3 * N; i++) x[i] = from[i / 3][i % 3] + centre[i % 3];
+    CHECK(f.evaluate(&f, N, x, value, a, error) == AF_OK);
+    for (i = 0; i < N; i++) {
+        double place[2], u[3], expected[3];
+        dp_meridional v;
+        size_t count;
+        const af_potential *part = dp_axisymmetric_parts(r, &count);
+        for (k = 0; k < 3; k++) u[k] = x[3 * i + k] - centre[k];
+        place[0] = hypot(u[0], u[1]);
+        place[1] = u[2];
+        CHECK(dp_axisymmetric_evaluate(r, 1, place, &v) == AF_OK);
+        CHECK(value[i] == v.phi && error[i] == v.phi_error && error[i] > 0.0);
+        af_potential_acceleration(part, count, u, expected);
+        for (k = 0; k < 3; k++) CHECK_CLOSE(a[3 * i + k], expected[k], 1e-12);
+    }
+}
+
+/* Every allocation of a reader fails once. */
+static void load_without_memory(const char *path) {
+    af_status status = AF_ERROR_MEMORY;
+    heap h;
+    long k;
+    for (k = 1; k < 1000 && status == AF_ERROR_MEMORY; k++) {
+        af_context *own = NULL;
+        dp_axisymmetric *q = NULL;
+        status = heap_open(&h, k, 1, &own);
+        if (status == AF_OK) status = dp_axisymmetric_load(own, path, &q);
+        CHECK(status == AF_OK || status == AF_ERROR_MEMORY);
+        CHECK((status == AF_OK) == (q != NULL));
+        dp_axisymmetric_destroy(q);
+        af_context_destroy(own);
+        CHECK(h.live == 0);
+    }
+    CHECK(status == AF_OK && k > 10);
+}
+
+TEST(files_and_fields) {
+    enum { N = 300 };
+    static const char *path = "test_dp_axisymmetric.safetensors";
+    static double eta[6 * N];
+    static const double places[2][2] = {{1.0, 0.2}, {0.4, -0.1}};
+    af_potential start[2];
+    unsigned fixed[2] = {DP_FIX_HEIGHT, DP_FIX_LENGTH};
+    dp_sample *s = NULL;
+    dp_recover_desc d;
+    dp_axisymmetric *r = NULL, *q = NULL;
+    dp_recovered *sphere = NULL;
+    dp_meridional one[2], two[2];
+    size_t i;
+    FILE *f;
+    memset(&d, 0, sizeof d);
+    start[0] = af_potential_miyamoto_nagai(1.5 * GM, 1.2, 0.15);
+    start[1] = af_potential_logarithmic(0.2, 1.0, 1.0, 0.9);
+    d.parts = start;
+    d.part_count = 2;
+    d.fixed = fixed;
+    d.steps = 3;
+    d.bins = 2;
+    for (i = 0; i < 6; i++) d.centre[i] = 0.1 * (double)i;
+    CHECK(dp_mock_disc(c, NULL, N, 3, eta) == AF_OK);
+    for (i = 0; i < 6 * N; i++) eta[i] += d.centre[i % 6];
+    CHECK(dp_sample_create(c, N, eta, NULL, NULL, NULL, &s) == AF_OK);
+    CHECK(dp_recover_axisymmetric(s, &d, &r) == AF_OK);
+    check_field(r, d.centre);
+    CHECK(dp_axisymmetric_save(r, path) == AF_OK);
+    CHECK_FAILS(dp_recovered_load(c, path, &sphere), AF_ERROR_FORMAT, "a recovered potential");
+    CHECK(dp_axisymmetric_load(c, path, &q) == AF_OK);
+    CHECK(same_numbers(r, q) && dp_axisymmetric_report(q).parameters == 3);
+    CHECK(dp_axisymmetric_evaluate(r, 2, *places, one) == AF_OK);
+    CHECK(dp_axisymmetric_evaluate(q, 2, *places, two) == AF_OK);
+    CHECK(memcmp(one, two, sizeof one) == 0 && one[0].phi_error > 0.0);
+    CHECK(dp_axisymmetric_untrained(r, 2, *places, one) == AF_OK);
+    CHECK(dp_axisymmetric_untrained(q, 2, *places, two) == AF_OK);
+    CHECK(memcmp(one, two, sizeof one) == 0 && one[0].phi != 0.0);
+    check_field(q, d.centre);
+    dp_axisymmetric_destroy(q);
+    dp_axisymmetric_destroy(r);
+    dp_sample_destroy(s);
+    load_without_memory(path);
+    f = fopen(path, "wb");
+    if (f) fclose(f);
+    CHECK_FAILS(dp_axisymmetric_load(c, path, &q), AF_ERROR_FORMAT, "test_dp_axisymmetric");
+    CHECK(q == NULL);
+    remove(path);
+}
+
+/* Every number of a file that makes no sense is refused: a sentence, no potential. */
+TEST(files_that_are_damaged) {
+    static const char *path = "test_dp_axisymmetric.safetensors";
+    static const struct {
+        const char *name, *words;
+        size_t at;
+        double value;
+    } damage[6] = {{"start", "part 0", 0, 9.0},       {"start", "part 0", 2, -1.0},
+                   {"start", "nothing to learn", 7, 7.0}, {"untrained", "part 0", 1, NAN},
+                   {"covariance", "damaged", 0, -1.0},  {"potential", "damaged", 0, 1e9}};
+    enum { N = 300 };
+    static double eta[6 * N];
+    af_potential start = af_potential_miyamoto_nagai(1.5 * GM, 1.2, 0.15);
+    dp_sample *s = NULL;
+    dp_recover_desc d;
+    dp_axisymmetric *r = NULL, *q = NULL;
+    size_t i, k;
+    memset(&d, 0, sizeof d);
+    d.parts = &start;
+    d.part_count = d.steps = d.bins = 1;
+    CHECK(dp_mock_disc(c, NULL, N, 3, eta) == AF_OK);
+    CHECK(dp_sample_create(c, N, eta, NULL, NULL, NULL, &s) == AF_OK);
+    CHECK(dp_recover_axisymmetric(s, &d, &r) == AF_OK);
+    for (i = 0; i < 6; i++) {
+        af_tensors *from = NULL, *to = NULL;
+        CHECK(dp_axisymmetric_save(r, path) == AF_OK);
+        CHECK(af_tensors_read(c, path, &from) == AF_OK);
+        CHECK(af_tensors_create(c, &to) == AF_OK);
+        CHECK(af_tensors_set_text(to, "format", af_tensors_text(from, "format")) == AF_OK);
+        for (k = 0; k < af_tensors_count(from); k++) {
+            const af_tensor *t = af_tensors_at(from, k);
+            double x[32];
+            CHECK(t->count <= 32);
+            memcpy(x, t->data, t->count * sizeof *x);
+            if (strcmp(t->name, damage[i].name) == 0) x[damage[i].at] = damage[i].value;
+            CHECK(af_tensors_add(to, t->name, t->dtype, t->rank, t->dims, x) == AF_OK);
+        }
+        CHECK(af_tensors_write(to, path) == AF_OK);
+        af_tensors_destroy(from);
+        af_tensors_destroy(to);
+        CHECK_FAILS(dp_axisymmetric_load(c, path, &q), AF_ERROR_FORMAT, damage[i].words);
+        CHECK(q == NULL);
+    }
+    dp_axisymmetric_destroy(r);
+    dp_sample_destroy(s);
+    remove(path);
+}
+
 /* ---- failures ---- */
 
 static af_status recover_these(size_t n, const double *eta, const dp_recover_desc *d,
@@ -336,6 +496,7 @@ TEST(bad_questions) {
 
 /* Every allocation fails once, in steps that reach all of them in the end of each stage. */
 TEST(memory_that_fails) {
+    static const char *path = "test_dp_axisymmetric.safetensors";
     heap h;
     af_potential part = af_potential_miyamoto_nagai(GM, 1.0, 0.1);
     static double eta[6 * 200];
@@ -344,7 +505,7 @@ TEST(memory_that_fails) {
     for (k = 1; k < 100000; k += k < 40 ? 1 : k / 12) {
         af_context *own = NULL;
         dp_sample *s = NULL;
-        dp_axisymmetric *r = NULL;
+        dp_axisymmetric *r = NULL, *q = NULL;
         dp_recover_desc d;
         double place[2] = {1.0, 0.1};
         dp_meridional v;
@@ -358,7 +519,11 @@ TEST(memory_that_fails) {
         if (status == AF_OK) status = dp_recover_axisymmetric(s, &d, &r);
         CHECK((status == AF_OK) == (r != NULL));
         if (status == AF_OK) status = dp_axisymmetric_evaluate(r, 1, place, &v);
+        if (status == AF_OK) status = dp_axisymmetric_save(r, path);
+        if (status == AF_OK) status = dp_axisymmetric_load(own, path, &q);
         CHECK(status == AF_OK || status == AF_ERROR_MEMORY);
+        CHECK((status == AF_OK) == (q != NULL));
+        dp_axisymmetric_destroy(q);
         dp_axisymmetric_destroy(r);
         dp_sample_destroy(s);
         af_context_destroy(own);
@@ -366,6 +531,7 @@ TEST(memory_that_fails) {
         if (status == AF_OK && k > 200) break;
         failed += status != AF_OK;
     }
+    remove(path);
     CHECK(failed > 40);
 }
 
@@ -377,6 +543,8 @@ int main(void) {
     RUN(the_disc_of_known_form);
     RUN(the_disc_of_free_form);
     RUN(centre_units_threads);
+    RUN(files_and_fields);
+    RUN(files_that_are_damaged);
     RUN(bad_questions);
     RUN(memory_that_fails);
     af_context_destroy(c);

@@ -167,12 +167,13 @@ static const char SYMBOLIC_MANUAL[] =
     "  deeppotential symbolic decay.csv -y N -x t:s --group sample --specific N0,tau:s\n";
 
 static const char DISTILL_MANUAL[] =
-    "PHI is what `deeppotential fit-potential` writes; of several the mean is taken, and their\n"
-    "scatter for its error. Whether it is spherical (r) or axisymmetric (R and z) is found. At\n"
-    "each r, or R and z, it is averaged over directions, about the centre of its frame; --at\n"
-    "takes it at places as they are, of r unless --inputs rz. Units are kpc and km/s; by default\n"
-    "the constants are GM and b, of R and z GM, a and b, and (--affine offset) a C that has no\n"
-    "meaning. Of R and z formulas of + - * / sqrt are tried first, then those with log.\n"
+    "PHI is what `deeppotential fit-potential` writes, or `recover` with --model; of several the\n"
+    "mean is taken, and their scatter for its error. Whether it is spherical (r) or axisymmetric\n"
+    "(R and z) is found. At each r, or R and z, it is averaged over directions, about the centre\n"
+    "of its frame; --at takes it at places as they are, of r unless --inputs rz. Units are kpc\n"
+    "and km/s; by default the constants are GM and b, of R and z GM, a and b, and (--affine\n"
+    "offset) a C that has no meaning. Of R and z formulas of + - * / sqrt are tried first, then\n"
+    "those with log.\n"
     "The one with a * is the shortest description: the errors of a network are smooth, so that\n"
     "they count as fewer points than there are. The column `of force` is the rms error of the\n"
     "formula's gradient over the rms acceleration: it was not fitted.\n"
@@ -187,22 +188,28 @@ static const char DISTILL_MANUAL[] =
 static const char RECOVER_MANUAL[] =
     DEEP_STARS_MANUAL
     "\n"
-    "The stars' phases must be mixed, the potential a sphere's. Its force, and its potential\n"
-    "less the mean over the stars, are such that the actions of the stars are as likely as can\n"
-    "be, with a free density of actions; the error bars allow for that. The table has r [kpc],\n"
-    "phi [(km/s)^2], force [(km/s)^2/kpc], density [Msun/kpc^3], each with its standard error,\n"
-    "and phi and force of the potential that the fit began with. Ctrl-C ends the fit and keeps\n"
-    "the best.\n"
+    "The stars' phases must be mixed, the potential a sphere's or, with --axisymmetric, a disc's.\n"
+    "Its force, and its potential less the mean over the stars, are such that the actions of the\n"
+    "stars are as likely as can be, with a free density of actions; the error bars allow for\n"
+    "that. The table has r [kpc], or R and z, phi [(km/s)^2], force [(km/s)^2/kpc], density\n"
+    "[Msun/kpc^3], each with its standard error, and phi and force of the potential that the fit\n"
+    "began with. Ctrl-C ends the fit and keeps the best.\n"
+    "\n"
+    "A sphere is free in form, a disc the sum of --parts, all of whose numbers are learned but\n"
+    "those with a !, or else two Miyamoto-Nagai discs and a sphere. `deeppotential distill` takes\n"
+    "--model.\n"
     "\n"
     "Do not cut the stars in space, since orbits cross the cut; cut in energy, or not at all.\n"
     "Measurement errors are not taken into account. Stars of one stream nearly share their\n"
-    "actions: --streams tells which they are, and makes the potential much better.\n"
+    "actions: --streams tells which they are, and makes a sphere's potential much better.\n"
     "\n" PARTS_MANUAL
     "\n"
     "Examples:\n"
     "  deeppotential mock plummer -n 20000 --reach 1000 -o stars.csv\n"
     "  deeppotential recover stars.csv -o potential.csv --check plummer:1/G,1\n"
-    "  deeppotential recover halo.csv -o potential.csv --streams stream\n";
+    "  deeppotential recover halo.csv -o potential.csv --streams stream\n"
+    "  deeppotential recover disc.csv -o potential.csv --axisymmetric \\\n"
+    "      --parts miyamoto-nagai:1e11,3,0.3+nfw:5e11,15!\n";
 
 static const char RUN_MANUAL[] =
     "OPTIONS.txt has lines `key = value`; # begins a comment. Keys:\n"
@@ -247,8 +254,8 @@ static const cli_command COMMANDS[] = {
     {"plot", "PHI -o FILE.svg [options]", "Draws density, potential, how stationary f is.",
      PLOT_MANUAL, deep_plot},
     {"recover", "STARS -o TABLE.csv [options]",
-     "Finds a spherical potential through actions, with error bars.", RECOVER_MANUAL,
-     deep_recover},
+     "Finds a spherical or axisymmetric potential through actions, with error bars.",
+     RECOVER_MANUAL, deep_recover},
     {"distill", "PHI... [options]", "Finds formulas for a potential, with units.",
      DISTILL_MANUAL, deep_distill},
     {"symbolic", "TABLE -y COLUMN:UNITS -x COLUMN:UNITS,... [options]",

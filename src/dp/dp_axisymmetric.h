@@ -9,9 +9,11 @@
  * (af_fudge.h), their derivatives the response of its quadratures; each star's focal distance
  * stays for a series of steps and is then found anew. What is told of dp_recover holds: stars must
  * be all there are of their orbits, and error bars come from the Fisher information, the density of
- * actions being free. They do not know of the fudge's own errors, which are a bias: small for
- * discs, larger for halos. Over six mocks of a thin disc errors of mass and lengths were 1.4 times
- * the error bars (rms). */
+ * actions being free. They cover if phases are mixed: from stars of dp_mock_disc, 20,000 that begin
+ * near their apocentres, the mass comes out too large by 0.21 % after the default 128 dynamical
+ * times, 1.5 error bars (mean of six mocks); followed further, by 0.02 +- 0.06 % (six), and errors
+ * are 1.0 times the error bars (rms). The fudge's own error is a bias too: there less than 0.05 %
+ * of the mass, more for halos. */
 
 typedef struct dp_axisymmetric dp_axisymmetric;
 
@@ -48,3 +50,7 @@ AF_API af_status dp_axisymmetric_evaluate(const dp_axisymmetric *r, size_t n, co
 /* The same of the potential that the fit began with; errors are zero. */
 AF_API af_status dp_axisymmetric_untrained(const dp_axisymmetric *r, size_t n,
                                            const double *places, dp_meridional *out);
+
+/* Everything in one safetensors file, and back. AF_ERROR_IO, AF_ERROR_FORMAT, AF_ERROR_MEMORY. */
+AF_API af_status dp_axisymmetric_save(const dp_axisymmetric *r, const char *path);
+AF_API af_status dp_axisymmetric_load(af_context *c, const char *path, dp_axisymmetric **out);

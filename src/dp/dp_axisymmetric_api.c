@@ -185,14 +185,20 @@ static void dp__disc_model(dp__disc *f) {
     f->fit.covariance = f->r->covariance;
 }
 
-/* Errors of the numbers; means over the stars. */
+/* Errors of the numbers. */
+static void dp__axisymmetric_deviations(dp_axisymmetric *r) {
+    size_t k;
+    for (k = 0; k < r->count; k++)
+        r->errors[3 * r->knob[k].part + r->knob[k].which] =
+            sqrt(r->covariance[k * r->count + k]);
+}
+
+/* And means over the stars. */
 static void dp__disc_finish(dp__disc *f) {
     dp_axisymmetric *r = f->r;
     double share = f->fit.share / (double)f->fit.n, out[4];
     size_t i, k;
-    for (k = 0; k < r->count; k++)
-        r->errors[3 * r->knob[k].part + r->knob[k].which] =
-            sqrt(r->covariance[k * r->count + k]);
+    dp__axisymmetric_deviations(r);
     for (i = 0; i < f->fit.total; i++) {
         const double *x = f->eta + 6 * i;
         double w = share * f->fit.weight[i], place[2];

@@ -45,6 +45,37 @@ AF_API dp_field dp_recovered_field(const dp_recovered *r) {
     return f;
 }
 
+static af_status dp__field_axisymmetric(const dp_field *f, size_t n, const double *x, double *value,
+                                        double *acceleration, double *error) {
+    const dp_axisymmetric *r = (const dp_axisymmetric *)f->user;
+    af_status s = AF_OK;
+    size_t i, j;
+    for (i = 0; i < n && s == AF_OK; i++) {
+        double u[3], place[2], along;
+        dp_meridional at = DP__ZERO;
+        for (j = 0; j < 3; j++) u[j] = x[3 * i + j] - f->centre[j];
+        place[0] = hypot(u[0], u[1]);
+        place[1] = u[2];
+        s = dp_axisymmetric_evaluate(r, 1, place, &at);
+        along = place[0] > 0.0 ? at.force[0] / place[0] : 0.0; /* 0 on the axis */
+        value[i] = at.phi;
+        error[i] = at.phi_error;
+        for (j = 0; j < 2; j++) acceleration[3 * i + j] = along * u[j];
+        acceleration[3 * i + 2] = at.force[1];
+    }
+    return s;
+}
+
+AF_API dp_field dp_axisymmetric_field(const dp_axisymmetric *r) {
+    dp_field f = DP__ZERO;
+    f.evaluate = dp__field_axisymmetric;
+    f.user = (void *)r;
+    f.inputs = 3;
+    f.symmetry = DP_AXISYMMETRIC;
+    memcpy(f.centre, r->desc.centre, sizeof f.centre);
+    return f;
+}
+
 static af_status dp__field_accel(const dp_field *f, size_t n, const double *x, double *value,
                                  double *acceleration, double *error) {
     (void)error;

@@ -35,9 +35,10 @@ typedef struct dp_field {
 } dp_field;
 
 /* As fields, while they live. The Hamiltonian of a Koopman model of n <= 3 freedoms is one of its n
- * actions, a recovered potential comes with errors, and af_accel needs AF_ACCEL_POTENTIAL. */
+ * actions, recovered potentials come with errors, and af_accel needs AF_ACCEL_POTENTIAL. */
 AF_API dp_field dp_potential_field(dp_potential *p);
 AF_API dp_field dp_recovered_field(const dp_recovered *r);
+AF_API dp_field dp_axisymmetric_field(const dp_axisymmetric *r);
 AF_API dp_field dp_accel_field(af_accel_evaluator *e);
 AF_API dp_field dp_koopman_field(af_koopman_evaluator *e, size_t freedoms);
 

@@ -232,14 +232,16 @@ AF_API af_status dp_potential_set_parts(dp_potential *p, const af_potential *par
 
 enum { DP__PART_NUMBERS = 8, DP__SCALES = 8 }; /* of a part in a file; lengths, units, constant */
 
-static af_status dp__parts_save(const dp_potential *p, af_tensors *to) {
-    dp__arena arena = dp__arena_open(p->c);
+/* Parts and, unless NULL, bits of what is fixed, as an array (n,DP__PART_NUMBERS). */
+static af_status dp__parts_save(af_context *c, const char *name, size_t n,
+                                const af_potential *parts, const unsigned *fixed, af_tensors *to) {
+    dp__arena arena = dp__arena_open(c);
     size_t i, dims[2];
-    double *numbers = DP__ARRAY(&arena, double, p->desc.part_count *DP__PART_NUMBERS);
+    double *numbers = DP__ARRAY(&arena, double, n *DP__PART_NUMBERS);
     af_status s;
-    if (!numbers) return dp__fail_memory(p->c, "the parts of a potential");
-    for (i = 0; i < p->desc.part_count; i++) {
-        const af_potential *a = &p->parts[i];
+    if (!numbers) return dp__fail_memory(c, "the parts of a potential");
+    for (i = 0; i < n; i++) {
+        const af_potential *a = &parts[i];
         double *to_numbers = numbers + i * DP__PART_NUMBERS;
         to_numbers[0] = (double)a->kind;
         to_numbers[1] = a->mass;
@@ -248,45 +250,46 @@ static af_status dp__parts_save(const dp_potential *p, af_tensors *to) {
         to_numbers[4] = a->speed;
         to_numbers[5] = a->p;
         to_numbers[6] = a->q;
-        to_numbers[7] = (double)p->desc.fixed[i];
+        to_numbers[7] = fixed ? (double)fixed[i] : 0.0;
     }
-    dims[0] = p->desc.part_count;
+    dims[0] = n;
     dims[1] = DP__PART_NUMBERS;
-    s = af_tensors_add(to, "parts", AF_DTYPE_F64, 2, dims, numbers);
+    s = af_tensors_add(to, name, AF_DTYPE_F64, 2, dims, numbers);
     dp__arena_free(&arena);
     return s;
 }
 
-static af_status dp__parts_load(af_context *c, const af_tensors *from, dp__arena *arena,
-                                dp_potential_desc *d) {
-    const af_tensor *t = af_tensors_find(from, "parts");
+/* And back, into the arena; none where there is no such array. */
+static af_status dp__parts_load(af_context *c, const char *name, const af_tensors *from,
+                                dp__arena *arena, size_t *count, af_potential **parts,
+                                unsigned **fixed) {
+    const af_tensor *t = af_tensors_find(from, name);
     size_t i, n = t && t->rank == 2 ? t->dims[0] : 0, dims[2];
     double *numbers = DP__ARRAY(arena, double, n *DP__PART_NUMBERS);
-    af_potential *parts = DP__ARRAY(arena, af_potential, n);
-    unsigned *fixed = DP__ARRAY(arena, unsigned, n);
     af_status s;
+    *parts = DP__ARRAY(arena, af_potential, n);
+    *fixed = DP__ARRAY(arena, unsigned, n);
+    *count = n;
     if (!t) return AF_OK;
-    if (!numbers || !parts || !fixed) return dp__fail_memory(c, "the parts of a potential");
+    if (!numbers || !*parts || !*fixed) return dp__fail_memory(c, "the parts of a potential");
     dims[0] = n;
     dims[1] = DP__PART_NUMBERS;
-    s = af_tensors_get(from, "parts", 2, dims, numbers);
+    s = af_tensors_get(from, name, 2, dims, numbers);
     for (i = 0; s == AF_OK && i < n; i++) {
         const double *number = numbers + i * DP__PART_NUMBERS;
+        af_potential *part = *parts + i;
         if (!(number[0] >= 1.0 && number[0] <= 5.0 && number[7] >= 0.0 && number[7] <= 7.0))
             return af_fail(c, AF_ERROR_FORMAT, "part %lu of the potential is damaged",
                            (unsigned long)i);
-        parts[i].kind = (af_potential_kind)(int)number[0];
-        parts[i].mass = number[1];
-        parts[i].length = number[2];
-        parts[i].height = number[3];
-        parts[i].speed = number[4];
-        parts[i].p = number[5];
-        parts[i].q = number[6];
-        fixed[i] = (unsigned)number[7];
+        part->kind = (af_potential_kind)(int)number[0];
+        part->mass = number[1];
+        part->length = number[2];
+        part->height = number[3];
+        part->speed = number[4];
+        part->p = number[5];
+        part->q = number[6];
+        (*fixed)[i] = (unsigned)number[7];
     }
-    d->parts = parts;
-    d->fixed = fixed;
-    d->part_count = n;
     return s;
 }
 
@@ -308,7 +311,8 @@ static af_status dp__potential_fill(const dp_potential *p, af_tensors *to) {
     if (s == AF_OK) s = af_tensors_set_whole(to, "free_frame", d->free_frame);
     if (s == AF_OK) s = af_tensors_set_whole(to, "density_net", d->density_net != 0);
     if (s == AF_OK) s = af_tensors_add(to, "scales", AF_DTYPE_F64, 1, &count, scale);
-    if (s == AF_OK && p->parts) s = dp__parts_save(p, to);
+    if (s == AF_OK && p->parts)
+        s = dp__parts_save(p->c, "parts", d->part_count, p->parts, d->fixed, to);
     return s == AF_OK ? af_params_save(p->params, to, "potential.") : s;
 }
 
@@ -326,6 +330,8 @@ static af_status dp__potential_load_desc(af_context *c, const af_tensors *from, 
                                          dp_potential_desc *d) {
     const char *format = af_tensors_text(from, "format");
     size_t inputs = 0, bits = 0, density = 0;
+    af_potential *parts = NULL;
+    unsigned *fixed = NULL;
     af_status s;
     if (!format || strcmp(format, DP__POTENTIAL_FORMAT) != 0)
         return af_fail(c, AF_ERROR_FORMAT, "this file does not hold a potential");
@@ -335,7 +341,11 @@ static af_status dp__potential_load_desc(af_context *c, const af_tensors *from, 
     if (s == AF_OK) s = af_tensors_whole(from, "seed", &d->seed);
     if (s == AF_OK) s = dp__whole(from, "free_frame", &bits);
     if (s == AF_OK) s = dp__whole(from, "density_net", &density);
-    if (s == AF_OK) s = dp__parts_load(c, from, arena, d);
+    if (s == AF_OK) s = dp__parts_load(c, "parts", from, arena, &d->part_count, &parts, &fixed);
+    if (d->part_count) {
+        d->parts = parts;
+        d->fixed = fixed;
+    }
     if (s == AF_OK && (inputs > (size_t)DP_INPUTS_GUIDED || bits > 7 || d->width > 65536 ||
                        d->depth > 1024))
         return af_fail(c, AF_ERROR_FORMAT, "the description of the potential is damaged");

@@ -113,34 +113,53 @@ AF_API af_status dp_recovered_actions(const dp_recovered *r, size_t n, const dou
 
 /* ---- files ---- */
 
-enum { DP__RECOVERY_NUMBERS = 20 };
+enum {
+    DP__REPORT_VALUES = 12,
+    DP__REPORT_COUNTS = 3,
+    DP__RECOVERY_NUMBERS = 5 + DP__REPORT_VALUES + DP__REPORT_COUNTS
+};
 
-/* Scales and what the report says, in one array: to a file and back. */
-static void dp__recovered_numbers(dp_recovered *r, double *x, int back) {
-    dp_recover_report *p = &r->report;
-    double *number[16], converged = p->converged != 0;
-    size_t *whole[4], k;
-    number[0] = &r->length;
-    number[1] = &r->speed;
-    number[2] = &r->middle;
-    number[3] = &r->spread;
-    for (k = 0; k < 6; k++) number[4 + k] = &r->desc.centre[k];
-    number[10] = &p->inner;
-    number[11] = &p->outer;
-    number[12] = &p->constant;
-    number[13] = &p->loss;
-    number[14] = &p->untrained;
-    number[15] = &converged;
-    whole[0] = &r->desc.units;
-    whole[1] = &p->stars;
-    whole[2] = &p->steps;
-    whole[3] = &p->rejected;
-    for (k = 0; k < (size_t)DP__RECOVERY_NUMBERS; k++) {
-        if (!back) x[k] = k < 16 ? *number[k] : (double)*whole[k - 16];
-        else if (k < 16) *number[k] = x[k];
-        else *whole[k - 16] = (size_t)dp__clamp(x[k], 0.0, 1e15);
+/* The centre and what the report says, to two arrays and back. */
+static void dp__report_numbers(dp_recover_report *p, double centre[6], double *value,
+                               double *count, int back) {
+    double *number[DP__REPORT_VALUES], converged = p->converged != 0;
+    size_t *whole[DP__REPORT_COUNTS], k;
+    for (k = 0; k < 6; k++) number[k] = centre + k;
+    number[6] = &p->inner;
+    number[7] = &p->outer;
+    number[8] = &p->constant;
+    number[9] = &p->loss;
+    number[10] = &p->untrained;
+    number[11] = &converged;
+    whole[0] = &p->stars;
+    whole[1] = &p->steps;
+    whole[2] = &p->rejected;
+    for (k = 0; k < (size_t)DP__REPORT_VALUES; k++) {
+        if (back) *number[k] = value[k];
+        else value[k] = *number[k];
+    }
+    for (k = 0; k < (size_t)DP__REPORT_COUNTS; k++) {
+        if (back) *whole[k] = (size_t)dp__clamp(count[k], 0.0, 1e15);
+        else count[k] = (double)*whole[k];
     }
     p->converged = converged != 0.0;
+}
+
+/* Scales, units and the report, in one array: to a file and back. */
+static void dp__recovered_numbers(dp_recovered *r, double *x, int back) {
+    double *scale[4], *units = x + 4 + DP__REPORT_VALUES;
+    size_t k;
+    scale[0] = &r->length;
+    scale[1] = &r->speed;
+    scale[2] = &r->middle;
+    scale[3] = &r->spread;
+    for (k = 0; k < 4; k++) {
+        if (back) *scale[k] = x[k];
+        else x[k] = *scale[k];
+    }
+    if (back) r->desc.units = (size_t)dp__clamp(*units, 0.0, 1e15);
+    else *units = (double)r->desc.units;
+    dp__report_numbers(&r->report, r->desc.centre, x + 4, units + 1, back);
 }
 
 static af_status dp__recovered_fill(const dp_recovered *r, af_tensors *to) {

@@ -24,6 +24,10 @@ enum { DEEP_PARTS = 8 };
 int deep_parts(const char *command, const char *option, const char *text,
                af_potential parts[DEEP_PARTS], unsigned fixed[DEEP_PARTS], size_t *count);
 
+/* Prints parts, a line each; errors (count,3) are relative, of the mass or speed, the length and
+ * the height, 0 where there is none. */
+void deep_parts_print(const af_potential *parts, const double *errors, size_t count);
+
 /* "omega=28,ux=10" and so on into *f, what is not named stays. Returns like cli_parse. */
 int deep_frame(const char *command, const char *text, dp_frame *f);
 
@@ -34,6 +38,9 @@ typedef struct deep_range {
 } deep_range;
 int deep_range_of(const char *command, const char *option, const char *text, deep_range *out);
 double deep_range_at(const deep_range *r, size_t i);
+
+/* The same of --heights, which may be negative. */
+int deep_heights_of(const char *command, const char *text, deep_range *out);
 
 /* ---- arrays of rows ---- */
 
@@ -124,6 +131,16 @@ int deep_points_compute(af_context *c, const char *command, size_t models,
 
 int deep_open_df(af_context *c, const char *path, dp_df **out);
 int deep_open_potential(af_context *c, const char *path, dp_potential **out);
+
+/* A potential of fit-potential or of recover, whichever the file holds; the others are NULL. */
+typedef struct deep_field {
+    dp_field field;
+    dp_potential *potential;
+    dp_recovered *sphere;
+    dp_axisymmetric *disc;
+} deep_field;
+int deep_open_field(af_context *c, const char *path, deep_field *out);
+void deep_field_free(deep_field *f);
 
 /* The sentence of the context, behind a file's name where the data are to blame. */
 int deep_fail(const af_context *c, const char *path);

@@ -13,7 +13,7 @@ typedef struct distill_settings {
     size_t n;
     deep_range radius, height;
     int word; /* of INPUTS */
-    dp_potential **potential; /* (count) */
+    deep_field *model; /* (count) */
     size_t count;
     dp_distilled *found;
 } distill_settings;
@@ -37,20 +37,20 @@ static size_t distill_options(distill_settings *o, cli_option *out) {
 
 /* ---- the potentials as a field ---- */
 
-/* Their mean, each less its mean over the points where there are several; their scatter gives the
- * error. */
-static af_status distill_field(const dp_field *field, size_t n, const double *x, double *value,
-                               double *acceleration, double *error) {
+/* Their mean, each less its mean over the points; their scatter gives the error. */
+static af_status distill_mean(const dp_field *field, size_t n, const double *x, double *value,
+                              double *acceleration, double *error) {
     const distill_settings *o = (const distill_settings *)field->user;
-    double *phi = (double *)cli_allocate(4 * n, sizeof *phi), *a = phi + n;
+    double *phi = (double *)cli_allocate(5 * n, sizeof *phi), *a = phi + n, *unused = phi + 4 * n;
     double share = 1.0 / (double)o->count;
     af_status s = AF_OK;
     size_t k, i;
     for (i = 0; i < 3 * n; i++) acceleration[i] = 0.0;
     for (k = 0; k < o->count && s == AF_OK; k++) {
+        const dp_field *one = &o->model[k].field;
         double level = 0.0;
-        s = dp_potential_evaluate(o->potential[k], n, x, phi, a, NULL);
-        for (i = 0; i < n && o->count > 1; i++) level += phi[i] / (double)n;
+        s = one->evaluate(one, n, x, phi, a, unused);
+        for (i = 0; i < n; i++) level += phi[i] / (double)n;
         for (i = 0; i < n && s == AF_OK; i++) {
             double before = value[i];
             value[i] += (phi[i] - level - before) / (double)(k + 1); /* Welford */
@@ -58,8 +58,7 @@ static af_status distill_field(const dp_field *field, size_t n, const double *x,
         }
         for (i = 0; i < 3 * n && s == AF_OK; i++) acceleration[i] += share * a[i];
     }
-    for (i = 0; i < n; i++)
-        error[i] = o->count > 1 ? sqrt(error[i] * share / (double)(o->count - 1)) : 0.0;
+    for (i = 0; i < n; i++) error[i] = sqrt(error[i] * share / (double)(o->count - 1));
     free(phi);
     return s;
 }
@@ -68,30 +67,21 @@ static int distill_open(af_context *c, distill_settings *o, const char *const *p
                         dp_field *field) {
     size_t k;
     int code = CLI_OK;
-    o->potential = (dp_potential **)cli_allocate(o->count, sizeof *o->potential);
+    o->model = (deep_field *)cli_allocate(o->count, sizeof *o->model);
     for (k = 0; k < o->count && code == CLI_OK; k++)
-        code = deep_open_potential(c, path[k], &o->potential[k]);
+        code = deep_open_field(c, path[k], &o->model[k]);
     if (code != CLI_OK) return code;
-    *field = dp_potential_field(o->potential[0]);
-    field->evaluate = distill_field;
-    field->user = o;
+    *field = o->model[0].field;
+    for (k = 1; k < o->count; k++)
+        if (o->model[k].field.symmetry != field->symmetry) field->symmetry = DP_SYMMETRY_AUTO;
+    if (o->count > 1) {
+        field->evaluate = distill_mean;
+        field->user = o;
+    }
     return CLI_OK;
 }
 
 /* ---- options ---- */
-
-/* Heights, which may be negative. */
-static int distill_heights(distill_settings *o) {
-    deep_range *h = &o->height;
-    unsigned n = 0;
-    char rest;
-    if (!o->heights) return -1;
-    if (sscanf(o->heights, "%lf:%lf:%u%c", &h->low, &h->high, &n, &rest) != 3 ||
-        !(h->high > h->low) || !isfinite(h->high - h->low) || n < 2 || n > 1000000)
-        return cli_usage(NAME, "--heights takes FROM:TO:N, like -3:3:15, not '%s'", o->heights);
-    h->count = n;
-    return -1;
-}
 
 static int distill_places_check(distill_settings *o) {
     int code = cli_word(NAME, "inputs", o->inputs, INPUTS, 3, &o->word);
@@ -106,7 +96,7 @@ static int distill_places_check(distill_settings *o) {
     if ((code = deep_range_of(NAME, "radii", o->radii, &o->radius)) >= 0) return code;
     if (o->radii && o->word != DP_AXISYMMETRIC && !(o->radius.low > 0.0))
         return cli_usage(NAME, "--radii begins at 0; with factors between radii it must be above");
-    return distill_heights(o);
+    return deep_heights_of(NAME, o->heights, &o->height);
 }
 
 /* kpc and km/s; by default two lengths in the plane, one otherwise, and an offset. */
@@ -208,8 +198,8 @@ int deep_distill(const cli_command *command, int count, char **words) {
     }
     o.f.result = NULL; /* it is found's */
     dp_distilled_destroy(o.found);
-    for (k = 0; k < o.count && o.potential; k++) dp_potential_destroy(o.potential[k]);
-    free(o.potential);
+    for (k = 0; k < o.count && o.model; k++) deep_field_free(&o.model[k]);
+    free(o.model);
     deep_formulas_free(&o.f);
     af_context_destroy(c);
     free(path);

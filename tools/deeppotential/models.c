@@ -11,15 +11,20 @@
 
 /* ---- files ---- */
 
+#define MODELS_SPHERE "deeppotential recovery"
+#define MODELS_DISC "deeppotential axisymmetric recovery"
+
 /* After a failure to read `path` as a `wanted`: what the file is instead, where it is another
  * thing. */
 static int models_fail(af_context *c, const char *path, const char *wanted) {
     static const struct {
         const char *begin, *kind;
-    } known[3] = {
+    } known[5] = {
         {"deeppotential distribution function",
          "a distribution function (`deeppotential fit-flow`)"},
         {"deeppotential potential", "a potential (`deeppotential fit-potential`)"},
+        {MODELS_SPHERE, "a model of `deeppotential recover`, for `deeppotential distill`"},
+        {MODELS_DISC, "a model of `deeppotential recover`, for `deeppotential distill`"},
         {"actionfinder", "a model of actionfinder"}};
     char sentence[1024];
     const char *format = NULL;
@@ -29,7 +34,7 @@ static int models_fail(af_context *c, const char *path, const char *wanted) {
     af_error_clear(c);
     if (af_tensors_read(c, path, &set) == AF_OK) format = af_tensors_text(set, "format");
     af_error_clear(c);
-    for (i = 0; i < 3 && format; i++)
+    for (i = 0; i < 5 && format; i++)
         if (strncmp(format, known[i].begin, strlen(known[i].begin)) == 0) found = i;
     af_tensors_destroy(set);
     if (found >= 0 && strncmp(known[found].kind, wanted, strlen(wanted)) != 0)
@@ -46,6 +51,40 @@ int deep_open_df(af_context *c, const char *path, dp_df **out) {
 int deep_open_potential(af_context *c, const char *path, dp_potential **out) {
     if (dp_potential_load(c, path, out) == AF_OK) return CLI_OK;
     return models_fail(c, path, "a potential");
+}
+
+/* Whether the file says that it is of a format that begins like this. */
+static int models_are(af_context *c, const char *path, const char *begin) {
+    af_tensors *set = NULL;
+    const char *format = NULL;
+    int same;
+    if (af_tensors_read(c, path, &set) == AF_OK) format = af_tensors_text(set, "format");
+    same = format && strncmp(format, begin, strlen(begin)) == 0;
+    af_tensors_destroy(set);
+    af_error_clear(c);
+    return same;
+}
+
+int deep_open_field(af_context *c, const char *path, deep_field *out) {
+    int code = CLI_OK;
+    memset(out, 0, sizeof *out);
+    if (models_are(c, path, MODELS_SPHERE)) {
+        if (dp_recovered_load(c, path, &out->sphere) != AF_OK) code = deep_fail(c, path);
+        else out->field = dp_recovered_field(out->sphere);
+    } else if (models_are(c, path, MODELS_DISC)) {
+        if (dp_axisymmetric_load(c, path, &out->disc) != AF_OK) code = deep_fail(c, path);
+        else out->field = dp_axisymmetric_field(out->disc);
+    } else {
+        code = deep_open_potential(c, path, &out->potential);
+        if (code == CLI_OK) out->field = dp_potential_field(out->potential);
+    }
+    return code;
+}
+
+void deep_field_free(deep_field *f) {
+    dp_potential_destroy(f->potential);
+    dp_recovered_destroy(f->sphere);
+    dp_axisymmetric_destroy(f->disc);
 }
 
 /* ---- gradients ---- */

@@ -128,6 +128,27 @@ int deep_parts(const char *command, const char *option, const char *text,
     return -1;
 }
 
+void deep_parts_print(const af_potential *parts, const double *errors, size_t count) {
+    size_t i, k;
+    for (i = 0; i < count; i++) {
+        size_t kind = (size_t)((int)parts[i].kind - 1); /* in the order of the enum */
+        int sphere_or_disc = parts[i].kind != AF_POTENTIAL_LOGARITHMIC;
+        const char *name = DEEP_KIND[kind].numbers;
+        double number[3];
+        number[0] = sphere_or_disc ? parts[i].mass : parts[i].speed;
+        number[1] = parts[i].length;
+        number[2] = parts[i].height;
+        printf("%s:", DEEP_KIND[kind].name);
+        for (k = 0; k < (sphere_or_disc ? DEEP_KIND[kind].count : 2); k++) {
+            int length = (int)strcspn(name, ",");
+            printf("%s %.*s %.6g", k ? "," : "", length, name, number[k]);
+            if (errors[3 * i + k] > 0.0) printf(" +- %.2g %%", 100.0 * errors[3 * i + k]);
+            name += length + (name[length] == ',');
+        }
+        printf("\n");
+    }
+}
+
 /* ---- frames ---- */
 
 static double *deep_frame_part(dp_frame *f, const char *name, size_t length) {
@@ -172,6 +193,18 @@ int deep_range_of(const char *command, const char *option, const char *text, dee
         !isfinite(out->low) || !isfinite(out->high) || !(out->high > out->low) || n < 2 ||
         n > 1000000)
         return cli_usage(command, "--%s takes FROM:TO:N, like 0.1:10:50, not '%s'", option, text);
+    out->count = n;
+    return -1;
+}
+
+int deep_heights_of(const char *command, const char *text, deep_range *out) {
+    unsigned n = 0;
+    char rest;
+    memset(out, 0, sizeof *out);
+    if (!text) return -1;
+    if (sscanf(text, "%lf:%lf:%u%c", &out->low, &out->high, &n, &rest) != 3 ||
+        !(out->high > out->low) || !isfinite(out->high - out->low) || n < 2 || n > 1000000)
+        return cli_usage(command, "--heights takes FROM:TO:N, like -3:3:15, not '%s'", text);
     out->count = n;
     return -1;
 }

@@ -1,4 +1,4 @@
-/* deeppotential recover: a spherical potential from stars, through their actions. */
+/* deeppotential recover: a spherical or axisymmetric potential from stars, through actions. */
 #ifndef _POSIX_C_SOURCE
 #  define _POSIX_C_SOURCE 200809L
 #endif
@@ -11,16 +11,22 @@
 
 static const char NAME[] = "recover";
 
-enum { RECOVER_COLUMNS = 9, RECOVER_RADII = 60 };
+enum {
+    RECOVER_COLUMNS = 13, /* at most */
+    RECOVER_RADII = 60,
+    RECOVER_PLANE_RADII = 20, /* by default, of R, at each of ... */
+    RECOVER_HEIGHTS = 4       /* ... heights */
+};
 
 typedef struct recover_settings {
-    const char *output, *model, *radii, *check, *streams, *centre;
+    const char *output, *model, *radii, *heights, *check, *streams, *centre, *start;
     deep_source source;
     size_t threads, units, bins, steps;
-    int quiet, on_terminal;
-    deep_range range;
+    int quiet, on_terminal, axisymmetric;
+    deep_range range, height;
     dp_recover_desc desc;
-    af_potential parts[DEEP_PARTS];
+    af_potential parts[DEEP_PARTS], begin[DEEP_PARTS];
+    unsigned fixed[DEEP_PARTS];
     size_t part_count;
     uint32_t *stream; /* of each star */
     double last_line;
@@ -67,105 +73,229 @@ static int recover_progress(const dp_recover_progress *p, void *user) {
     return cli_stopped();
 }
 
+/* ---- what is written ---- */
+
+/* What was found, at places. */
+typedef struct recover_values {
+    const char *const *name;
+    size_t n, columns;
+    double *rows;                       /* (n,columns): the table */
+    double *x;                          /* (n,3) */
+    double *phi[2], *a[2], *density[2]; /* (n), (n,3), (n): found, and where the fit began */
+    double *error;                      /* (n): relative, of the force */
+} recover_values;
+
+static void recover_values_make(recover_values *v, size_t n, const char *const *name,
+                                size_t columns) {
+    double *m = (double *)cli_allocate((14 + columns) * n, sizeof *m);
+    size_t k;
+    v->n = n;
+    v->name = name;
+    v->columns = columns;
+    v->x = m;
+    v->error = m + 3 * n;
+    for (k = 0; k < 2; k++) {
+        v->phi[k] = m + (4 + k) * n;
+        v->a[k] = m + (6 + 3 * k) * n;
+        v->density[k] = m + (12 + k) * n;
+    }
+    v->rows = m + 14 * n;
+}
+
+/* By equal factors. */
 static double recover_radius(const recover_settings *o, const dp_recover_report *p, size_t i,
-                             size_t *n) {
+                             size_t n) {
     double low = o->radii ? o->range.low : p->inner, high = o->radii ? o->range.high : p->outer;
-    *n = o->radii ? o->range.count : RECOVER_RADII;
-    return low * pow(high / low, (double)i / (double)(*n > 1 ? *n - 1 : 1));
+    return low * pow(high / low, (double)i / (double)(n > 1 ? n - 1 : 1));
+}
+
+static int recover_sphere_values(af_context *c, const recover_settings *o, const dp_recovered *r,
+                                 recover_values *to) {
+    static const char *const name[9] = {
+        "r", "phi", "phi_error", "force", "force_error", "density", "density_error",
+        "untrained_phi", "untrained_force"};
+    dp_recover_report p = dp_recovered_report(r);
+    size_t n = o->radii ? o->range.count : (size_t)RECOVER_RADII, i, k;
+    double *radius = (double *)cli_allocate(n, sizeof *radius);
+    dp_radial *v = (dp_radial *)cli_allocate(2 * n, sizeof *v);
+    int good;
+    recover_values_make(to, n, name, 9);
+    for (i = 0; i < n; i++) radius[i] = recover_radius(o, &p, i, n);
+    good = dp_recovered_evaluate(r, n, radius, v) == AF_OK &&
+           dp_recovered_untrained(r, n, radius, v + n) == AF_OK;
+    for (i = 0; i < n && good; i++) {
+        double *row = to->rows + 9 * i;
+        row[0] = to->x[3 * i] = radius[i];
+        memcpy(row + 1, v + i, sizeof *v); /* six numbers in this order */
+        row[7] = v[n + i].phi;
+        row[8] = v[n + i].force;
+        to->error[i] = -v[i].force_error / v[i].force;
+        for (k = 0; k < 2; k++) {
+            to->phi[k][i] = v[k * n + i].phi;
+            to->a[k][3 * i] = v[k * n + i].force;
+            to->density[k][i] = v[k * n + i].density;
+        }
+    }
+    free(v);
+    free(radius);
+    return good ? CLI_OK : cli_fail_library(c);
+}
+
+/* R and z of place i: for each R all heights. */
+static void recover_place(const recover_settings *o, const dp_recover_report *p, size_t i,
+                          double place[2]) {
+    place[0] = recover_radius(o, p, i / o->height.count,
+                              o->radii ? o->range.count : (size_t)RECOVER_PLANE_RADII);
+    place[1] = deep_range_at(&o->height, i % o->height.count);
+}
+
+static int recover_disc_values(af_context *c, const recover_settings *o, const dp_axisymmetric *r,
+                               recover_values *to) {
+    static const char *const name[RECOVER_COLUMNS] = {
+        "R", "z", "phi", "phi_error", "force_R", "force_z", "force_R_error", "force_z_error",
+        "density", "density_error", "untrained_phi", "untrained_force_R", "untrained_force_z"};
+    dp_recover_report p = dp_axisymmetric_report(r);
+    size_t n = o->height.count * (o->radii ? o->range.count : (size_t)RECOVER_PLANE_RADII), i, k;
+    double *place = (double *)cli_allocate(2 * n, sizeof *place);
+    dp_meridional *v = (dp_meridional *)cli_allocate(2 * n, sizeof *v);
+    int good;
+    recover_values_make(to, n, name, RECOVER_COLUMNS);
+    for (i = 0; i < n; i++) recover_place(o, &p, i, place + 2 * i);
+    good = dp_axisymmetric_evaluate(r, n, place, v) == AF_OK &&
+           dp_axisymmetric_untrained(r, n, place, v + n) == AF_OK;
+    for (i = 0; i < n && good; i++) {
+        double *row = to->rows + RECOVER_COLUMNS * i;
+        memcpy(row, place + 2 * i, 2 * sizeof *row);
+        memcpy(row + 2, v + i, sizeof *v); /* eight numbers in this order */
+        row[10] = v[n + i].phi;
+        memcpy(row + 11, v[n + i].force, sizeof v[n + i].force);
+        to->error[i] = hypot(v[i].force_error[0], v[i].force_error[1]) /
+                       hypot(v[i].force[0], v[i].force[1]);
+        to->x[3 * i] = row[0];
+        to->x[3 * i + 2] = row[1];
+        for (k = 0; k < 2; k++) {
+            to->phi[k][i] = v[k * n + i].phi;
+            to->a[k][3 * i] = v[k * n + i].force[0];
+            to->a[k][3 * i + 2] = v[k * n + i].force[1];
+            to->density[k][i] = v[k * n + i].density;
+        }
+    }
+    free(v);
+    free(place);
+    return good ? CLI_OK : cli_fail_library(c);
 }
 
 /* Errors of the result and of the start beside a known potential. */
-static void recover_check(const recover_settings *o, size_t n, const double *radius,
-                          const dp_radial *v, const dp_radial *start) {
-    double *m = (double *)cli_allocate(8 * n, sizeof *m), *x = m + 5 * n;
-    double *phi = m, *a = m + n, *rho = m + 4 * n;
+static void recover_check(const recover_settings *o, const recover_values *v) {
     deep_errors e[2];
-    size_t i, k;
-    for (k = 0; k < 2; k++) {
-        const dp_radial *from = k ? start : v;
-        for (i = 0; i < n; i++) {
-            phi[i] = from[i].phi;
-            rho[i] = from[i].density;
-            a[3 * i] = from[i].force;
-            a[3 * i + 1] = a[3 * i + 2] = x[3 * i + 1] = x[3 * i + 2] = 0.0;
-            x[3 * i] = radius[i];
-        }
-        e[k] = deep_errors_of(n, x, phi, a, rho, o->parts, o->part_count);
-    }
-    deep_errors_print(e, e + 1, n);
-    free(m);
+    size_t k;
+    for (k = 0; k < 2; k++)
+        e[k] = deep_errors_of(v->n, v->x, v->phi[k], v->a[k], v->density[k], o->parts,
+                              o->part_count);
+    deep_errors_print(e, e + 1, v->n);
 }
 
-static void recover_report(const dp_recover_report *p, size_t bound, double error) {
+static void recover_report(const recover_settings *o, const dp_recover_report *p, size_t n,
+                           double error) {
     printf("%lu stars, %lu parameters of the potential, %lu steps%s\n"
-           "-mean ln p(J_r, L): untrained %.5f, trained %.5f\n"
+           "-mean ln p(%s): untrained %.5f, trained %.5f\n"
            "radii that hold 1 to 99 %% of the stars: %g to %g\n"
            "median relative error bar of the force there: %.2g %%\n",
            (unsigned long)p->stars, (unsigned long)p->parameters, (unsigned long)p->steps,
            p->converged ? "" : "; it has not converged, do not trust the error bars",
-           p->untrained, p->loss, p->inner, p->outer, 100.0 * error);
-    printf("FIGURE loss %.9g\nFIGURE untrained %.9g\nFIGURE converged %d\nFIGURE radii %lu\n",
-           p->loss, p->untrained, p->converged, (unsigned long)bound);
+           o->axisymmetric ? "J_r, J_z, L_z" : "J_r, L", p->untrained, p->loss, p->inner,
+           p->outer, 100.0 * error);
+    printf("FIGURE loss %.9g\nFIGURE untrained %.9g\nFIGURE converged %d\nFIGURE %s %lu\n",
+           p->loss, p->untrained, p->converged, o->axisymmetric ? "places" : "radii",
+           (unsigned long)n);
 }
 
-static int recover_write(af_context *c, const recover_settings *o, const dp_recovered *r) {
-    static const char *const name[RECOVER_COLUMNS] = {
-        "r", "phi", "phi_error", "force", "force_error", "density", "density_error",
-        "untrained_phi", "untrained_force"};
-    dp_recover_report p = dp_recovered_report(r);
-    size_t n, i;
-    double *m, *radius, *error, *rows;
-    dp_radial *v;
-    int code = CLI_OK;
-    recover_radius(o, &p, 0, &n);
-    m = (double *)cli_allocate((2 + RECOVER_COLUMNS) * n, sizeof *m);
-    v = (dp_radial *)cli_allocate(2 * n, sizeof *v);
-    radius = m;
-    error = m + n;
-    rows = m + 2 * n;
-    for (i = 0; i < n; i++) radius[i] = recover_radius(o, &p, i, &n);
-    if (dp_recovered_evaluate(r, n, radius, v) != AF_OK ||
-        dp_recovered_untrained(r, n, radius, v + n) != AF_OK)
-        code = cli_fail_library(c);
-    for (i = 0; i < n && code == CLI_OK; i++) {
-        double *row = rows + RECOVER_COLUMNS * i;
-        row[0] = radius[i];
-        memcpy(row + 1, v + i, sizeof *v); /* six numbers in this order */
-        row[7] = v[n + i].phi;
-        row[8] = v[n + i].force;
-        error[i] = -v[i].force_error / v[i].force;
-    }
+/* ---- the command ---- */
+
+typedef struct recover_result { /* one of the two */
+    dp_recovered *sphere;
+    dp_axisymmetric *disc;
+} recover_result;
+
+static int recover_write(af_context *c, const recover_settings *o, const recover_result *r) {
+    dp_recover_report p = r->disc ? dp_axisymmetric_report(r->disc)
+                                  : dp_recovered_report(r->sphere);
+    recover_values v;
+    size_t parts = 0;
+    int code = r->disc ? recover_disc_values(c, o, r->disc, &v)
+                       : recover_sphere_values(c, o, r->sphere, &v);
     if (code == CLI_OK)
-        code = deep_write_rows(c, o->output, "kpc, (km/s)^2, (km/s)^2/kpc, Msun/kpc^3", name,
-                               RECOVER_COLUMNS, n, rows);
-    if (code == CLI_OK && o->model && dp_recovered_save(r, o->model) != AF_OK)
+        code = deep_write_rows(c, o->output, "kpc, (km/s)^2, (km/s)^2/kpc, Msun/kpc^3", v.name,
+                               v.columns, v.n, v.rows);
+    if (code == CLI_OK && o->model &&
+        (r->disc ? dp_axisymmetric_save(r->disc, o->model)
+                 : dp_recovered_save(r->sphere, o->model)) != AF_OK)
         code = cli_fail_library(c);
-    if (code == CLI_OK && !o->quiet) recover_report(&p, n, deep_quantile(error, n, 0.5));
-    if (code == CLI_OK && o->check) recover_check(o, n, radius, v, v + n);
+    if (code == CLI_OK && !o->quiet)
+        recover_report(o, &p, v.n, deep_quantile(v.error, v.n, 0.5));
+    if (code == CLI_OK && !o->quiet && r->disc) {
+        const af_potential *part = dp_axisymmetric_parts(r->disc, &parts);
+        deep_parts_print(part, dp_axisymmetric_errors(r->disc), parts);
+    }
+    if (code == CLI_OK && o->check) recover_check(o, &v);
     if (code == CLI_OK && !o->quiet) printf("wrote %s\n", o->output);
-    free(v);
-    free(m);
+    free(v.x);
     return code;
+}
+
+/* Heights, by default up to where nine in ten stars are. */
+static void recover_heights(recover_settings *o, const dp_sample *s) {
+    const double *eta = dp_sample_eta(s);
+    size_t n = dp_sample_count(s), i;
+    double *z;
+    if (o->heights) return;
+    z = (double *)cli_allocate(n, sizeof *z);
+    for (i = 0; i < n; i++) z[i] = fabs(eta[6 * i + 2] - o->desc.centre[2]);
+    o->height.low = 0.0;
+    o->height.high = deep_quantile(z, n, 0.9);
+    o->height.count = RECOVER_HEIGHTS;
+    free(z);
 }
 
 static int recover_all(af_context *c, recover_settings *o, const char *path) {
     dp_sample *s = NULL;
-    dp_recovered *r = NULL;
+    recover_result r = {NULL, NULL};
     af_status status = AF_OK;
     int code = deep_read_stars(c, NAME, path, &o->source, o->quiet, &s);
     if (code == CLI_OK && o->streams)
         code = recover_read_streams(c, o, path, dp_sample_count(s));
     if (code == CLI_OK) {
         cli_catch_stop();
-        status = dp_recover(s, &o->desc, &r);
+        status = o->axisymmetric ? dp_recover_axisymmetric(s, &o->desc, &r.disc)
+                                 : dp_recover(s, &o->desc, &r.sphere);
         if (o->on_terminal && !o->quiet) fputc('\n', stderr);
         if (status == AF_STOPPED) fprintf(stderr, "stopped; the best so far is kept\n");
         if (status != AF_OK && status != AF_STOPPED) code = deep_fail(c, path);
     }
-    if (code == CLI_OK) code = recover_write(c, o, r);
-    dp_recovered_destroy(r);
+    if (code == CLI_OK) {
+        recover_heights(o, s);
+        code = recover_write(c, o, &r);
+    }
+    dp_recovered_destroy(r.sphere);
+    dp_axisymmetric_destroy(r.disc);
     dp_sample_destroy(s);
     free(o->stream);
+    return code;
+}
+
+/* What goes with --axisymmetric, and what does not. Returns like cli_parse. */
+static int recover_check_symmetry(recover_settings *o) {
+    int code;
+    if (o->axisymmetric && (o->units || o->streams))
+        return cli_usage(NAME, "--units and --streams do not go with --axisymmetric");
+    if (!o->axisymmetric && (o->start || o->heights))
+        return cli_usage(NAME, "--parts and --heights go with --axisymmetric");
+    code = deep_parts(NAME, "parts", o->start, o->begin, o->fixed, &o->desc.part_count);
+    if (code < 0) code = deep_heights_of(NAME, o->heights, &o->height);
+    if (code < 0 && o->desc.part_count) {
+        o->desc.parts = o->begin;
+        o->desc.fixed = o->fixed;
+    }
     return code;
 }
 
@@ -175,6 +305,7 @@ static int recover_check_options(recover_settings *o, const char *const *path) {
     size_t count, i;
     int code = deep_parts(NAME, "check", o->check, o->parts, NULL, &o->part_count);
     if (code < 0) code = deep_range_of(NAME, "radii", o->radii, &o->range);
+    if (code < 0) code = recover_check_symmetry(o);
     if (code < 0) code = cli_check_table(NAME, o->output);
     if (code >= 0) return code;
     if (o->radii && !(o->range.low > 0.0))
@@ -205,15 +336,22 @@ int deep_recover(const cli_command *command, int count, char **words) {
         const cli_option options[] = {
             {"o", CLI_TEXT, &o.output, "TABLE", "the potential: a table (.csv) or .npy"},
             {"model", CLI_TEXT, &o.model, "FILE.safetensors", "keeps the model, for programs"},
+            {"axisymmetric", CLI_FLAG, &o.axisymmetric, NULL,
+             "a disc: of R and z, the same above and below the plane"},
+            {"parts", CLI_TEXT, &o.start, "SUM",
+             "with it: of what form, and where the fit begins; ! behind numbers that stay"},
             {"radii", CLI_TEXT, &o.radii, "FROM:TO:N",
-             "where, by equal factors; default those of 1 to 99 % of the stars, 60"},
+             "where, by equal factors; default those of 1 to 99 % of the stars, 60; of R 20"},
+            {"heights", CLI_TEXT, &o.heights, "FROM:TO:N",
+             "and z, evenly; default 4 from 0 to where nine in ten stars are"},
             {"centre", CLI_TEXT, &o.centre, "X,Y,Z,VX,VY,VZ", "of the system; default 0"},
             {"streams", CLI_TEXT, &o.streams, "COLUMN",
              "of STARS: the number of each star's stream, 0 for none"},
             {"check", CLI_TEXT, &o.check, "SUM",
              "compares with a known potential, as in eval, beside the start"},
             {"units", CLI_COUNT, &o.units, "N", "of the potential; default 24"},
-            {"bins", CLI_COUNT, &o.bins, "N", "of the density of actions, each way; default 12"},
+            {"bins", CLI_COUNT, &o.bins, "N",
+             "of the density of actions, each way; default 12, of a disc 5"},
             {"steps", CLI_COUNT, &o.steps, "N", "at most; default 200"},
             {"weights", CLI_TEXT, &o.source.weights, "W.npy",
              "a weight for each star, instead of the file's"},
