@@ -21,9 +21,11 @@
 #                 and in /usr/local/cuda; CUDA_ARCH=native compiles for the GPU of this machine alone.
 #                 make CUDA=1 examples builds cuda_train, too; with NCCL installed nccl_train, and with
 #                 MPI installed mpi_train is among the examples in any case
-# make test-cuda  every operation and some trainings on the GPU of this machine beside the CPU; `make
-#                 test` does so on the host, without a GPU
-# make bench-cuda how fast that GPU is beside its cuBLAS, this machine's CPU and PyTorch
+# make test-cuda  every operation and some trainings on the GPU of this machine beside the CPU, and
+#                 under compute-sanitizer, where it works; `make test` does so on the host, without a GPU
+# make bench-cuda how fast that GPU is beside its cuBLAS and PyTorch: a table and build/bench.csv, in
+#                 some ten minutes; ROWS=text only the rows whose name has it. Both compile for the GPU
+#                 of this machine, and need no network where stb_ds.h is there
 # make feynman    formulas of the Feynman set from data: build/feynman.csv and a table, some minutes;
 #                 PROBLEMS=a,b only some of them, SECONDS=60 the CPU time for each
 # make deps       stb_ds.h, the only dependency: installed with apt-get where that is possible. HDF5
@@ -117,9 +119,13 @@ export HDF5_LIBS := $(if $(HDF5),$(HDF5_LIBS))
 
 # nvcc, where it is there: CUDA_OBJECT is af_cuda.cu compiled, CUDA_LIBS what it needs
 NVCC      ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
-CUDA_ARCH ?= all-major
+CUDA_ARCH ?= $(if $(filter test-cuda bench-cuda,$(MAKECMDGOALS)),native,all-major)
 CUDA_ROOT  = $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
-CUDA_LIBS  = -L$(CUDA_ROOT)/lib64 -Wl,-rpath,$(CUDA_ROOT)/lib64 -lcudart -lcublas -lstdc++
+# $(call cuda_dir,file,folders): the first of these folders under CUDA_ROOT that has the file
+cuda_dir   = $(patsubst %/$(1),%,$(firstword $(wildcard $(foreach d,$(2),$(CUDA_ROOT)/$(d)/$(1)))))
+CUDA_LIB   = $(call cuda_dir,libcudart.so,lib64 lib targets/*/lib lib/*-linux-gnu)
+CUDA_LIBS  = $(if $(CUDA_LIB),-L$(CUDA_LIB) -Wl$(COMMA)-rpath$(COMMA)$(CUDA_LIB)) -lcudart -lcublas -lstdc++
+CUDA_HEADERS = $(addprefix -I,$(filter-out /usr/include,$(call cuda_dir,cuda_runtime_api.h,include targets/*/include)))
 CUDA_OBJECT := $(B)/af_cuda.o
 need_nvcc  = $(if $(NVCC),,$(error there is no nvcc: install the CUDA toolkit, or give make NVCC=/its/folder/bin/nvcc))
 WITH_CUDA  = $(if $(CUDA),-DAF_CUDA) # what compiles, and what links, a program for the device
@@ -151,7 +157,7 @@ $(B)/examples/mpi_train: EXAMPLE_CC = $(MPICC)
 $(B)/examples/cuda_train $(B)/examples/nccl_train: $(CUDA_OBJECT)
 $(B)/examples/cuda_train: EXAMPLE_FLAGS = -DAF_CUDA
 $(B)/examples/cuda_train: EXAMPLE_LIBS = $(CUDA_OBJECT) $(CUDA_LIBS)
-$(B)/examples/nccl_train: EXAMPLE_FLAGS = -I$(CUDA_ROOT)/include
+$(B)/examples/nccl_train: EXAMPLE_FLAGS = $(CUDA_HEADERS)
 $(B)/examples/nccl_train: EXAMPLE_LIBS = $(CUDA_OBJECT) $(CUDA_LIBS) -lnccl
 
 # Mock orbits in a disc and a halo, a fit, its errors, a picture. DEMO_SECONDS is the time for the fit.
@@ -184,10 +190,10 @@ bench-quick: $(B)/bench
 	$(B)/bench --quick
 
 $(B)/bench-cuda: tools/bench.c $(BENCH) $(wildcard tools/bench/*.h) $(HEADERS) $(CUDA_OBJECT) | deps
-	$(CC) $(FAST) -DAF_CUDA -I$(CUDA_ROOT)/include -DBENCH_FOLDER='"$(B)"' -Itools/bench $< $(BENCH) $(CUDA_OBJECT) -o $@ $(LDFLAGS) $(CUDA_LIBS) -lm -ldl $(LDLIBS)
+	$(CC) $(FAST) -DAF_CUDA $(CUDA_HEADERS) -DBENCH_FOLDER='"$(B)"' -Itools/bench $< $(BENCH) $(CUDA_OBJECT) -o $@ $(LDFLAGS) $(CUDA_LIBS) -lm -ldl $(LDLIBS)
 
 bench-cuda: $(B)/bench-cuda
-	$(B)/bench-cuda --device cuda
+	$(B)/bench-cuda --device cuda $(if $(ROWS),--rows '$(ROWS)')
 
 # ---- the papers' tests; tests/reproduce.sh and reproduce_dp.sh run them quickly ------------------------
 
@@ -301,7 +307,7 @@ test: deps
 
 # On a device: what tests/cuda.sh does on the host.
 test-cuda: $(CUDA_OBJECT) $(OBJECT) $(LIST) | deps
-	@CUDA_OBJECT='$(CUDA_OBJECT)' CUDA_ROOT='$(CUDA_ROOT)' CUDA_LIBS='$(CUDA_LIBS)' OPENMP_FLAG='$(OPENMP)' sh tests/cuda_device.sh
+	@NVCC='$(NVCC)' CUDA_OBJECT='$(CUDA_OBJECT)' CUDA_HEADERS='$(CUDA_HEADERS)' CUDA_LIBS='$(CUDA_LIBS)' OPENMP_FLAG='$(OPENMP)' sh tests/cuda_device.sh
 
 floors: deps
 	@mkdir -p $(B)

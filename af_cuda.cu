@@ -14,6 +14,14 @@
  * No kernel adds with atomic operations: sums are made in an order that depends on the shapes
  * alone, so that a run gives the same bits each time on one kind of device.
  *
+ * Products go to cuBLAS as they are. An epilogue of cublasLt adds a bias and applies ReLU or GELU,
+ * in f32 and shorter; the networks here are mostly tanh, and f64 has no epilogues. Where a product
+ * is trained through, the fused run after it writes the activation's derivative, too, and has to
+ * read the product in any case: an epilogue would spare it the addition of the bias, not the pass.
+ *
+ * The parameters of a training are f64 in any precision. Where it is f32, they and the gradient are
+ * converted on the device, by the first and the last kernels of a run (af_buffer, wide).
+ *
  * A kernel is a struct with thread(): what one thread does in one phase. Between phases all threads
  * of a block wait for each other. That is all a kernel may assume, so that the tests run the same
  * source without a GPU: AF_CUDA_HOST, when defined, names a file that stands in for CUDA.
@@ -437,6 +445,18 @@ template <typename real> struct af__cuda_pack {
     }
 };
 
+/* Copies numbers into another precision. */
+template <typename source, typename target> struct af__cuda_convert {
+    const source *from;
+    target *to;
+    size_t n;
+
+    __host__ __device__ void thread(int, size_t block, int thread, int threads, void *) const {
+        size_t i = block * (size_t)threads + (size_t)thread;
+        if (i < n) to[i] = (target)from[i];
+    }
+};
+
 #ifndef AF_CUDA_HOST
 /* Whether this file was compiled for the device: any kernel serves. */
 static cudaError_t af__cuda_find_kernels(void) {
@@ -499,8 +519,9 @@ typedef struct af__cuda {
     size_t blas_bytes;
     void **base;        /* by buffer: where it is on the device */
     const void **given; /* by input, then output: the caller's array on the device, else NULL */
-    char *staged, *staged_host; /* the other inputs, then the other outputs */
-    size_t staged_in, staged_bytes;
+    /* The other inputs, then the other outputs; on the device then those in another precision. */
+    char *staged, *staged_host;
+    size_t staged_in, staged_ends; /* where the inputs end, and the outputs */
     size_t *staged_at;  /* by input, then output */
     cudaGraphExec_t graph;
     int runs;            /* whether there was one with the arrays where they are */
@@ -865,18 +886,58 @@ static af_status af__cuda_instr(const af__cuda *cuda, const af_instr *instr) {
     return AF_OK;
 }
 
+/* Where an input or output is while the program runs. */
+typedef enum af__cuda_where {
+    AF__CUDA_STAGED_IN,  /* an array of the host's is copied */
+    AF__CUDA_STAGED_OUT,
+    AF__CUDA_CONVERTED,  /* the caller's array on the device has another precision */
+    AF__CUDA_GIVEN       /* it is used where it is */
+} af__cuda_where;
+
+/* Its number among inputs and outputs. */
+static size_t af__cuda_end(const af__cuda *cuda, const af_buffer *b) {
+    return b->index + (b->kind == AF_BUFFER_OUTPUT ? cuda->program->input_count : 0);
+}
+
+static af__cuda_where af__cuda_where_of(const af__cuda *cuda, const af_buffer *b) {
+    if (!cuda->given[af__cuda_end(cuda, b)])
+        return b->kind == AF_BUFFER_INPUT ? AF__CUDA_STAGED_IN : AF__CUDA_STAGED_OUT;
+    return b->wide ? AF__CUDA_CONVERTED : AF__CUDA_GIVEN;
+}
+
+/* The wide inputs, or outputs, that are on the device: from or to the caller's arrays. */
+static af_status af__cuda_convert_ends(const af__cuda *cuda, af_buffer_kind kind) {
+    const af_program *p = cuda->program;
+    af__cuda_convert<double, float> in;
+    af__cuda_convert<float, double> out;
+    cudaError_t error = cudaSuccess;
+    for (size_t i = 0; i < p->buffer_count && error == cudaSuccess; i++) {
+        const af_buffer *b = &p->buffer[i];
+        if (b->kind != kind || af__cuda_where_of(cuda, b) != AF__CUDA_CONVERTED) continue;
+        in.n = out.n = b->size;
+        in.from = out.to = (double *)const_cast<void *>(cuda->given[af__cuda_end(cuda, b)]);
+        out.from = in.to = (float *)cuda->base[i];
+        error = kind == AF_BUFFER_INPUT
+                    ? af__cuda_launch(cuda->stream, af__cuda_flat(b->size), in)
+                    : af__cuda_launch(cuda->stream, af__cuda_flat(b->size), out);
+    }
+    return af__cuda_launched(error, "another precision");
+}
+
 /* Copies the staged inputs, runs the program, copies the staged outputs back; all in the stream. */
 static af_status af__cuda_issue(const af__cuda *cuda) {
     const af_program *p = cuda->program;
-    size_t in = cuda->staged_in, out = cuda->staged_bytes - in, i;
+    size_t in = cuda->staged_in, out = cuda->staged_ends - in, i;
     af_status s = AF_OK;
     if (in > 0)
         s = af__cuda_check(cudaMemcpyAsync(cuda->staged, cuda->staged_host, in,
                                            cudaMemcpyHostToDevice, cuda->stream),
                            "copying the inputs", in);
+    if (s == AF_OK) s = af__cuda_convert_ends(cuda, AF_BUFFER_INPUT);
     for (i = 0; i < p->instr_count && s == AF_OK; i++)
         s = p->precision == AF_F64 ? af__cuda_instr<double>(cuda, &p->instr[i])
                                    : af__cuda_instr<float>(cuda, &p->instr[i]);
+    if (s == AF_OK) s = af__cuda_convert_ends(cuda, AF_BUFFER_OUTPUT);
     if (s == AF_OK && out > 0)
         s = af__cuda_check(cudaMemcpyAsync(cuda->staged_host + in, cuda->staged + in, out,
                                            cudaMemcpyDeviceToHost, cuda->stream),
@@ -921,16 +982,32 @@ static size_t af__cuda_host_bytes(const af_program *p) {
            af__cuda_count(p).operands * sizeof(af__cuda_array);
 }
 
+/* The thread works on the program's device from here to af__cuda_leave, then on its own again.
+ * Mostly both are the same, and none is set: to set a device also wakes it up. */
+static af_status af__cuda_enter(const af__cuda *cuda, int *before) {
+    af_status s;
+    *before = cuda->device;
+    s = af__cuda_check(cudaGetDevice(before), "finding the device", 0);
+    if (s != AF_OK || *before == cuda->device) return s;
+    return af__cuda_check(cudaSetDevice(cuda->device), "choosing the device", 0);
+}
+
+static void af__cuda_leave(const af__cuda *cuda, int before) {
+    if (before != cuda->device) cudaSetDevice(before);
+}
+
 static void af__cuda_close(const af_program *p, void *state) {
     af__cuda *cuda = (af__cuda *)state;
     af_allocator allocator = cuda->allocator;
-    cudaSetDevice(cuda->device);
+    int before;
+    af__cuda_enter(cuda, &before); /* all is freed in any case */
     if (cuda->graph) cudaGraphExecDestroy(cuda->graph);
     if (cuda->blas) cublasDestroy(cuda->blas);
     if (cuda->staged) cudaFree(cuda->staged);
     if (cuda->staged_host) cudaFreeHost(cuda->staged_host);
     if (cuda->memory) cudaFree(cuda->memory);
     if (cuda->stream) cudaStreamDestroy(cuda->stream);
+    af__cuda_leave(cuda, before);
     allocator.release(cuda, sizeof *cuda + af__cuda_host_bytes(p), allocator.user);
 }
 
@@ -1111,33 +1188,35 @@ static int af__cuda_look(af__cuda *cuda, const void *const *inputs, void *const 
     return changed;
 }
 
-/* Memory for the inputs and outputs that are the host's: for each a place on the device, and one in
- * pinned memory of the host, from which copies are fast and need not be waited for. */
+/* Memory for the inputs and outputs that are not used where they are: for each a place on the
+ * device, for the host's another in its pinned memory, from which copies are fast and need not be
+ * waited for. */
 static af_status af__cuda_stage(af__cuda *cuda) {
     const af_program *p = cuda->program;
-    size_t i, pass, top = 0;
-    af_status s = AF_OK;
-    for (pass = 0; pass < 2; pass++) {
+    size_t top[AF__CUDA_GIVEN], bytes = 0, i;
+    int place;
+    af_status s;
+    for (place = 0; place < (int)AF__CUDA_GIVEN; place++) {
         for (i = 0; i < p->buffer_count; i++) {
             const af_buffer *b = &p->buffer[i];
-            size_t end = b->index + (pass ? p->input_count : 0);
-            if (b->kind != (pass ? AF_BUFFER_OUTPUT : AF_BUFFER_INPUT)) continue;
-            if (cuda->given[end]) continue;
-            cuda->staged_at[end] = top;
-            top += af__cuda_align(b->size * cuda->real);
+            if (b->kind != AF_BUFFER_INPUT && b->kind != AF_BUFFER_OUTPUT) continue;
+            if ((int)af__cuda_where_of(cuda, b) != place) continue;
+            cuda->staged_at[af__cuda_end(cuda, b)] = bytes;
+            bytes += af__cuda_align(b->size * cuda->real);
         }
-        if (pass == 0) cuda->staged_in = top;
+        top[place] = bytes;
     }
+    cuda->staged_in = top[AF__CUDA_STAGED_IN];
+    cuda->staged_ends = top[AF__CUDA_STAGED_OUT];
     if (cuda->staged) cudaFree(cuda->staged);
     if (cuda->staged_host) cudaFreeHost(cuda->staged_host);
     cuda->staged = cuda->staged_host = NULL;
-    cuda->staged_bytes = top;
-    if (top == 0) return AF_OK;
-    s = af__cuda_check(cudaMalloc((void **)&cuda->staged, top),
-                       "allocating memory for inputs and outputs", top);
-    if (s != AF_OK) return s;
-    return af__cuda_check(cudaMallocHost((void **)&cuda->staged_host, top),
-                          "allocating pinned memory for inputs and outputs", top);
+    if (bytes == 0) return AF_OK;
+    s = af__cuda_check(cudaMalloc((void **)&cuda->staged, bytes),
+                       "allocating memory for inputs and outputs", bytes);
+    if (s != AF_OK || cuda->staged_ends == 0) return s;
+    return af__cuda_check(cudaMallocHost((void **)&cuda->staged_host, cuda->staged_ends),
+                          "allocating pinned memory for inputs and outputs", cuda->staged_ends);
 }
 
 /* Tells everything where the inputs and outputs are. */
@@ -1147,10 +1226,11 @@ static af_status af__cuda_place(af__cuda *cuda) {
     af_status s = af__cuda_stage(cuda);
     for (i = 0; i < p->buffer_count && s == AF_OK; i++) {
         const af_buffer *b = &p->buffer[i];
-        size_t end = b->index + (b->kind == AF_BUFFER_OUTPUT ? p->input_count : 0);
+        size_t end = af__cuda_end(cuda, b);
         if (b->kind != AF_BUFFER_INPUT && b->kind != AF_BUFFER_OUTPUT) continue;
-        cuda->base[i] = cuda->given[end] ? const_cast<void *>(cuda->given[end])
-                                         : cuda->staged + cuda->staged_at[end];
+        cuda->base[i] = af__cuda_where_of(cuda, b) == AF__CUDA_GIVEN
+                            ? const_cast<void *>(cuda->given[end])
+                            : cuda->staged + cuda->staged_at[end];
     }
     for (i = 0; i < p->instr_count && s == AF_OK; i++) {
         const af_instr *instr = &p->instr[i];
@@ -1182,21 +1262,31 @@ static af_status af__cuda_record(af__cuda *cuda) {
     return s;
 }
 
-/* Between the caller's arrays and the staged ones. */
+/* An element of the caller's array. */
+static size_t af__cuda_real_of(const af__cuda *cuda, const af_buffer *b) {
+    return b->wide ? sizeof(double) : cuda->real;
+}
+
+/* Between the caller's arrays of the host and the staged ones. */
 static void af__cuda_copy(const af__cuda *cuda, af_buffer_kind kind, const void *const *inputs,
                           void *const *outputs) {
     const af_program *p = cuda->program;
-    size_t i;
+    size_t i, k;
     for (i = 0; i < p->buffer_count; i++) {
         const af_buffer *b = &p->buffer[i];
-        size_t end = b->index + (kind == AF_BUFFER_OUTPUT ? p->input_count : 0);
-        if (b->kind != kind || cuda->given[end]) continue;
-        if (kind == AF_BUFFER_INPUT)
-            memcpy(cuda->staged_host + cuda->staged_at[end], inputs[b->index],
-                   b->size * cuda->real);
+        char *staged;
+        if (b->kind != kind || cuda->given[af__cuda_end(cuda, b)]) continue;
+        staged = cuda->staged_host + cuda->staged_at[af__cuda_end(cuda, b)];
+        if (kind == AF_BUFFER_INPUT && b->wide)
+            for (k = 0; k < b->size; k++)
+                ((float *)(void *)staged)[k] = (float)((const double *)inputs[b->index])[k];
+        else if (b->wide)
+            for (k = 0; k < b->size; k++)
+                ((double *)outputs[b->index])[k] = (double)((const float *)(void *)staged)[k];
+        else if (kind == AF_BUFFER_INPUT)
+            memcpy(staged, inputs[b->index], b->size * cuda->real);
         else
-            memcpy(outputs[b->index], cuda->staged_host + cuda->staged_at[end],
-                   b->size * cuda->real);
+            memcpy(outputs[b->index], staged, b->size * cuda->real);
     }
 }
 
@@ -1207,8 +1297,9 @@ static void af__cuda_spoil(const af__cuda *cuda, void *const *outputs) {
     size_t i;
     for (i = 0; i < p->buffer_count; i++)
         if (p->buffer[i].kind == AF_BUFFER_OUTPUT &&
-            !cuda->given[p->input_count + p->buffer[i].index])
-            memset(outputs[p->buffer[i].index], 0xff, p->buffer[i].size * cuda->real);
+            !cuda->given[af__cuda_end(cuda, &p->buffer[i])])
+            memset(outputs[p->buffer[i].index], 0xff,
+                   p->buffer[i].size * af__cuda_real_of(cuda, &p->buffer[i]));
 }
 
 static af_status af__cuda_try(af__cuda *cuda, const void *const *inputs, void *const *outputs) {
@@ -1237,11 +1328,13 @@ static af_status af__cuda_try(af__cuda *cuda, const void *const *inputs, void *c
 static af_status af__cuda_run(const af_program *p, void *state, const void *const *inputs,
                               void *const *outputs) {
     af__cuda *cuda = (af__cuda *)state;
-    af_status s = af__cuda_check(cudaSetDevice(cuda->device), "choosing the device", 0);
+    int before;
+    af_status s = af__cuda_enter(cuda, &before);
     (void)p;
     if (af__cuda_look(cuda, inputs, outputs)) cuda->runs = 0;
     if (s == AF_OK) s = af__cuda_try(cuda, inputs, outputs);
     if (s != AF_OK) af__cuda_spoil(cuda, outputs);
+    af__cuda_leave(cuda, before);
     return s;
 }
 

@@ -492,12 +492,15 @@
  *
  *     Programs, numbers and files are the same as on the CPU, up to rounding; random numbers are
  *     the same to the bit. Inputs and outputs cross to the device and back at each run, unless they
- *     are in device or managed memory. A training in double precision with more than 65536
- *     parameters keeps them, the gradient and the moments there, and makes its steps there; batches
- *     are not cut into pieces. The device is the one that is the thread's (cudaSetDevice) when a
- *     workspace is made; several devices, or machines, train together by af_trainer_desc.allreduce,
+ *     are in device or managed memory. A training with more than 65536 parameters keeps them, the
+ *     gradient and the moments there, in double precision even where the loss is in single, and
+ *     makes its steps there; batches are not cut into pieces. The device is the one that is the
+ *     thread's (cudaSetDevice) when a workspace is made, and the thread's own stays what it is;
+ *     several devices, or machines, train together by af_trainer_desc.allreduce,
  *     see examples/nccl_train.c and mpi_train.c. One star at a time is faster on the CPU: load the
- *     model in a context without backend. Tools built by `make CUDA=1` take --device cuda.
+ *     model in a context without backend. A device that fails ends a fit with AF_ERROR_BACKEND and
+ *     its sentence; an evaluator without a status gives NaN, and af_error_cuda() says why. Tools
+ *     built by `make CUDA=1` take --device cuda.
  *
  * ERRORS
  *
@@ -567,8 +570,8 @@
  *       shears, or the fudge.
  *     - The GPU backend has never run on a GPU yet: its kernels are tested on the host, beside the
  *       CPU's, and nvcc compiles them for sm_75, 80 and 90. How fast it is is not known. Fused runs
- *       are interpreted, one kernel each; products go to cuBLAS without epilogues; Adam steps on
- *       the device in double precision only. Levenberg-Marquardt and L-BFGS solve on the CPU. Host
+ *       are interpreted, one kernel each; products go to cuBLAS without epilogues.
+ *       Levenberg-Marquardt and L-BFGS solve on the CPU. Host
  *       and device must be able to use managed memory at once: Linux, not Windows.
  *     - Levenberg-Marquardt holds a matrix of parameters x parameters, and solves it at each step:
  *       some thousand parameters are its limit.

@@ -97,7 +97,9 @@ check "one file of C++" g++ -std=c++11 $strict $flags -I. -DAF_NO_AVX -DAF_CUDA_
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
 if have "$nvcc"; then
     cuda=$(dirname "$(dirname "$(realpath "$nvcc")")")
-    libs="-L$cuda/lib64 -Wl,-rpath,$cuda/lib64 -lcudart -lcublas -lstdc++ -lm"
+    libs="-lcudart -lcublas -lstdc++ -lm"
+    lib=$(ls "$cuda"/lib64/libcudart.so "$cuda"/lib/libcudart.so "$cuda"/targets/*/lib/libcudart.so 2>/dev/null | head -n 1)
+    if [ -n "$lib" ]; then lib=$(dirname "$lib"); libs="-L$lib -Wl,-rpath,$lib $libs"; fi
     device() {
         "$nvcc" -std=c++17 -O2 -Werror all-warnings -Xcompiler -Wall,-Wextra $flags "$@"
     }

@@ -1,6 +1,7 @@
 /* af_cuda.cu beside the CPU: large programs, bits, arrays on the device, failures, the training of
- * an ActionFinder and of flows, steps of Adam. C99, linked with af_cuda.cu as an object of its own:
- * with CUDA_HOST it runs on the host, by cuda_host.h, otherwise on a device. See cuda.sh. */
+ * an ActionFinder and of distribution functions, steps of Adam; cuda_models.h has more. C99, linked
+ * with af_cuda.cu as an object of its own: with CUDA_HOST it runs on the host, by cuda_host.h,
+ * otherwise on a device. See cuda.sh. */
 #ifndef _POSIX_C_SOURCE
 #  define _POSIX_C_SOURCE 200809L /* getpid */
 #endif
@@ -307,6 +308,39 @@ TEST(arrays_on_the_device) {
     managed_free(z);
 }
 
+/* Arrays in f64 of a function in f32 (af_buffer, wide), on the host and on the device: as the
+ * parameters and the gradient of a training are. */
+TEST(arrays_of_another_precision) {
+    size_t d[1] = {1000}, i;
+    double *x = (double *)managed(sizeof(double) * 1000);
+    double *y = (double *)managed(sizeof(double) * 1000), host_x[1000], host_y[1000];
+    program p;
+    af_func *f;
+    af_workspace *w = NULL;
+    int round;
+    begin(&p, AF_F32);
+    output(&p, af_scale(p.c, input(&p, 1, d, 0.0, 1.0, 0), 3.0));
+    f = compile(&p, af_backend_cuda());
+    for (i = 0; i < af_func_program(f)->buffer_count; i++)
+        ((af_buffer *)(uintptr_t)&af_func_program(f)->buffer[i])->wide = 1;
+    CHECK(af_context_workspace(p.c, f, 1, &w) == AF_OK);
+    for (round = 0; round < 12 && w; round++) {
+        double *from = round / 3 % 2 ? x : host_x, *to = round / 6 ? y : host_y;
+        const void *in[1];
+        void *out[1];
+        for (i = 0; i < 1000; i++) from[i] = sqrt((double)(i + (size_t)round));
+        in[0] = from;
+        out[0] = to;
+        CHECK(af_run(f, w, in, out) == AF_OK);
+        for (i = 0; i < 1000; i++) CHECK(to[i] == (double)(3.0f * (float)from[i]));
+    }
+    af_workspace_destroy(w);
+    af_func_destroy(f);
+    end(&p);
+    managed_free(x);
+    managed_free(y);
+}
+
 /* ---- failures ---- */
 
 #ifdef CUDA_HOST
@@ -372,13 +406,13 @@ TEST(each_call_of_cuda_fails) {
         cuda_host_fail_after(k);
         s = attempt(&p, f, to);
         cuda_host_fail_after(0);
+        CHECK(cuda_host_count().live == 0);
         if (s == AF_OK) continue;
         failed++;
         CHECK(s == AF_ERROR_BACKEND);
         CHECK(strncmp(af_func_error(f), "cu", 2) == 0 || strncmp(af_func_error(f), "CU", 2) == 0);
-        CHECK(cuda_host_count().live == 0);
     }
-    CHECK(failed == calls);
+    CHECK(failed == calls - 1); /* the last one is made in closing, which tells nobody */
     CHECK(attempt(&p, f, to) == AF_OK && apart(&p, to, right) == 0.0);
     af_func_destroy(f);
     results_free(&p, to);
@@ -423,6 +457,33 @@ TEST(arrays_on_the_device_outlive_failures) {
     end(&p);
     managed_free(x);
     managed_free(y);
+}
+
+/* A function stays on the device that its workspace was made on, and the thread's own is as it was
+ * after each call, also one that fails. */
+TEST(the_device_of_the_thread_is_left_alone) {
+    program p;
+    af_func *f;
+    af_workspace *w = NULL;
+    void *to[OUTPUTS];
+    int before = cuda_host_use(1), k;
+    begin(&p, AF_F64);
+    all_kinds(&p);
+    results_new(&p, to);
+    f = compile(&p, af_backend_cuda());
+    CHECK(af_context_workspace(p.c, f, 1, &w) == AF_OK);
+    CHECK(cuda_host_use(0) == 1);
+    for (k = 0; k < RUNS; k++) {
+        cuda_host_fail_after(k == 1 ? 7 : 0);
+        CHECK(af_run(f, w, (const void *const *)p.data, to) ==
+              (k == 1 ? AF_ERROR_BACKEND : AF_OK));
+        CHECK(cuda_host_use(0) == 0);
+    }
+    af_workspace_destroy(w);
+    CHECK(cuda_host_use(before) == 0);
+    af_func_destroy(f);
+    results_free(&p, to);
+    end(&p);
 }
 
 TEST(the_host_is_out_of_memory) {
@@ -486,15 +547,16 @@ static af_context *context_of(const af_backend *backend, int threads) {
     return c;
 }
 
-/* The same losses within this; they have fallen. */
-static void check_histories(const history *a, const history *b, size_t epochs, double within) {
+/* The same losses within this; they have fallen, where they are not mostly noise. */
+static void check_histories(const history *a, const history *b, size_t epochs, double within,
+                            int falls) {
     size_t i;
     CHECK(a->epochs == epochs && b->epochs == epochs);
     for (i = 0; i < epochs; i++) {
         SAY("%.15g %.15g\n", a->loss[i], b->loss[i]);
         CHECK(fabs(a->loss[i] - b->loss[i]) <= within * fabs(b->loss[i]));
     }
-    CHECK(a->loss[epochs - 1] < a->loss[0]);
+    CHECK(!falls || a->loss[epochs - 1] < a->loss[0]);
 }
 
 enum { STREAMS = 64, STARS = 8 };
@@ -535,15 +597,17 @@ TEST(an_action_finder_is_trained) {
     static double cpu[3 * STREAMS * STARS], cuda[3 * STREAMS * STARS], two[3 * STREAMS * STARS];
     history a = fit_finder(af_backend_cuda(), 1, cuda), b = fit_finder(NULL, 1, cpu), again;
     size_t i;
-    check_histories(&a, &b, EPOCHS, 1e-9);
+    check_histories(&a, &b, EPOCHS, 1e-9, 1);
     for (i = 0; i < 3 * STREAMS * STARS; i++) CHECK_CLOSE(cuda[i], cpu[i], 1e-7);
     again = fit_finder(af_backend_cuda(), 2, two); /* threads, each with its stream */
     CHECK(memcmp(&a, &again, sizeof a) == 0 && memcmp(cuda, two, sizeof two) == 0);
 }
 
-/* Stars of two clumps: ln f of the first ones after a short fit. */
-static history fit_flow(const af_backend *backend, dp_df_kind kind, int double_precision,
-                        double *ln_f, size_t shown) {
+enum { LOOKED_AT = 100, NUMBERS = 7 * LOOKED_AT };
+
+/* Stars of two clumps: after a short fit ln f of some, then its gradient. */
+static history fit_df(const af_backend *backend, dp_df_kind kind, int double_precision,
+                      double found[NUMBERS]) {
     enum { N = 1200 };
     static double eta[N][6];
     af_context *c = context_of(backend, 1);
@@ -563,6 +627,8 @@ static history fit_flow(const af_backend *backend, dp_df_kind kind, int double_p
     d.width = 8;
     d.depth = 2;
     d.seed = 2;
+    d.noise = 0.3;
+    d.plain_coordinates = 1; /* else a network for them is trained first, for long */
     fit.epochs = 3;
     fit.batch = 256;
     fit.double_precision = double_precision;
@@ -572,7 +638,7 @@ static history fit_flow(const af_backend *backend, dp_df_kind kind, int double_p
     CHECK(dp_sample_create(c, N, eta[0], NULL, NULL, NULL, &sample) == AF_OK);
     CHECK(dp_df_create(sample, &d, &df) == AF_OK);
     CHECK(df && dp_df_fit(df, sample, &fit, NULL) == AF_OK);
-    CHECK(df && dp_df_evaluate(df, shown, eta[0], ln_f, NULL) == AF_OK);
+    CHECK(df && dp_df_evaluate(df, LOOKED_AT, eta[0], found, found + LOOKED_AT) == AF_OK);
     CHECK_TEXT(af_error(c), "");
     dp_df_destroy(df);
     dp_sample_destroy(sample);
@@ -580,22 +646,33 @@ static history fit_flow(const af_backend *backend, dp_df_kind kind, int double_p
     return h;
 }
 
-static void compare_flows(dp_df_kind kind, int double_precision, double losses, double values) {
-    double cpu[100], cuda[100];
-    history a = fit_flow(af_backend_cuda(), kind, double_precision, cuda, 100);
-    history b = fit_flow(NULL, kind, double_precision, cpu, 100);
+static void compare_dfs(dp_df_kind kind, int double_precision, double losses, double values) {
+    double cpu[NUMBERS], cuda[NUMBERS], most = 0.0;
+    history a = fit_df(af_backend_cuda(), kind, double_precision, cuda);
+    history b = fit_df(NULL, kind, double_precision, cpu);
     size_t i;
-    check_histories(&a, &b, 3, losses);
-    for (i = 0; i < 100; i++) CHECK_CLOSE(cuda[i], cpu[i], values);
+    check_histories(&a, &b, 3, losses, kind != DP_DF_MATCHING);
+    for (i = 0; i < NUMBERS; i++)
+        if (!(fabs(cuda[i] - cpu[i]) <= most)) most = fabs(cuda[i] - cpu[i]);
+    SAY("apart by %.1e\n", most);
+    CHECK(most <= values);
 }
 
 /* In single precision the paths of a training part, step by step. */
 TEST(a_spline_flow_is_trained) {
-    compare_flows(DP_DF_SPLINE, 1, 1e-9, 1e-6);
-    compare_flows(DP_DF_SPLINE, 0, 1e-3, 1e-2);
+    compare_dfs(DP_DF_SPLINE, 1, 1e-9, 1e-6);
+    compare_dfs(DP_DF_SPLINE, 0, 1e-3, 1e-2);
 }
 
-TEST(a_continuous_flow_is_trained) { compare_flows(DP_DF_FFJORD, 1, 1e-9, 1e-6); }
+/* The rates of these are computed in f32, and points take steps by their errors. */
+TEST(continuous_flows_are_trained) {
+    compare_dfs(DP_DF_FFJORD, 1, 1e-9, 1e-4);
+    compare_dfs(DP_DF_MATCHING, 1, 1e-9, 1e-4);
+}
+
+TEST(a_score_is_trained) { compare_dfs(DP_DF_SCORE, 1, 1e-9, 1e-6); }
+
+#include "cuda_models.h"
 
 /* ---- the optimiser on the device ---- */
 
@@ -626,7 +703,7 @@ static af_status wide_epoch(af_trainer *trainer, size_t epoch, double first, dou
     return AF_OK;
 }
 
-static void wide_open(wide *w, af_context *c, af_optimiser method) {
+static void wide_open(wide *w, af_context *c, af_optimiser method, af_precision precision) {
     af_net_desc d;
     af_trainer_desc t;
     af_expr in[2], none = {0};
@@ -653,6 +730,7 @@ static void wide_open(wide *w, af_context *c, af_optimiser method) {
     t.inputs = in;
     t.input_count = 2;
     t.adam.method = method;
+    t.precision = precision;
     t.adam.clip = 0.5;
     t.adam.weight_decay = 0.01;
     t.average = 0.9;
@@ -660,12 +738,16 @@ static void wide_open(wide *w, af_context *c, af_optimiser method) {
 }
 
 /* The parameters, averaged, after five steps; then a step fails and leaves all as it was. */
-static double *wide_train(const af_backend *backend, af_optimiser method, wide *w, size_t *n) {
+static double *wide_train(const af_backend *backend, af_optimiser method, af_precision precision,
+                          wide *w, size_t *n) {
     af_context *c = context_of(backend, 1);
     af_train_desc train;
     double *x, *held;
+#ifdef CUDA_HOST
+    long copied;
+#endif
     memset(&train, 0, sizeof train);
-    wide_open(w, c, method);
+    wide_open(w, c, method, precision);
     *n = af_params_size(w->params);
     x = (double *)malloc(*n * sizeof *x);
     held = (double *)malloc(*n * sizeof *held);
@@ -675,7 +757,13 @@ static double *wide_train(const af_backend *backend, af_optimiser method, wide *
     train.epochs = 5;
     train.epoch = wide_epoch;
     train.user = w;
+#ifdef CUDA_HOST
+    copied = cuda_host_count().copied;
+#endif
     CHECK(af_train(w->trainer, &train) == AF_OK && w->status == AF_OK);
+#ifdef CUDA_HOST /* batches and losses, but not a byte for each parameter */
+    CHECK(cuda_host_count().copied - copied < (long)*n);
+#endif
     memcpy(x, af_params_data(w->params), *n * sizeof *x); /* the average */
     CHECK(wide_epoch(w->trainer, 4, 0.0, 1.0, &w->loss[5], w) == AF_OK);
     memcpy(held, af_params_data(w->params), *n * sizeof *x);
@@ -690,26 +778,31 @@ static double *wide_train(const af_backend *backend, af_optimiser method, wide *
     return x;
 }
 
-static void compare_updates(af_optimiser method) {
+/* The root mean square of the differences counts: Adam makes a whole step of a gradient that is
+ * nothing but rounding. */
+static void compare_updates(af_optimiser method, af_precision precision, double within) {
     static wide a, b;
     size_t n, i, m;
-    double *cuda = wide_train(af_backend_cuda(), method, &a, &n), worst = 0.0;
-    double *cpu = wide_train(NULL, method, &b, &m);
+    double *cuda = wide_train(af_backend_cuda(), method, precision, &a, &n), away = 0.0;
+    double *cpu = wide_train(NULL, method, precision, &b, &m);
     CHECK(n == m && n > 65536);
-    for (i = 0; i < n; i++)
-        if (!(fabs(cuda[i] - cpu[i]) <= worst)) worst = fabs(cuda[i] - cpu[i]);
-    SAY("%lu parameters apart by %.1e\n", (unsigned long)n, worst);
-    CHECK(worst <= 1e-11);
+    for (i = 0; i < n; i++) away += (cuda[i] - cpu[i]) * (cuda[i] - cpu[i]) / (double)n;
+    SAY("%lu parameters apart by %.1e\n", (unsigned long)n, sqrt(away));
+    CHECK(sqrt(away) <= within);
     CHECK(a.steps == 6 && b.steps == 6);
-    for (i = 0; i < 6; i++) CHECK(fabs(a.loss[i] - b.loss[i]) <= 1e-11 * b.loss[i]);
+    for (i = 0; i < 6; i++) {
+        SAY("%.15g %.15g\n", a.loss[i], b.loss[i]);
+        CHECK(fabs(a.loss[i] - b.loss[i]) <= within * b.loss[0]);
+    }
     CHECK(a.loss[5] < a.loss[0]);
     free(cuda);
     free(cpu);
 }
 
 TEST(steps_of_adam_on_the_device) {
-    compare_updates(AF_ADAM);
-    compare_updates(AF_RADAM);
+    compare_updates(AF_ADAM, AF_F64, 1e-11);
+    compare_updates(AF_RADAM, AF_F64, 1e-11);
+    compare_updates(AF_RADAM, AF_F32, 1e-5);
 }
 
 #ifdef CUDA_HOST
@@ -732,26 +825,39 @@ TEST(a_device_that_fails_in_training) {
 }
 #endif
 
-int main(void) {
+/* `kernels`: the programs alone, `nothing`: none, which still finds the device. */
+int main(int count, char **words) {
+    const char *which = count > 1 ? words[1] : "all";
     if (!af_backend_cuda()) {
         printf("%s\n0 passed, 1 failed\n", af_error_cuda());
         return 1;
     }
+    if (strcmp(which, "nothing") == 0) return 0;
     RUN(large_sums);
     RUN(products_of_any_layout);
     RUN(scatter_and_gather);
     RUN(random_numbers_to_the_bit);
     RUN(arrays_on_the_device);
+    RUN(arrays_of_another_precision);
+    if (strcmp(which, "kernels") == 0) return test_report();
     RUN(an_action_finder_is_trained);
     RUN(a_spline_flow_is_trained);
-    RUN(a_continuous_flow_is_trained);
+    RUN(continuous_flows_are_trained);
+    RUN(a_score_is_trained);
+    RUN(a_potential_is_trained);
+    RUN(the_parts_of_a_potential_are_fitted);
+    RUN(levenberg_marquardt_and_lbfgs);
+    RUN(koopman_models_are_trained);
     RUN(steps_of_adam_on_the_device);
 #ifdef CUDA_HOST
     RUN(devices_that_are_not_there);
     RUN(each_call_of_cuda_fails);
     RUN(arrays_on_the_device_outlive_failures);
+    RUN(the_device_of_the_thread_is_left_alone);
     RUN(the_host_is_out_of_memory);
     RUN(a_device_that_fails_in_training);
+    RUN(a_distribution_function_on_a_device_that_breaks);
+    RUN(evaluators_on_a_device_that_breaks);
     CHECK(cuda_host_count().live == 0 && cuda_host_count().wrong == 0);
     test_failed += cuda_host_count().wrong != 0 || cuda_host_count().live != 0;
 #endif

@@ -27,6 +27,7 @@ typedef enum cudaError_t {
     cudaErrorInsufficientDriver,
     cudaErrorNoDevice,
     cudaErrorNoKernelImageForDevice,
+    cudaErrorIllegalAddress,
     cudaErrorStreamCaptureUnsupported
 } cudaError_t;
 
@@ -50,7 +51,7 @@ typedef std::vector<std::function<void()> > cuda_host_queue;
 
 typedef struct cuda_host_stream {
     cuda_host_queue queue, graph;
-    int capturing;
+    int capturing, device;
 } *cudaStream_t;
 
 typedef cuda_host_queue *cudaGraph_t, *cudaGraphExec_t;
@@ -61,21 +62,25 @@ typedef struct cuda_host_state {
     std::mutex lock;
     std::map<const char *, std::pair<size_t, cudaMemoryType> > memory;
     long until_failure; /* calls; 0: none fails */
-    long calls, launches, replays, streams, handles, graphs, wrong;
+    long calls, launches, replays, copied, streams, handles, graphs, wrong;
     cudaError_t device; /* of looking for one */
 } cuda_host_state;
 
 static cuda_host_state cuda_host;
 static thread_local cudaError_t cuda_host_last;
+static thread_local int cuda_host_current; /* the thread's device, of two */
 
 /* Counts a call that may fail; true when this one shall. */
 static bool cuda_host_fails(void) {
     std::lock_guard<std::mutex> hold(cuda_host.lock);
     cuda_host.calls++;
+    if (cuda_host.device == cudaErrorIllegalAddress) return true;
     return cuda_host.until_failure > 0 && --cuda_host.until_failure == 0;
 }
 
+/* On a device that broke all errors are the same one. */
 static cudaError_t cuda_host_error(cudaError_t error) {
+    if (cuda_host.device == cudaErrorIllegalAddress) error = cudaErrorIllegalAddress;
     cuda_host_last = error;
     return error;
 }
@@ -99,6 +104,7 @@ static const char *cudaGetErrorString(cudaError_t error) {
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorNoKernelImageForDevice:
         return "no kernel image is available for execution on the device";
+    case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
     case cudaErrorStreamCaptureUnsupported:
         return "operation not permitted when stream is capturing";
     }
@@ -114,7 +120,8 @@ static cudaError_t cudaGetLastError(void) {
 /* ---- devices, memory ---- */
 
 static cudaError_t cudaGetDeviceCount(int *count) {
-    *count = cuda_host.device == cudaSuccess || cuda_host.device == cudaErrorNoKernelImageForDevice;
+    *count = cuda_host.device != cudaErrorNoDevice &&
+             cuda_host.device != cudaErrorInsufficientDriver;
     return *count ? cudaSuccess : cuda_host.device;
 }
 
@@ -123,12 +130,15 @@ static cudaError_t cuda_host_find_kernels(void) {
 }
 
 static cudaError_t cudaGetDevice(int *device) {
-    *device = 0;
-    return cuda_host_fails() ? cuda_host_error(cudaErrorInvalidValue) : cudaSuccess;
+    if (cuda_host_fails()) return cuda_host_error(cudaErrorInvalidValue);
+    *device = cuda_host_current;
+    return cudaSuccess;
 }
 
 static cudaError_t cudaSetDevice(int device) {
-    return device == 0 ? cudaSuccess : cuda_host_wrong("there is one device");
+    if (device < 0 || device > 1) return cuda_host_wrong("there are two devices");
+    cuda_host_current = device;
+    return cudaSuccess;
 }
 
 static cudaError_t cuda_host_allocate(void **at, size_t bytes, cudaMemoryType type) {
@@ -198,6 +208,7 @@ static cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *a, const void
 static cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
     *stream = cuda_host_fails() ? NULL : new cuda_host_stream();
     if (!*stream) return cuda_host_error(cudaErrorMemoryAllocation);
+    (*stream)->device = cuda_host_current;
     std::lock_guard<std::mutex> hold(cuda_host.lock);
     cuda_host.streams++;
     return cudaSuccess;
@@ -211,6 +222,8 @@ static cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 static cudaError_t cuda_host_push(cudaStream_t stream, const std::function<void()> &what) {
+    if (stream->device != cuda_host_current)
+        return cuda_host_wrong("a stream is used while another device is the thread's");
     if (cuda_host_fails()) return cuda_host_error(cudaErrorInvalidValue);
     (stream->capturing ? stream->graph : stream->queue).push_back(what);
     return cudaSuccess;
@@ -275,7 +288,11 @@ static cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cud
     bool up = kind == cudaMemcpyHostToDevice;
     if (!cuda_host_on_device(up ? to : from, bytes) || cuda_host_on_device(up ? from : to, bytes))
         return cuda_host_wrong("a copy between memory of other kinds than it says");
-    return cuda_host_push(stream, [=]() { memcpy(to, from, bytes); });
+    return cuda_host_push(stream, [=]() {
+        memcpy(to, from, bytes);
+        std::lock_guard<std::mutex> hold(cuda_host.lock);
+        cuda_host.copied += (long)bytes;
+    });
 }
 
 static cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream_t stream) {
@@ -405,8 +422,15 @@ extern "C" void cuda_host_fail_after(long calls) { cuda_host.until_failure = cal
 
 extern "C" void cuda_host_device(cuda_host_device_state state) {
     static const cudaError_t error[] = {cudaSuccess, cudaErrorNoDevice, cudaErrorInsufficientDriver,
-                                        cudaErrorNoKernelImageForDevice};
+                                        cudaErrorNoKernelImageForDevice,
+                                        cudaErrorIllegalAddress};
     cuda_host.device = error[state];
+}
+
+extern "C" int cuda_host_use(int device) {
+    int before = cuda_host_current;
+    cudaSetDevice(device);
+    return before;
 }
 
 extern "C" cuda_host_counts cuda_host_count(void) {
@@ -414,6 +438,7 @@ extern "C" cuda_host_counts cuda_host_count(void) {
     n.calls = cuda_host.calls;
     n.launches = cuda_host.launches;
     n.replays = cuda_host.replays;
+    n.copied = cuda_host.copied;
     n.live = (long)cuda_host.memory.size() + cuda_host.streams + cuda_host.handles +
              cuda_host.graphs;
     n.wrong = cuda_host.wrong;

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef _OPENMP
@@ -36,7 +37,8 @@ static const char MANUAL[] =
     "                 environment. Otherwise python3, or one that is installed with pip\n"
     "                 into " BENCH_FOLDER "/venv\n"
     "  --device cuda  networks and the ActionFinder alone, on the GPU, beside PyTorch there;\n"
-    "                 of peak: of what cuBLAS reaches. Built by make bench-cuda\n"
+    "                 of peak: of what cuBLAS reaches; a table of Markdown. Built by make\n"
+    "                 bench-cuda\n"
     "  --help         this text\n"
     "\n"
     "How: a time is the minimum over repeats, after a warm-up, until half a second is\n"
@@ -130,9 +132,11 @@ static const char *bench_instructions(void) {
 
 static void bench_machine(const bench *b) {
     const char *policy = getenv("OMP_WAIT_POLICY");
-    char name[128];
+    char name[128], date[16];
+    time_t now = time(NULL);
     bench_processor(name);
-    printf("machine: %s, %ld cores\n", name, sysconf(_SC_NPROCESSORS_ONLN));
+    strftime(date, sizeof date, "%Y-%m-%d", localtime(&now));
+    printf("machine: %s, %ld cores; %s\n", name, sysconf(_SC_NPROCESSORS_ONLN), date);
 #if defined(__clang__)
     printf("compiler: clang %s", __clang_version__);
 #elif defined(__GNUC__)
@@ -181,6 +185,7 @@ int main(int count, char **words) {
     } else if (!bench_device_peak(&b)) {
         return 1;
     }
+    if (bench_on_device()) bench_replays(&b);
     bench_networks(&b);
     bench_finder(&b);
     if (b.csv) fclose(b.csv);

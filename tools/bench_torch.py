@@ -109,17 +109,32 @@ def free_memory():
     return float("inf")
 
 
-def optimiser(parameters, rate):
+def optimiser(parameters, rate, graph=False):
+    """graph: its steps can be captured."""
     try:
-        return torch.optim.Adam(parameters, lr=rate, fused=True)
+        return torch.optim.Adam(parameters, lr=rate, fused=True, capturable=graph)
     except RuntimeError:
-        return torch.optim.Adam(parameters, lr=rate)
+        return torch.optim.Adam(parameters, lr=rate, capturable=graph)
 
 
-def train(parameters, loss, arguments, rate=1e-4):
-    """Prints loss, seconds and memory of a step: loss, gradient, Adam."""
+def captured(step):
+    """The step as a CUDA graph, after some that fill the caches: one launch does it all."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def train(parameters, loss, arguments, method, rate=1e-4):
+    """Prints loss, seconds and memory of a step: loss, gradient, Adam. method graph: captured."""
     memory = peak_memory()
-    adam = optimiser(parameters, rate)
+    adam = optimiser(parameters, rate, method == "graph")
 
     def step():
         adam.zero_grad(set_to_none=True)
@@ -129,9 +144,11 @@ def train(parameters, loss, arguments, rate=1e-4):
     print("loss %.17g" % loss().item())
     step()
     compiling_is_over()
-    print("seconds %.9g" % measure(step, arguments.seconds, warm=True))
+    timed = captured(step) if method == "graph" else step
+    print("seconds %.9g" % measure(timed, arguments.seconds, warm=True))
     print("memory %.9g" % (peak_memory() - memory))
-    count_operations(step)
+    if method != "graph":
+        count_operations(step)
 
 
 def layers(arrays):
@@ -191,7 +208,20 @@ def potential(arguments, method, dtype):
         gradient, lap = way(net, x)
         residual = c + (b * gradient).sum(0)
         return (residual ** 2).mean() + 0.1 * (torch.relu(-lap) ** 2).mean()
-    train(parameters, compiled(loss) if method == "compiled" else loss, arguments)
+    train(parameters, compiled(loss) if method == "compiled" else loss, arguments, method)
+
+
+# ---- a small network: nothing but launches ----
+
+
+def small(arguments, method, dtype):
+    arrays, _ = read(arguments.file, dtype)
+    net, parameters = layers(arrays)
+    x, y = arrays["x"], arrays["y"]
+
+    def loss():
+        return ((mlp(net, x) - y) ** 2).mean()
+    train(parameters, compiled(loss) if method == "compiled" else loss, arguments, method)
 
 
 # ---- flow: the exact divergence of a velocity network, one step of Runge and Kutta ----
@@ -239,7 +269,7 @@ def flow(arguments, method, dtype):
         growth = (d1 + 2.0 * d2 + 2.0 * d3 + d4) / 6.0
         normal = -0.5 * (end ** 2).sum(1) - 3.0 * float(np.log(TWO_PI))
         return -(normal + growth).mean()
-    train(parameters, compiled(loss) if method == "compiled" else loss, arguments)
+    train(parameters, compiled(loss) if method == "compiled" else loss, arguments, method)
 
 
 # ---- evaluation of a potential and its gradient ----
@@ -463,7 +493,7 @@ def finder(arguments, method, dtype):
         """Our step: J' is held, and moved by half of what it lacks, once a step."""
         spread, total, slope = f.forward(f.normalised(f.g), f.normalised(f.p), theta, j,
                                          state["jp"])
-        state["jp"] = state["jp"] + 0.5 * (f.mean(j - slope.detach()) - state["jp"])
+        state["next"] = state["jp"] + 0.5 * (f.mean(j - slope.detach()) - state["jp"])
         return total
 
     def loop(least=1):
@@ -476,7 +506,7 @@ def finder(arguments, method, dtype):
     def published(least=1):
         total, state["steps"] = f.forward_published(theta, j, f.mean(j), least)
         return total
-    ways = {"same": same, "loop": loop, "loop_ten": lambda: loop(10),
+    ways = {"same": same, "graph": same, "loop": loop, "loop_ten": lambda: loop(10),
             "published": published, "published_ten": lambda: published(10)}
     if method == "same":  # the losses are compared here
         held, scaled = data["held_theta"], data["held_J"] / f.scale
@@ -486,25 +516,26 @@ def finder(arguments, method, dtype):
         print("held_loss %.17g" % f.forward(g, p, held, scaled, jp)[0].item())
         print("held_steps %d" % steps)
         first = same().item()
-        state["jp"] = f.mean(j)
-    adam = optimiser(f.parameters, 1e-5)
+    adam = optimiser(f.parameters, 1e-5, method == "graph")
     memory = peak_memory()
 
     def step():
         adam.zero_grad(set_to_none=True)
         ways[method]().backward()
         adam.step()
-    seconds = measure(step, arguments.seconds)
+        if "next" in state:
+            state["jp"].copy_(state["next"])  # in its place: a graph knows no other
+    seconds = measure(captured(step) if method == "graph" else step, arguments.seconds)
     if method == "same":
         print("loss %.17g" % first)
     print("seconds %.9g" % seconds)
     print("steps %d" % state["steps"])
     print("memory %.9g" % (peak_memory() - memory))
-    count_operations(step)
+    if method != "graph":
+        count_operations(step)
 
 
 # ---- rows and methods ----
-
 
 
 def version(arguments, method, dtype):
@@ -518,12 +549,14 @@ def version(arguments, method, dtype):
 
 ROWS = {  # name: (function, type, methods)
     "version": (version, torch.float64, [""]),
-    "potential_f64": (potential, torch.float64, ["streams", "nested", "compiled"]),
-    "potential_f32": (potential, torch.float32, ["streams", "nested", "compiled"]),
-    "flow_f32": (flow, torch.float32, ["streams", "nested", "compiled"]),
+    "potential_f64": (potential, torch.float64, ["streams", "nested", "graph", "compiled"]),
+    "potential_f32": (potential, torch.float32, ["streams", "nested", "graph", "compiled"]),
+    "small_f64": (small, torch.float64, ["eager", "graph", "compiled"]),
+    "flow_f32": (flow, torch.float32, ["streams", "nested", "graph", "compiled"]),
     "evaluate_one": (evaluate, torch.float64, ["by_hand", "autograd", "compiled"]),
     "evaluate_many": (evaluate, torch.float64, ["by_hand", "autograd", "compiled"]),
     "finder_same": (finder, torch.float64, ["same"]),
+    "finder_graph": (finder, torch.float64, ["graph"]),
     "finder_loop": (finder, torch.float64, ["loop"]),
     "finder_loop_ten": (finder, torch.float64, ["loop_ten"]),
     "finder_published": (finder, torch.float64, ["published"]),
@@ -602,6 +635,8 @@ def main():
     function, dtype, methods = ROWS[arguments.row]
     if arguments.quick:
         methods = [m for m in methods if m != "compiled"]
+    if arguments.device == "cpu":
+        methods = [m for m in methods if m != "graph"]
     if arguments.method is None and len(methods) > 1:
         fastest(arguments, methods)
         return

@@ -148,7 +148,7 @@ typedef struct dp__ode {
     size_t lanes;
     struct dp__moving *lane[DP__LANES];
     af_workspace *work[DP__LANES];
-    af_status status[DP__LANES];
+    dp__called called[DP__LANES];
 } dp__ode;
 
 typedef struct dp__moving {
@@ -160,12 +160,10 @@ typedef struct dp__moving {
 } dp__moving;
 
 /* The rates of stage k. */
-static af_status dp__ode_stage(const dp__ode *o, dp__moving *b, af_workspace *work,
-                               size_t k) {
+static af_status dp__ode_stage(dp__ode *o, dp__moving *b, size_t lane, size_t k) {
     const void *in[3];
     void *out[1];
     size_t p, i, j;
-    af_status status;
     for (p = 0; p < (size_t)DP__SLOTS; p++) {
         b->t_in[p] = (float)(b->t[p] + dp__stage_time[k] * b->step[p]);
         for (i = p * o->width; i < (p + 1) * o->width; i++) {
@@ -179,9 +177,9 @@ static af_status dp__ode_stage(const dp__ode *o, dp__moving *b, af_workspace *wo
     in[1] = b->t_in;
     in[2] = b->z_in;
     out[0] = b->out;
-    status = af_run(o->rate, work, in, out);
+    dp__call(&o->called[lane], o->rate, o->work[lane], in, out);
     for (i = 0; i < DP__SLOTS * o->width; i++) b->rate[k][i] = (double)b->out[i];
-    return status;
+    return o->called[lane].status;
 }
 
 /* The root mean square error of the step of point p, in units of the tolerance. */
@@ -216,8 +214,8 @@ static void dp__ode_judge(const dp__ode *o, dp__moving *b, size_t p) {
     b->done++;
 }
 
-static af_status dp__ode_block(const dp__ode *o, dp__moving *b, af_workspace *work,
-                               size_t first) {
+static void dp__ode_block(dp__ode *o, size_t lane, size_t first) {
+    dp__moving *b = o->lane[lane];
     size_t p, k, bytes;
     af_status s;
     memset(b, 0, sizeof *b);
@@ -228,24 +226,23 @@ static af_status dp__ode_block(const dp__ode *o, dp__moving *b, af_workspace *wo
         b->t[p] = o->begin;
         b->step[p] = (o->end - o->begin) * DP__ODE_FIRST;
     }
-    s = dp__ode_stage(o, b, work, 0);
+    s = dp__ode_stage(o, b, lane, 0);
     while (b->done < b->count && s == AF_OK) {
         for (k = 1; k < (size_t)DP__ODE_STAGES && s == AF_OK; k++)
-            s = dp__ode_stage(o, b, work, k);
+            s = dp__ode_stage(o, b, lane, k);
         b->tries++;
         for (p = 0; p < b->count; p++)
             if (b->step[p] != 0.0) dp__ode_judge(o, b, p);
     }
     memcpy(o->z + first * o->width, b->z, bytes);
-    return s;
 }
 
 static void dp__ode_lane(size_t lane, void *user) {
     dp__ode *o = (dp__ode *)user;
     size_t first;
-    for (first = lane * DP__SLOTS; first < o->n && o->status[lane] == AF_OK;
+    for (first = lane * DP__SLOTS; first < o->n && o->called[lane].status == AF_OK;
          first += o->lanes * DP__SLOTS)
-        o->status[lane] = dp__ode_block(o, o->lane[lane], o->work[lane], first);
+        dp__ode_block(o, lane, first);
 }
 
 /* Carries the states through one field. */
@@ -261,14 +258,10 @@ static af_status dp__ode_run(af_context *c, dp__ode *o) {
         s = o->lane[lane] ? af_context_workspace(c, o->rate, 1, &o->work[lane]) : AF_ERROR_MEMORY;
     }
     if (s == AF_OK) af_parallel(c, o->lanes, dp__ode_lane, o);
-    for (lane = 0; lane < o->lanes; lane++) {
-        if (s == AF_OK) s = o->status[lane];
-        af_workspace_destroy(o->work[lane]);
-    }
+    if (s == AF_OK) s = dp__call_check(c, o->called, o->lanes, "the velocity field of a flow");
+    for (lane = 0; lane < o->lanes; lane++) af_workspace_destroy(o->work[lane]);
     dp__arena_free(&arena);
-    if (s == AF_OK) return AF_OK;
-    return s == AF_ERROR_MEMORY ? dp__fail_memory(c, "moving points along a flow")
-                                : af_fail(c, s, "a flow's velocity field could not be computed");
+    return s == AF_ERROR_MEMORY ? dp__fail_memory(c, "moving points along a flow") : s;
 }
 
 /* Carries states z (n, width of the way) through the whole chain: forth to the data, or back. */

@@ -627,6 +627,7 @@ static af_status dp__combine_products(dp__combiner *b, af_context *c) {
     d.input_count = 2;
     d.outputs = &out;
     d.output_count = 1;
+    d.backend = af_backend_cpu(); /* too small for a device */
     d.label = "combinations of functions";
     status = af_compile(c, &d, &b->products);
     return status == AF_OK ? af_workspace_create(b->products, 1, &b->work) : status;

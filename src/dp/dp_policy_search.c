@@ -20,7 +20,6 @@ typedef struct dp__policy_lane {
     dp__policy_walk walk[DP__POLICY_ROWS];
     size_t sample[DP__POLICY_ROWS]; /* number in the batch, or batch: none */
     float *x, *mask, *log_p, *h[2], *state[2];
-    af_status status;
 } dp__policy_lane;
 
 /* A formula not seen before. */
@@ -54,6 +53,7 @@ typedef struct dp__policy {
     float *params;             /* of the network in f32 */
     size_t lanes, keep, padded; /* chunks; formulas learnt from; that in whole pieces */
     dp__policy_lane *lane;
+    dp__called called[DP__LANES];
     dp__policy_sample *sample; /* (batch) */
     dp__policy_rank *rank;     /* (batch) */
     dp__policy_fit *fit;       /* (batch) */
@@ -139,8 +139,8 @@ static void dp__policy_write_lane(size_t lane, void *user) {
         out[0] = l->h[1 - now];
         out[1] = l->state[1 - now];
         out[2] = l->log_p;
-        l->status = af_run(p->step, l->work, in, out);
-        if (l->status != AF_OK) return;
+        dp__call(&p->called[lane], p->step, l->work, in, out);
+        if (p->called[lane].status != AF_OK) return;
         for (r = 0; r < (size_t)DP__POLICY_ROWS; r++)
             if (l->sample[r] < p->desc.batch) dp__policy_advance(p, l, r);
         now = 1 - now;
@@ -151,11 +151,11 @@ static void dp__policy_write_lane(size_t lane, void *user) {
 static af_status dp__policy_write(dp__policy *p) {
     const double *params = af_params_data(p->net.params);
     size_t k;
+    af_status s;
     for (k = 0; k < af_params_size(p->net.params); k++) p->params[k] = (float)params[k];
     af_parallel(p->c, p->lanes, dp__policy_write_lane, p);
-    for (k = 0; k < p->lanes; k++)
-        if (p->lane[k].status != AF_OK)
-            return af_fail(p->c, p->lane[k].status, "the policy could not be evaluated");
+    s = dp__call_check(p->c, p->called, p->lanes, "the policy");
+    if (s != AF_OK) return s;
     p->result.samples += p->desc.batch;
     return AF_OK;
 }

@@ -3,7 +3,33 @@
  * A function of `rows` rows at a time is applied to n: ranges of rows are computed side by side,
  * each with a workspace of its own, and the last call of a range is filled with its first row. */
 
-enum { DP__LANES = 16, DP__MOST_ARRAYS = 8 };
+#include <stdio.h>
+
+enum { DP__LANES = 16, DP__MOST_ARRAYS = 8, DP__SENTENCE = 400 };
+
+/* How a lane's last call went. The backend's sentence is that of the thread which made it. */
+typedef struct dp__called {
+    af_status status;
+    char error[DP__SENTENCE];
+} dp__called;
+
+static void dp__call(dp__called *called, const af_func *f, af_workspace *work,
+                     const void *const *in, void *const *out) {
+    called->status = af_run(f, work, in, out);
+    if (called->status != AF_OK)
+        snprintf(called->error, sizeof called->error, "%s", af_func_error(f));
+}
+
+/* The first failure among the lanes' calls. */
+static af_status dp__call_check(af_context *c, const dp__called *called, size_t lanes,
+                                const char *label) {
+    size_t k;
+    for (k = 0; k < lanes; k++)
+        if (called[k].status != AF_OK)
+            return af_fail(c, called[k].status, "%s could not be computed%s%s", label,
+                           called[k].error[0] ? ": " : "", called[k].error);
+    return AF_OK;
+}
 
 typedef struct dp__rows {
     const af_func *f;
@@ -24,7 +50,7 @@ typedef struct dp__rows_run {
     size_t lanes;
     af_workspace *work[DP__LANES];
     double *memory[DP__LANES]; /* inputs and outputs of one call */
-    af_status status[DP__LANES];
+    dp__called called[DP__LANES];
 } dp__rows_run;
 
 static size_t dp__rows_size(const dp__rows *r) {
@@ -35,12 +61,11 @@ static size_t dp__rows_size(const dp__rows *r) {
 }
 
 /* One call: rows [first, first + count), count <= rows. */
-static af_status dp__rows_call(const dp__rows *r, af_workspace *work, double *memory, size_t first,
-                               size_t count) {
+static void dp__rows_call(const dp__rows *r, dp__called *called, af_workspace *work,
+                          double *memory, size_t first, size_t count) {
     const void *in[2 * DP__MOST_ARRAYS];
     void *out[DP__MOST_ARRAYS];
     size_t k, i;
-    af_status s;
     for (k = 0; k < r->in_count; k++) {
         size_t w = r->in_width[k];
         memcpy(memory, r->in[k] + first * w, count * w * sizeof(double));
@@ -54,21 +79,20 @@ static af_status dp__rows_call(const dp__rows *r, af_workspace *work, double *me
         out[k] = memory;
         memory += r->rows * r->out_width[k];
     }
-    s = af_run(r->f, work, in, out);
-    for (k = 0; k < r->out_count && s == AF_OK; k++)
+    dp__call(called, r->f, work, in, out);
+    for (k = 0; k < r->out_count && called->status == AF_OK; k++)
         memcpy(r->out[k] + first * r->out_width[k], out[k],
                count * r->out_width[k] * sizeof(double));
-    return s;
 }
 
 static void dp__rows_lane(size_t lane, void *user) {
     dp__rows_run *run = (dp__rows_run *)user;
     const dp__rows *r = run->r;
     size_t calls = (r->n + r->rows - 1) / r->rows, call;
-    for (call = lane; call < calls && run->status[lane] == AF_OK; call += run->lanes) {
+    for (call = lane; call < calls && run->called[lane].status == AF_OK; call += run->lanes) {
         size_t first = call * r->rows, count = r->n - first;
-        run->status[lane] = dp__rows_call(r, run->work[lane], run->memory[lane], first,
-                                          count < r->rows ? count : r->rows);
+        dp__rows_call(r, &run->called[lane], run->work[lane], run->memory[lane], first,
+                      count < r->rows ? count : r->rows);
     }
 }
 
@@ -87,12 +111,9 @@ static af_status dp__rows_all(af_context *c, const dp__rows *r) {
         s = run.memory[lane] ? af_context_workspace(c, r->f, 1, &run.work[lane]) : AF_ERROR_MEMORY;
     }
     if (s == AF_OK) af_parallel(c, run.lanes, dp__rows_lane, &run);
-    for (lane = 0; lane < run.lanes; lane++) {
-        if (s == AF_OK) s = run.status[lane];
-        af_workspace_destroy(run.work[lane]);
-    }
+    if (s == AF_OK) s = dp__call_check(c, run.called, run.lanes, "a function of many points");
+    for (lane = 0; lane < run.lanes; lane++) af_workspace_destroy(run.work[lane]);
     dp__arena_free(&arena);
     if (s == AF_ERROR_MEMORY) return dp__fail_memory(c, "workspaces to evaluate a function");
-    if (s != AF_OK) return af_fail(c, s, "a function could not be evaluated");
-    return AF_OK;
+    return s;
 }

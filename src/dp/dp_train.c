@@ -44,7 +44,7 @@ typedef struct dp__loop {
     double *rows, *seeds;    /* (pieces * piece, width), (pieces) of one step */
     double *held, *losses;   /* (held pieces, piece, width) and the loss of each */
     double seed_of_piece[DP__LANES];
-    af_status status[DP__LANES];
+    dp__called called[DP__LANES];
     size_t held_pieces;
     double best, factor;     /* the plateau rule: best loss so far, of the rate */
     size_t waited, halvings; /* epochs since, halvings without gain */
@@ -102,7 +102,7 @@ static af_status dp__loop_epoch(af_trainer *trainer, size_t epoch, double first,
 static void dp__loop_lane(size_t lane, void *user) {
     dp__loop *l = (dp__loop *)user;
     size_t p;
-    for (p = lane; p < l->held_pieces && l->status[lane] == AF_OK; p += DP__LANES) {
+    for (p = lane; p < l->held_pieces && l->called[lane].status == AF_OK; p += DP__LANES) {
         const void *in[3];
         void *out[1];
         l->seed_of_piece[lane] = (double)(DP__SEEDS - 1 - (p % (DP__SEEDS / 2)));
@@ -110,7 +110,7 @@ static void dp__loop_lane(size_t lane, void *user) {
         in[1] = l->held + p * l->piece * l->t->width;
         in[2] = &l->seed_of_piece[lane];
         out[0] = &l->losses[p];
-        l->status[lane] = af_run(l->check, l->work[lane], in, out);
+        dp__call(&l->called[lane], l->check, l->work[lane], in, out);
     }
 }
 
@@ -118,10 +118,10 @@ static void dp__loop_lane(size_t lane, void *user) {
 static af_status dp__loop_check(dp__loop *l, double *loss) {
     size_t p;
     double sum = 0.0;
+    af_status s;
     af_parallel(l->c, DP__LANES, dp__loop_lane, l);
-    for (p = 0; p < (size_t)DP__LANES; p++)
-        if (l->status[p] != AF_OK)
-            return af_fail(l->c, l->status[p], "%s: the validation failed", l->t->label);
+    s = dp__call_check(l->c, l->called, DP__LANES, "the loss of a validation");
+    if (s != AF_OK) return s;
     for (p = 0; p < l->held_pieces; p++) sum += l->losses[p];
     *loss = l->held_pieces ? sum / (double)l->held_pieces : NAN;
     return AF_OK;

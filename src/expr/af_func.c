@@ -3,6 +3,7 @@
 struct af_func {
     af__arena arena;
     af_program program;
+    af_buffer *buffer; /* the program's */
     const af_backend *backend;
     af__dims_text label; /* for sentences */
 };
@@ -262,7 +263,7 @@ static void af__publish(af__compiler *k, const af_func_desc *d, af_func *f) {
     f->program.operand = k->operand;
     f->program.micro = k->micro;
     f->program.store = k->store;
-    f->program.buffer = k->buffer;
+    f->program.buffer = f->buffer = k->buffer;
     f->program.instr_count = AF__LENGTH(k->instr);
     f->program.buffer_count = AF__LENGTH(k->buffer);
     f->program.input_count = d->input_count;
@@ -324,6 +325,17 @@ AF_API double af_func_matmul_flops(const af_func *f) {
         total += flops;
     }
     return total;
+}
+
+/* The caller's first inputs and outputs are f64 even where the function's precision is f32, for a
+ * backend with memory of its own; before there are workspaces. */
+static void af__func_widen(af_func *f, size_t inputs, size_t outputs) {
+    size_t i;
+    for (i = 0; i < f->program.buffer_count && f->program.precision == AF_F32; i++) {
+        af_buffer *b = &f->buffer[i];
+        if (b->kind == AF_BUFFER_INPUT) b->wide = b->index < inputs;
+        if (b->kind == AF_BUFFER_OUTPUT) b->wide = b->index < outputs;
+    }
 }
 
 AF_API af_status af_workspace_create(const af_func *f, int threads, af_workspace **out) {

@@ -17,6 +17,8 @@ typedef struct af_buffer {
     size_t size; /* elements */
     size_t offset;
     const double *data;
+    int wide; /* INPUT, OUTPUT: the caller's array is f64 though the program's precision is f32;
+                 only in programs for backends with memory of their own */
 } af_buffer;
 
 /* Where an array lies: element (i0, i1, ..) is buffer[offset + sum i_k stride_k]. */

@@ -41,6 +41,8 @@ typedef struct af__batch {
     af_context *context;
     af__arena *arena;
     af__arena resident; /* of the total */
+    int wide; /* the function takes the parameters and gives the sums in f64: in that precision, or
+                 the backend converts them */
     af__batch_desc desc;
     af_func *func;
     af__cut *in, *out; /* of the caller's inputs and outputs */
@@ -50,7 +52,7 @@ typedef struct af__batch {
     size_t *offset;    /* of each in them */
     size_t pieces, workers, sums; /* pieces s, s + sums, ... are added to sum s, whoever does it */
     const void *const *inputs;    /* of this run */
-    float *single;     /* the parameters in f32 */
+    float *single;     /* the parameters in f32; NULL: wide */
     double *sum;       /* (sums - 1, size); the first sum is `total` */
     double *total;     /* (size): the result */
 } af__batch;
@@ -145,7 +147,7 @@ static af_status af__worker_create(af__batch *b, af__worker *w, int threads) {
     w->own = AF__ARRAY(b->arena, void *, d->input_count + 1);
     w->outputs = AF__ARRAY(b->arena, void *, d->sum_count + d->output_count + 1);
     good = w->inputs && w->own && w->outputs;
-    if (b->pieces > b->sums || d->precision == AF_F32)
+    if (b->pieces > b->sums || b->single)
         good = good && (w->sum = AF__ARRAY(b->arena, double, b->size)) != NULL;
     for (i = 0; i < d->input_count && good; i++)
         good = af__piece_memory(b, &b->in[i], &w->own[i]);
@@ -160,17 +162,18 @@ static af_status af__worker_create(af__batch *b, af__worker *w, int threads) {
 
 static af_status af__batch_memory(af__batch *b) {
     size_t i, n = af_params_size(b->desc.params);
-    int threads = b->context->threads;
+    int threads = b->context->threads, resident = b->pieces == 1 && af__is_resident(b->context, n);
     af_status s;
     b->sums = af__clamp(AF__SUM_ELEMENTS / (b->size + 1), 1, af__clamp(b->pieces, 1, AF__SUMS));
     b->workers = af__clamp((size_t)af__threads(threads), 1, b->sums);
     b->worker = AF__ARRAY(b->arena, af__worker, b->workers);
     b->sum = AF__ARRAY(b->arena, double, (b->sums - 1) * b->size + 1);
-    b->resident.allocator = af__memory_of(
-        b->context, b->pieces == 1 && af__is_resident(b->context, n, b->desc.precision));
+    if (resident) af__func_widen(b->func, 1, b->desc.sum_count);
+    b->wide = resident || b->desc.precision == AF_F64;
+    b->resident.allocator = af__memory_of(b->context, resident);
     b->total = AF__ARRAY(&b->resident, double, b->size);
-    if (b->desc.precision == AF_F32) b->single = AF__ARRAY(b->arena, float, n);
-    if (!b->worker || !b->sum || !b->total || (b->desc.precision == AF_F32 && !b->single))
+    if (!b->wide) b->single = AF__ARRAY(b->arena, float, n);
+    if (!b->worker || !b->sum || !b->total || (!b->wide && !b->single))
         return af__fail_memory(b->context, b->desc.label);
     for (i = 0; i < b->workers; i++) {
         s = af__worker_create(b, &b->worker[i], b->sums > 1 ? 1 : threads);
@@ -239,10 +242,11 @@ static void af__piece_out(const af__batch *b, const af__worker *w, size_t piece)
 /* Computes one piece; its sums become `sum`, or are added to it. */
 static af_status af__piece_run(af__batch *b, af__worker *w, size_t piece, double *sum, int add) {
     size_t i, n = b->size;
-    int direct = !add && b->desc.precision == AF_F64;
+    int direct = !add && b->wide;
     char *to = (char *)(direct ? (void *)sum : w->sum);
     w->inputs[0] = b->single ? (const void *)b->single : af_params_data(b->desc.params);
-    for (i = 0; i < b->desc.sum_count; i++) w->outputs[i] = to + b->offset[i] * af__batch_real(b);
+    for (i = 0; i < b->desc.sum_count; i++)
+        w->outputs[i] = to + b->offset[i] * (direct ? sizeof *sum : af__batch_real(b));
     af__piece_in(b, w, piece);
     if (af_run(b->func, w->workspace, w->inputs, w->outputs) != AF_OK) {
         snprintf(w->error, sizeof w->error, "%s", af_func_error(b->func)); /* this thread's */

@@ -43,7 +43,7 @@ static af_status af__average_compile(af_trainer *t, size_t n) {
 static af_status af__trainer_state(af_trainer *t) {
     const af_trainer_desc *d = &t->desc;
     size_t n = af_params_size(d->params);
-    int resident = t->batch.pieces == 1 && af__is_resident(t->context, n, d->precision);
+    int resident = t->batch.pieces == 1 && af__is_resident(t->context, n);
     af_status s = AF_OK;
     t->resident.allocator = af__memory_of(t->context, resident);
     t->best = AF__ARRAY(&t->arena, double, n);

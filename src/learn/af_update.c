@@ -2,14 +2,15 @@
  *
  * Large arrays that are read and written at each step of a training (parameters, gradient, moments)
  * live in the memory of the context's backend, if it has its own, and what changes them is compiled
- * as any function is: nothing of them crosses to the host. */
+ * as any function is: nothing of them crosses to the host. They are f64 whatever the precision of
+ * the loss, which the backend converts from and to (af_buffer, wide). */
 
 /* Numbers for which that pays: fewer cross to the host sooner than a page of shared memory moves.
  * To be measured. */
 enum { AF__RESIDENT = 1 << 16 };
 
-static int af__is_resident(const af_context *c, size_t n, af_precision precision) {
-    return n >= AF__RESIDENT && precision == AF_F64 && c->backend && c->backend->memory;
+static int af__is_resident(const af_context *c, size_t n) {
+    return n >= AF__RESIDENT && c->backend && c->backend->memory;
 }
 
 /* The allocator of such arrays, or the context's. */

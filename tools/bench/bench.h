@@ -98,6 +98,9 @@ af_context *bench_context(void);
 /* What cuBLAS reaches becomes the peaks; 0 where there is no device, which is told. */
 int bench_device_peak(bench *b);
 
+/* What a run costs the host, however little there is to compute. */
+void bench_replays(bench *b);
+
 /* ---- bench.c: what needs to look inside the library ---- */
 
 /* Floating point operations of the matrix products of a training step. The expressions are those of

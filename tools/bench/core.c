@@ -57,10 +57,16 @@ void bench_head(const char *title, const char *text) {
     remark = text;
 }
 
+/* On a device the table is one of Markdown, to be kept in a page. */
 static void bench_print_head(void) {
-    if (head)
+    if (head && bench_on_device())
+        printf("%s%s", remark ? "\n" : "", remark ? remark : "");
+    if (head && bench_on_device())
+        printf("\n| %s | ours | peer | ratio | of peak | |\n|---|---:|---:|---:|---:|---|\n",
+               head);
+    else if (head)
         printf("\n%-56s %8s %8s %6s %7s\n", head, "ours", "peer", "ratio", "of peak");
-    if (remark) printf("%s", remark);
+    if (remark && !bench_on_device()) printf("%s", remark);
     head = remark = NULL;
 }
 
@@ -119,9 +125,13 @@ void bench_report(bench *b, const bench_row *row) {
     else if (row->elements > 0.0 && isfinite(row->ours))
         snprintf(rate, sizeof rate, "%.3g ns each", 1e9 * row->ours / row->elements);
     bench_print_head();
-    printf("%-56s %8s %8s %6s %7s  %s%s%s\n", row->name, ours, other, ratio, fraction,
-           row->peer ? row->peer : "", row->peer && *rate ? "; " : "", rate);
-    if (*row->note) printf("    %s\n", row->note);
+    printf(bench_on_device() ? "| %s | %s | %s | %s | %s | %s%s%s"
+                             : "%-56s %8s %8s %6s %7s  %s%s%s",
+           row->name, ours, other, ratio, fraction, row->peer ? row->peer : "",
+           row->peer && *rate ? "; " : "", rate);
+    if (bench_on_device())
+        printf("%s%s |\n", *row->note && (row->peer || *rate) ? "; " : "", row->note);
+    else printf(*row->note ? "\n    %s\n" : "\n", row->note);
     fflush(stdout);
     if (!b->csv) return;
     fprintf(b->csv, "%s,", row->name);

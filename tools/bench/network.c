@@ -89,6 +89,14 @@ static void task_potential(task *t, size_t n) {
     t->loss = af_add(c, af_mean(c, r), af_scale(c, af_mean(c, laplacian), 0.1));
 }
 
+/* A net so small that on a device a step is nothing but launches. */
+static void task_small(task *t, size_t n) {
+    af_context *c = t->c;
+    af_net *net = task_net(t, 3, 1, 64, 3);
+    af_expr x = task_input(t, "x", 2, n, 3, 0, 0, 1.0), y = task_input(t, "y", 2, n, 1, 0, 0, 1.0);
+    t->loss = af_mean(c, af_square(c, af_sub(c, af_net_apply(net, x, no_dropout), y)));
+}
+
 enum { FLOW = 6 }; /* dimensions */
 
 /* v(t, x) (n,6) and its divergence (n,1), by six directions carried forward. */
@@ -253,7 +261,7 @@ static void step_rows(bench *b, network_job *job, const char *title, int with_me
     row.peak = b->peak[job->f32][job->threads > 1];
     step_note(&row, &ours, &torch, job->f32);
     bench_report(b, &row);
-    if (!with_memory) return;
+    if (!with_memory || bench_on_device()) return; /* it is the host's */
     memory.bytes = 1;
     memory.peer = row.peer;
     memory.ours = ours.value[2];
@@ -364,6 +372,42 @@ static void evaluation_row(bench *b, const char *script_row, size_t stars, size_
         bench_note(&row, "THE RESULTS DIFFER: sums %.12g and %.12g", ours.value[2], sum);
     bench_torch_note(&row, &torch);
     bench_report(b, &row);
+}
+
+/* ---- what a run costs ---- */
+
+/* value: seconds of a run that adds one to a number. */
+static void replay_work(const void *arg, bench_result *result) {
+    const bench *b = (const bench *)arg;
+    static double x[1], y[1];
+    af_context *c = bench_context();
+    af_expr in = af_input(c, "x", 0, NULL), out = af_offset(c, in, 1.0);
+    bench_func f;
+    memset(&f, 0, sizeof f);
+    f.in[0] = x;
+    f.out[0] = y;
+    bench_compile(c, &f, 1, &in, 1, &out, 0, 1);
+    result->value[0] = bench_time(bench_run, &f, bench_seconds(b));
+}
+
+void bench_replays(bench *b) {
+    bench_row row = bench_new_row(NULL, "a run: one addition");
+    bench_result r;
+    network_job job;
+    bench_head("what a run costs the host", NULL);
+    if (bench_wanted(b, row.name)) {
+        bench_child(replay_work, b, &r);
+        row.ours = r.value[0];
+        bench_note(&row, "a copy, a kernel, a copy back and the wait: more than the host's share");
+        bench_report(b, &row);
+    }
+    memset(&job, 0, sizeof job);
+    job.threads = b->threads;
+    job.seconds = bench_seconds(b);
+    job.build = task_small;
+    job.batch = 1024;
+    job.row = "small_f64";
+    step_rows(b, &job, "step of 3x64 tanh", 0);
 }
 
 /* ---- rows ---- */
