@@ -242,34 +242,30 @@ feynman: $(B)/feynman
 TESTS   := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/fuzz_*.c))
 PLAIN   := $(TESTS:%=$(B)/test/%)
 CHECKED := $(if $(SANITIZE_CC),$(TESTS:%=$(B)/test/%.sanitized))
-SCRIPTS := cuda parallel hygiene_compile hygiene_symbols hygiene_stb floors snippets amalgamate cli cli_dp cli_symbolic cli_recover reproduce reproduce_dp
-LOGS    := $(addsuffix .log,$(PLAIN) $(CHECKED) $(SCRIPTS:%=$(B)/test/%))
+SCRIPTS := hygiene_compile hygiene_symbols cli_dp cli_symbolic cli_recover reproduce_dp reproduce cli \
+           hygiene_stb cuda snippets floors parallel amalgamate
+# the longest first, so that no processor idles at the end
+LOGS    := $(addsuffix .log,$(SCRIPTS:%=$(B)/test/%) $(CHECKED) $(PLAIN))
 # -Isrc: the tests compile the parts, not the generated headers; AF__WHITE_BOX: see af_stb_end.c
 TEST     = -std=c99 $(WARN) -DAF__WHITE_BOX= $(CPPFLAGS) -Isrc -Itests -I$(B)/include -MMD -MP -MF $@.d -MT $@
 OBJECT  := $(B)/test/library.o
 CHECKED_OBJECT := $(B)/test/library.sanitized.o
+OBJECTS := $(OBJECT) $(B)/test/library_dp.o
 
-# Tests of private parts include the implementation; all others, those of Deep Potential too, are
-# linked with one object of it. Compiling is most of the time of `make test`, so that sanitised
-# programs that include it have the kernels of all instruction sets only where it is them that are
-# tested, and are optimised only where they compute for long themselves; the object has all kernels.
+# Tests of private parts, and those of Deep Potential, include the implementation; all others are
+# linked with one object of it. Compiling is most of the time of `make test`, so that what is included
+# is private to the test: what the test does not call costs next to nothing. Sanitised, it has the
+# kernels of all instruction sets only where it is them that are tested; the object has them all.
 WHOLE := $(patsubst tests/%.c,%,$(shell grep -l 'define ACTIONFINDER_IMPLEMENTATION' tests/test_*.c tests/fuzz_*.c))
+DEEP_TESTS := $(patsubst tests/%.c,%,$(shell grep -l 'define DEEPPOTENTIAL_IMPLEMENTATION' tests/test_*.c))
 LINKED := $(filter-out $(WHOLE),$(TESTS))
-KERNEL_TESTS := test_expr test_math test_diff test_threads test_minimise_parts
-LONG_TESTS   := test_anchors test_chaos test_ensemble test_fast test_finder test_frequency test_inverse \
-                test_math test_orbit_point test_symplectic test_dp_distill test_dp_mock test_dp_recover
-# These need only the floors up to learn, which this list has: $(call floors,test) comes before -Isrc.
-LOW_TESTS := $(KERNEL_TESTS) test_minimise
-LIST   := $(B)/test/learn/actionfinder.in.h
-floors  = $(if $(filter $(1),$(LOW_TESTS)),-I$(dir $(LIST)) -Wno-unused-function)
+KERNEL_TESTS := test_minimise_parts
+# Where all is private, gcc guesses wrongly what may be uninitialised; it is asked in hygiene_compile.sh.
+GUESSES := $(if $(call probe,$(CC),-Wno-maybe-uninitialized -Werror,$(main)),-Wno-maybe-uninitialized)
+private = $(if $(filter $(1),$(WHOLE)),-DAF_STATIC $(GUESSES)) \
+          $(if $(filter $(1),$(DEEP_TESTS)),-include dp_static.h $(GUESSES))
 
-$(LIST): src/actionfinder.in.h
-	@mkdir -p $(@D)
-	sed -e '/^$(HASH)include "dyn\//d' -e '/^$(HASH)include "action\//d' $< >$@
-
-$(LOW_TESTS:%=$(B)/test/%) $(LOW_TESTS:%=$(B)/test/%.sanitized): $(LIST)
-
-$(OBJECT): tests/library.c $(B)/include/actionfinder.h | deps
+$(OBJECTS): $(B)/test/%.o: tests/%.c $(HEADERS) | deps
 	@mkdir -p $(@D)
 	$(CC) $(TEST) -O2 $(OPENMP) $(CFLAGS) -c $< -o $@
 
@@ -279,22 +275,25 @@ $(CHECKED_OBJECT): tests/library.c $(B)/include/actionfinder.h | deps
 
 $(LINKED:%=$(B)/test/%): $(OBJECT)
 $(LINKED:%=$(B)/test/%.sanitized): $(CHECKED_OBJECT)
-$(filter $(B)/test/test_dp_%,$(PLAIN) $(CHECKED)): $(B)/include/deeppotential.h
+$(DEEP_TESTS:%=$(B)/test/%) $(DEEP_TESTS:%=$(B)/test/%.sanitized): $(B)/include/deeppotential.h
 
 $(PLAIN): $(B)/test/%: tests/%.c $(B)/include/actionfinder.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(call floors,$*) $(TEST) -O1 $(OPENMP) $(CFLAGS) $< $(filter %.o,$^) -o $@ $(LDFLAGS) -lm $(LDLIBS)
+	$(CC) $(call private,$*) $(TEST) -O1 $(OPENMP) $(CFLAGS) $< $(filter %.o,$^) -o $@ $(LDFLAGS) -lm $(LDLIBS)
 
 $(CHECKED): $(B)/test/%.sanitized: tests/%.c $(B)/include/actionfinder.h | deps
 	@mkdir -p $(@D)
-	$(SANITIZE_CC) $(call floors,$*) $(TEST) $(if $(filter $*,$(LONG_TESTS)),-O1,-O0) $(if $(filter $*,$(LINKED) $(KERNEL_TESTS)),,-DAF_NO_AVX) $(SANITIZE) $(SANITIZE_OMP) $< $(filter %.o,$^) -o $@ $(LDFLAGS) -lm $(LDLIBS)
+	$(SANITIZE_CC) $(call private,$*) $(TEST) -O1 $(if $(filter $*,$(LINKED) $(KERNEL_TESTS)),,-DAF_NO_AVX) $(SANITIZE) $(SANITIZE_OMP) $< $(filter %.o,$^) -o $@ $(LDFLAGS) -lm $(LDLIBS)
 
 $(addsuffix .log,$(PLAIN) $(CHECKED)): %.log: % always
 	@echo "$*"; sh tests/run.sh $@ $*
 
-$(B)/test/cli_symbolic.log $(B)/test/cli_recover.log: $(B)/deeppotential
-$(B)/test/cuda.log $(B)/test/parallel.log: $(OBJECT) $(LIST)
-$(B)/test/cuda.log $(B)/test/parallel.log: export OPENMP_FLAG = $(OPENMP)
+# Programs that scripts link with the objects, and what some scripts take from others
+BUILDERS := cuda parallel cli cli_dp reproduce reproduce_dp
+$(BUILDERS:%=$(B)/test/%.log): $(OBJECTS)
+$(BUILDERS:%=$(B)/test/%.log): export OPENMP_FLAG = $(OPENMP)
+$(B)/test/hygiene_symbols.log: $(B)/test/hygiene_compile.log
+$(B)/test/cli_symbolic.log $(B)/test/cli_recover.log: $(B)/test/cli_dp.log
 $(SCRIPTS:%=$(B)/test/%.log): $(B)/test/%.log: tests/%.sh $(HEADERS) always | deps
 	@mkdir -p $(@D)
 	@echo "$<"; sh tests/run.sh $@ sh $<
@@ -306,7 +305,7 @@ test: deps
 	@sh tests/summary.sh $(LOGS)
 
 # On a device: what tests/cuda.sh does on the host.
-test-cuda: $(CUDA_OBJECT) $(OBJECT) $(LIST) | deps
+test-cuda: $(CUDA_OBJECT) $(OBJECTS) | deps
 	@NVCC='$(NVCC)' CUDA_OBJECT='$(CUDA_OBJECT)' CUDA_HEADERS='$(CUDA_HEADERS)' CUDA_LIBS='$(CUDA_LIBS)' OPENMP_FLAG='$(OPENMP)' sh tests/cuda_device.sh
 
 floors: deps

@@ -1,7 +1,13 @@
-/* An allocator for tests: it counts what is out, remembers the largest request and fails at one
- * call. Include it after af_test.h. */
+/* Arrays of zeros, and an allocator for tests: it counts what is out, remembers the largest request
+ * and fails at one call. Include it after af_test.h. */
 #ifndef AF_HEAP_H
 #define AF_HEAP_H
+
+static inline double *test_array(size_t n) {
+    double *x = (double *)calloc(n ? n : 1, sizeof *x);
+    if (!x) exit(2);
+    return x;
+}
 
 typedef struct heap {
     long live, calls, fail_at; /* blocks that are out; requests; fail_at 0: never */

@@ -52,5 +52,17 @@ double test_nfw_mass_over_u2(double u);
 double test_median(double *values, size_t n);
 void test_turn_velocity(const double x[3], const double v[3], const double to[3], int mirror,
                         double out[3]);
+af_expr test_sum_mask(af_context *c, af_expr x, unsigned mask);
+
+/* Whether the processor has what AF_SET_AVX512 needs, and the library was compiled for it. */
+int test_avx512(void);
+
+/* The naive interpreter, af_interpreter.h: operations; the values of outputs in arrays of malloc;
+ * prints the operation and the shape of a node. */
+long double reference_softplus(long double x);
+long double reference_unary(af_op op, long double x);
+void reference_compute(af_context *c, size_t inputs, const af_expr *in, const double *const *data,
+                       size_t outputs, const af_expr *out, double **results);
+void reference_print(const af_context *c, af_expr x);
 
 #endif

@@ -5,6 +5,10 @@
 set -u
 build=${BUILD:-build}
 headers=$build/include
+# Programs are linked with the library's objects, and leave its implementation out.
+libraries="$build/test/library.o $build/test/library_dp.o"
+linked="-DACTIONFINDER_IMPLEMENTATION_DONE -DDEEPPOTENTIAL_IMPLEMENTATION_DONE"
+openmp=${OPENMP_FLAG:-}
 out=$build/test/$(basename "$0" .sh).files
 rm -rf "$out"
 mkdir -p "$out"

@@ -6,13 +6,10 @@ tools=tools
 sources="$tools/actionfinder.c $tools/actionfinder/*.c"
 af=$out/actionfinder
 
-openmp=
-printf '#include <omp.h>\nint main(void) { return 0; }\n' >"$out/omp.c"
-if ${CC:-cc} -fopenmp "$out/omp.c" -o "$out/omp" 2>/dev/null; then openmp=-fopenmp; fi
-
 # shellcheck disable=SC2086 # lists of words
 build() {
-    ${CC:-cc} -std=c99 -O2 $strict_c $openmp ${CPPFLAGS:-} "-I$headers" $sources -o "$af" -lm
+    ${CC:-cc} -std=c99 -O1 $strict_c $openmp ${CPPFLAGS:-} "-I$headers" $linked $sources $libraries \
+        -o "$af" -lm
 }
 check "the tool compiles without a warning" build
 [ -x "$af" ] || { report; exit 1; }

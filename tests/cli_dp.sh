@@ -5,9 +5,6 @@
 tools=tools
 dp=$out/deeppotential
 
-openmp=
-printf '#include <omp.h>\nint main(void) { return 0; }\n' >"$out/omp.c"
-if ${CC:-cc} -fopenmp "$out/omp.c" -o "$out/omp" 2>/dev/null; then openmp=-fopenmp; fi
 hdf5=$(echo "${HDF5:-}" | sed 's/-I/-isystem /g') # make says where it is, if it is
 
 # shellcheck disable=SC2086 # lists of words
@@ -19,12 +16,12 @@ compile() { # OBJECT SOURCE FLAGS...
 }
 # shellcheck disable=SC2086
 build() {
-    compile "$out/main.o" "$tools/deeppotential.c" -O1 -DAF_NO_AVX || return 1
+    compile "$out/main.o" "$tools/deeppotential.c" -O1 $linked || return 1
     for file in "$tools"/deeppotential/*.c "$tools"/actionfinder/cli.c "$tools"/actionfinder/sky.c \
         "$tools"/actionfinder/svg.c; do
         compile "$out/$(basename "$file" .c).o" "$file" -O1 $hdf5 || return 1
     done
-    ${CC:-cc} $openmp "$out"/*.o -o "$dp" ${HDF5_LIBS:-} -lm
+    ${CC:-cc} $openmp "$out"/*.o $libraries -o "$dp" ${HDF5_LIBS:-} -lm
 }
 check "the tool compiles without a warning" build
 [ -x "$dp" ] || { report; exit 1; }
@@ -404,7 +401,7 @@ fi
 without() {
     compile "$out/h5_stars.o" "$tools/deeppotential/h5_stars.c" -O1 || return 1
     compile "$out/h5_file.o" "$tools/deeppotential/h5_file.c" -O1 || return 1
-    ${CC:-cc} $openmp "$out"/*.o -o "$out/plain" -lm
+    ${CC:-cc} $openmp "$out"/*.o $libraries -o "$out/plain" -lm
 }
 check 'it compiles without HDF5' without
 check 'and says so' refuses 1 'x.h5|without HDF5|libhdf5-dev' \

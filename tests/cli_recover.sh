@@ -1,10 +1,10 @@
 #!/bin/sh
 # deeppotential recover: potentials through actions that must be near the truth, of a sphere, with
 # streams too, and of a disc; files, formulas from them, sentences about bad input. The program is
-# build/deeppotential.
+# that of cli_dp.sh.
 . "$(dirname "$0")/checks.sh"
 . "$(dirname "$0")/cli_checks.sh"
-dp=$build/deeppotential
+dp=$build/test/cli_dp.files/deeppotential
 [ -x "$dp" ] || { echo "FAILED $dp is there"; echo '0 passed, 1 failed'; exit 1; }
 
 usage() { name=$1; words=$2; shift 2; check "$name" refuses 2 "$words" "$dp" recover "$@"; }

@@ -1,9 +1,9 @@
 #!/bin/sh
 # deeppotential symbolic and distill: formulas that must be found, files, sentences about bad input.
-# The program is build/deeppotential; cli_dp.sh compiles it with all warnings.
+# The program is that of cli_dp.sh.
 . "$(dirname "$0")/checks.sh"
 . "$(dirname "$0")/cli_checks.sh"
-dp=$build/deeppotential
+dp=$build/test/cli_dp.files/deeppotential
 [ -x "$dp" ] || { echo "FAILED $dp is there"; echo '0 passed, 1 failed'; exit 1; }
 
 # `good NAME COMMAND...` counts the command's success and keeps what it prints in $out/log

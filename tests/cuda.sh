@@ -1,6 +1,6 @@
 #!/bin/sh
 # af_cuda.cu without a GPU: its kernels run on the host (cuda_host.h) beside the CPU's, in every test of
-# expressions and in trainings; nvcc, where it is installed, compiles it for sm_75, 80 and 90 (CUDA 13
+# expressions and in trainings; nvcc, where it is installed, compiles it for sm_75 and sm_90 (CUDA 13
 # has nothing older) without a warning, as an object for a C99 program and as a part of a file of C++.
 . "$(dirname "$0")/checks.sh"
 
@@ -8,7 +8,7 @@ OMP_NUM_THREADS=1
 export OMP_NUM_THREADS
 flags="${CPPFLAGS:-} -I$headers -Itests"
 host="-DAF_CUDA_HOST=\"cuda_host.h\" -include $headers/actionfinder.h"
-test_c="-std=c99 -O1 -DAF_NO_AVX -DAF_CUDA -DCUDA_HOST -DAF__WHITE_BOX= -Wall -Wextra -Wno-unused-function -Werror"
+test_c="-std=c99 -O1 -DAF_CUDA -DCUDA_HOST -DAF__WHITE_BOX= -Wall -Wextra -Wno-unused-function -Werror"
 
 # ---- on the host ----
 
@@ -37,9 +37,11 @@ for line in 'AF__EACH(TANH,' 'case AF_INSTR_GATHER: return'; do
     check "without $line" fails
 done
 
-check "expressions: builds" build expressions "-I$(dirname "$out")/learn" -Isrc tests/test_expr.c "$out/af_cuda.o"
+# shellcheck disable=SC2086 # a list of words
+check "expressions: builds" build expressions -Isrc tests/test_expr.c "$out/af_cuda.o" $libraries $openmp
 check "expressions" run expressions
-check "fits: builds" build fits -Isrc -I"$headers" tests/cuda_fit.c "$out/af_cuda.o" "$(dirname "$out")/library.o" ${OPENMP_FLAG:-}
+# shellcheck disable=SC2086
+check "fits: builds" build fits -Isrc tests/cuda_fit.c "$out/af_cuda.o" $libraries $openmp
 check "fits" run fits
 
 # ---- as a user has it: an object for a program in C99, and a part of one file of C++ ----
@@ -90,7 +92,6 @@ int main(void) {
 }
 END
 cp "$out/main.c" "$out/main.cc"
-library=$(dirname "$out")/library.o
 check "one file of C++" g++ -std=c++11 $strict $flags -I. -DAF_NO_AVX -DAF_CUDA_HOST='"cuda_host.h"' -DONE_FILE \
     -fsyntax-only "$out/main.cc"
 
@@ -104,12 +105,11 @@ if have "$nvcc"; then
         "$nvcc" -std=c++17 -O2 -Werror all-warnings -Xcompiler -Wall,-Wextra $flags "$@"
     }
     separate() {
-        ${CC:-cc} -std=c99 -Wall -Wextra -Werror $flags "$out/main.c" "$out/af_cuda.nvcc.o" "$library" \
-            ${OPENMP_FLAG:-} $libs -o "$out/separate"
+        ${CC:-cc} -std=c99 -Wall -Wextra -Werror $flags "$out/main.c" "$out/af_cuda.nvcc.o" $libraries \
+            $openmp $libs -o "$out/separate"
     }
     check "nvcc, an object" device -include "$headers/actionfinder.h" -gencode arch=compute_75,code=sm_75 \
-        -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -c af_cuda.cu \
-        -o "$out/af_cuda.nvcc.o"
+        -gencode arch=compute_90,code=sm_90 -c af_cuda.cu -o "$out/af_cuda.nvcc.o"
     check "nvcc, an object: linked with C99" separate
     check "nvcc, an object: runs" run separate
     check "nvcc, one file" device -O0 -DAF_NO_AVX -DONE_FILE -arch=sm_90 -I. -x cu "$out/main.cc" -o "$out/nvcc_one" \

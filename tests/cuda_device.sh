@@ -10,7 +10,7 @@ flags="-std=c99 -O1 -DAF_CUDA -DAF__WHITE_BOX= -Wall -Wextra -Wno-unused-functio
 build() {
     name=$1
     shift
-    ${CC:-cc} $flags "$@" ${OPENMP_FLAG:-} $CUDA_LIBS -lm -o "$out/$name"
+    ${CC:-cc} $flags "$@" $openmp $CUDA_LIBS -lm -o "$out/$name"
 }
 run() {
     log=$out/$1.txt
@@ -30,9 +30,10 @@ echo "${device:-a device that nvidia-smi does not name}, $(date +%Y-%m-%d)"
 echo
 echo "| check | result | time |"
 echo "|---|---|---:|"
-row "expressions: builds" build expressions -DAF_NO_AVX "-I$(dirname "$out")/learn" -Isrc tests/test_expr.c \
-    "$CUDA_OBJECT"
-row "fits: builds" build fits ${CUDA_HEADERS:-} -Isrc tests/cuda_fit.c "$CUDA_OBJECT" "$(dirname "$out")/library.o"
+# shellcheck disable=SC2086 # a list of words
+row "expressions: builds" build expressions -Isrc tests/test_expr.c "$CUDA_OBJECT" $libraries
+# shellcheck disable=SC2086
+row "fits: builds" build fits ${CUDA_HEADERS:-} -Isrc tests/cuda_fit.c "$CUDA_OBJECT" $libraries
 row "expressions" run expressions "$out/expressions"
 row "fits" run fits env AF_VERBOSE=1 "$out/fits"
 

@@ -8,7 +8,6 @@
 #ifndef AF_CUDA
 #  define AF_CUDA
 #endif
-#define DEEPPOTENTIAL_IMPLEMENTATION
 #include "deeppotential.in.h"
 #include "af_test.h"
 #define MOCK_NAME "cuda"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The floors of the house: a part uses only parts above it in the list. Every prefix of the lists in
 # src/*.in.h is compiled, the .h files 1..k and then the .c files 1..k, so that a part that mentions a
-# later one fails. The kernels (*.inc.c) come with the part that includes them.
+# later one fails. The kernels (*.inc.c) come with the part that includes them, and only there for all
+# instruction sets.
 . "$(dirname "$0")/checks.sh"
 
 # prefix H C: the list up to .h number H and .c number C. The end of stb_ds always stays.
@@ -16,8 +17,10 @@ prefix() {
 compile() {
     prefix "$1" "$2" >"$out/list.h"
     printf '#define %s_IMPLEMENTATION\n#include "list.h"\ntypedef int none;\n' "$name" >"$out/all.c"
-    ${CC:-cc} -std=c99 -fsyntax-only -Werror=implicit-function-declaration -Wno-unused ${CPPFLAGS:-} \
-        "-I$out" -Isrc "-I$headers" "$out/all.c"
+    sets=-DAF_NO_AVX
+    case $part in */af_kernels.c | */af_cpu.c) sets= ;; esac
+    ${CC:-cc} -std=c99 -fsyntax-only -Werror=implicit-function-declaration -Wno-unused $sets \
+        ${CPPFLAGS:-} "-I$out" -Isrc "-I$headers" "$out/all.c"
 }
 
 # One line a .c part: its number, how many .h files come with it (up to its own, or to that of the .c

@@ -1,8 +1,15 @@
 #!/bin/sh
 # The library and a user's own stb_ds in one program, in the eight situations that break libraries which
-# include stb_ds without care. Each is built by gcc, clang and g++, linked and run; without the kernels,
-# which know nothing of it and take long to compile.
+# include stb_ds without care. Each is compiled by gcc, clang and g++; and built, linked and run with the
+# parts that a context needs, which have all of the library's stb_ds. The kernels know nothing of it.
 . "$(dirname "$0")/checks.sh"
+
+# The lists of parts, short: all declarations, and of the definitions base and dp_base.c.
+mkdir -p "$out/short"
+sed '/^#include "\(expr\|learn\|dyn\|action\)\/.*\.c"/d
+    /^#include "actionfinder\.in\.h"/d' src/actionfinder.in.h >"$out/short/actionfinder.h"
+sed '/^#include "dp\/dp_base\.c"/b
+    /^#include "dp\/.*\.c"/d' src/deeppotential.in.h >"$out/short/deeppotential.h"
 
 # The user's own way to stb_ds; no guard, as stb_ds's implementation has none.
 cat >"$out/stb.h" <<'END'
@@ -69,16 +76,19 @@ write own_functions "$own_functions" "$library" "$use_library" \
 write stb "$implement_stb" "$use_stb" 'int user_elsewhere(void);' \
     'int user_elsewhere(void) { return user(); }'
 
-# run_with COMPILER NAME [OTHER]: builds and runs one situation
+# run_with COMPILER NAME [OTHER]: compiles, builds and runs one situation
 run_with() {
     compiler=$1
     name=$2
     case $compiler in
         *++) flags=-std=c++11 end=cc ;;
-        *) flags=-std=gnu99 end=c ;; # gcc's strict modes have no typeof, which stb_ds's maps need
+        # gcc's strict modes have no typeof, which stb_ds's maps need
+        *) flags='-std=gnu99 -Werror=implicit-function-declaration' end=c ;;
     esac
-    $compiler $flags $sanitize -DAF_NO_AVX ${CPPFLAGS:-} "-I$headers" "-I$out" "$out/$name.$end" \
-        ${3:+"$out/$3.$end"} -o "$out/$name.$compiler" -lm && "$out/$name.$compiler"
+    flags="$flags -DAF_NO_AVX ${CPPFLAGS:-}"
+    $compiler $flags "-I$headers" "-I$out" -fsyntax-only "$out/$name.$end" &&
+        $compiler $flags $sanitize "-I$out/short" -Isrc "-I$out" "$out/$name.$end" \
+            ${3:+"$out/$3.$end"} -o "$out/$name.$compiler" -lm && "$out/$name.$compiler"
 }
 
 for compiler in $(installed gcc clang g++); do

@@ -1,14 +1,15 @@
 #!/bin/sh
 # What the compiled library exports (af_ and dp_ only, and all it declares), what it asks of the system
-# (nothing that prints, exits, reads the clock or the environment), and that it has no writable data.
+# (nothing that prints, exits, reads the clock or the environment), and that it has no writable data: in
+# the objects of hygiene_compile.sh, which runs before, and one with OpenMP.
 . "$(dirname "$0")/checks.sh"
+made=$build/test/hygiene_compile.files
 
 cat >"$out/all.c" <<'END'
 #define ACTIONFINDER_IMPLEMENTATION
 #define DEEPPOTENTIAL_IMPLEMENTATION
 #include "deeppotential.h"
 END
-cp "$out/all.c" "$out/all.cc"
 
 # `name type` of every symbol of an object, without the underscore that macOS puts before names.
 symbols() {
@@ -25,14 +26,11 @@ exported() {
     awk '$2 ~ /^[A-TV-Zu]$/ { print $1 }' "$1"
 }
 
-# Plain non-position-independent code: constant tables of pointers are read-only only there.
+# inspect NAME OBJECT
 inspect() {
     name=$1
-    compiler=$2
-    shift 2
-    check "$name: compiles" $compiler ${CPPFLAGS:-} "-I$headers" -fno-pie "$@" -c -o "$out/$name.o"
-    check "$name: nm" symbols "$out/$name.o"
-    symbols "$out/$name.o" >"$out/$name.txt" 2>/dev/null
+    check "$name: nm" symbols "$2"
+    symbols "$2" >"$out/$name.txt" 2>/dev/null
     exported "$out/$name.txt" | sort >"$out/$name.exported"
     check "$name: exports only af_ and dp_" \
         none "$(grep -vE '^(af|dp)_[a-z0-9]' "$out/$name.exported")"
@@ -52,12 +50,16 @@ grep -hoE '^ *AF_API [^(]*[ *](af|dp)_[a-z0-9_]+\(' "$headers"/*.h |
 check "the declarations are found" test -s "$out/declared"
 
 if have gcc; then
-    inspect gcc-O0 gcc -std=c99 -O0 "$out/all.c"
-    inspect gcc-O2 gcc -std=c99 -O2 "$out/all.c"
-    if gcc -fopenmp -std=c99 "-I$headers" ${CPPFLAGS:-} -fsyntax-only "$out/all.c" 2>/dev/null; then
-        inspect gcc-openmp gcc -std=c99 -O1 -DAF_NO_AVX -fopenmp "$out/all.c"
+    inspect gcc "$made/implementation_both.gcc.o"
+    inspect gcc-optimised "$made/optimised.gcc.o"
+    openmp() {
+        gcc -fopenmp -std=c99 -fno-pie -DAF_NO_AVX "-I$headers" ${CPPFLAGS:-} "$@" "$out/all.c"
+    }
+    if openmp -fsyntax-only 2>/dev/null; then
+        check "gcc-openmp: compiles" openmp -c -o "$out/openmp.o"
+        inspect gcc-openmp "$out/openmp.o"
     fi
 fi
-if have g++; then inspect g++ g++ -std=c++17 -O1 -DAF_NO_AVX "$out/all.cc"; fi
-if have clang; then inspect clang clang -std=c11 -O1 -DAF_NO_AVX "$out/all.c"; fi
+if have g++; then inspect g++-optimised "$made/optimised.g++.o"; fi
+if have clang; then inspect clang-optimised "$made/optimised.clang.o"; fi
 report

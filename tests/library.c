@@ -3,7 +3,11 @@
 #define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "af_private.h"
+#include "af_interpreter.h"
 
 af_params *test_finder_params(af_finder *f) { return f->g.params; }
 af_params *test_accel_params(af_accel *a) { return a->params; }
@@ -67,4 +71,14 @@ double test_median(double *values, size_t n) { return af__median(values, n); }
 void test_turn_velocity(const double x[3], const double v[3], const double to[3], int mirror,
                         double out[3]) {
     af__turn_velocity(x, v, to, mirror, out);
+}
+
+af_expr test_sum_mask(af_context *c, af_expr x, unsigned mask) { return af__sum_mask(c, x, mask); }
+
+int test_avx512(void) {
+#ifdef AF__HAVE_AVX
+    return __builtin_cpu_supports("avx512dq") != 0;
+#else
+    return 0;
+#endif
 }

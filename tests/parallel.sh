@@ -23,7 +23,7 @@ agree() {
 if have mpicc && have mpirun; then
     grep -v ACTIONFINDER_IMPLEMENTATION examples/mpi_train.c >"$out/mpi_train.c" # the object has it
     check "mpi_train builds" mpicc -std=c99 -O1 -Wall -Wextra ${CPPFLAGS:-} "-I$headers" -Iexamples \
-        "$out/mpi_train.c" "$(dirname "$out")/library.o" ${OPENMP_FLAG:-} -lm -o "$out/mpi_train"
+        "$out/mpi_train.c" "$build/test/library.o" $openmp -lm -o "$out/mpi_train"
     check "one process" processes 1
     check "two processes" processes 2
     check "they agree" agree

@@ -7,14 +7,10 @@ shared=tools/actionfinder
 sources="tools/reproduce/*.c $shared/cli.c $shared/mock_start.c $shared/sky.c $shared/svg.c"
 redo=$out/reproduce-actionfinder
 
-openmp=
-printf '#include <omp.h>\nint main(void) { return 0; }\n' >"$out/omp.c"
-if ${CC:-cc} -fopenmp "$out/omp.c" -o "$out/omp" 2>/dev/null; then openmp=-fopenmp; fi
-
 # shellcheck disable=SC2086 # lists of words
 build() {
-    ${CC:-cc} -std=c99 -O2 $strict_c $openmp ${CPPFLAGS:-} "-I$headers" "-I$shared" $sources \
-        -o "$redo" -lm
+    ${CC:-cc} -std=c99 -O2 $strict_c $openmp ${CPPFLAGS:-} "-I$headers" "-I$shared" $linked $sources \
+        $libraries -o "$redo" -lm
 }
 check "it compiles without a warning" build
 [ -x "$redo" ] || { report; exit 1; }

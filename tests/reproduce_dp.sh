@@ -6,24 +6,18 @@ export OMP_NUM_THREADS
 tools=tools
 redo=$out/reproduce-deeppotential
 
-openmp=
-printf '#include <omp.h>\nint main(void) { return 0; }\n' >"$out/omp.c"
-if ${CC:-cc} -fopenmp "$out/omp.c" -o "$out/omp" 2>/dev/null; then openmp=-fopenmp; fi
-
 # shellcheck disable=SC2086 # lists of words
 build() {
     for file in "$tools"/reproduce_dp/*.c; do
-        optimised=-O1
-        case $file in */deeppotential.c) optimised=-O2 ;; esac
-        ${CC:-cc} -std=c99 $optimised $strict_c $openmp ${CPPFLAGS:-} "-I$headers" \
-            "-I$tools/actionfinder" "-I$tools/deeppotential" -c "$file" \
+        ${CC:-cc} -std=c99 -O1 $strict_c $openmp ${CPPFLAGS:-} "-I$headers" \
+            "-I$tools/actionfinder" "-I$tools/deeppotential" $linked -c "$file" \
             -o "$out/$(basename "$file" .c).o" || return 1
     done
     ${CC:-cc} -std=c99 -O1 $openmp ${CPPFLAGS:-} "-I$headers" "-I$tools/actionfinder" \
         "$tools"/actionfinder/cli.c "$tools"/actionfinder/sky.c "$tools"/actionfinder/svg.c \
         "$tools"/deeppotential/data.c "$tools"/deeppotential/h5_file.c \
         "$tools"/deeppotential/h5_stars.c "$tools"/deeppotential/models.c \
-        "$tools"/deeppotential/options.c "$out"/*.o -o "$redo" -lm
+        "$tools"/deeppotential/options.c "$out"/*.o $libraries -o "$redo" -lm
 }
 check "it compiles without a warning" build
 [ -x "$redo" ] || { report; exit 1; }

@@ -21,7 +21,8 @@ compile() {
 compile_with() {
     compiler=$1
     shift
-    $compiler -std=c99 -fsyntax-only -Wall -Wextra -Wno-unused -Werror ${CPPFLAGS:-} "-I$headers" "$@"
+    $compiler -std=c99 -fsyntax-only -Wall -Wextra -Wno-unused -Werror -DAF_NO_AVX ${CPPFLAGS:-} \
+        "-I$headers" "$@"
 }
 
 for text in "$out"/*.txt; do

@@ -1,5 +1,4 @@
 /* Derivatives: identities on random graphs, closed forms, Laplacians, third order. */
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 
 #include "af_test.h"

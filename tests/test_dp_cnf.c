@@ -7,19 +7,6 @@
 #define MOCK_NAME "dp_cnf"
 #include "af_mock.h"
 
-/* Under the sanitisers three fits would take minutes; weights_count and out_of_memory run the same
- * code. */
-#if defined(__SANITIZE_ADDRESS__)
-#  define SHORT 1
-#elif defined(__has_feature)
-#  if __has_feature(address_sanitizer)
-#    define SHORT 1
-#  endif
-#endif
-#ifndef SHORT
-#  define SHORT 0
-#endif
-
 enum { MANY = 20000, HELD = 4000, FEW = 40 };
 
 static heap memory;
@@ -792,6 +779,7 @@ int main(void) {
     RUN(ffjord_steps_are_of_fifth_order);
     RUN(matching_loss_without_velocity);
     RUN(weights_count);
+    /* weights_count and out_of_memory run the same code */
     if (!SHORT) RUN(matching_fits_a_mixture);
     if (!SHORT) RUN(ffjord_fits_a_mixture);
     if (!SHORT) RUN(kinetic_term_slows_the_flow);

@@ -13,21 +13,6 @@
         if (getenv("AF_VERBOSE")) printf("  " __VA_ARGS__); \
     } while (0)
 
-/* Under the sanitisers fits are a tenth as fast: they are short there, and what they find is not
- * looked at. */
-#if defined(__SANITIZE_ADDRESS__)
-#  define SHORT 1
-#elif defined(__has_feature)
-#  if __has_feature(address_sanitizer)
-#    define SHORT 1
-#  endif
-#endif
-#ifndef SHORT
-#  define SHORT 0
-#endif
-
-#define CHECK_FIT(condition) CHECK(SHORT || (condition))
-
 enum { N = 3000 }; /* points of most tests */
 
 static heap memory;

@@ -1,6 +1,5 @@
 /* Equal bytes for any number of threads; functions shared by threads. Without OpenMP it compares
  * runs. */
-#define ACTIONFINDER_IMPLEMENTATION
 #include "actionfinder.in.h"
 
 #include "af_test.h"
@@ -180,7 +179,9 @@ TEST(threads_share_a_function) {
         arrays_begin(&user[i], c, AF_F64, in, out);
         CHECK(af_workspace_create(f, 1 + i % 2, &w[i]) == AF_OK);
     }
-    AF__PRAGMA(omp parallel for num_threads(USERS))
+#ifdef _OPENMP
+#  pragma omp parallel for num_threads(USERS)
+#endif
     for (i = 0; i < USERS; i++)
         status[i] = af_run(f, w[i], (const void *const *)user[i].from, user[i].to);
     for (i = 0; i < USERS; i++) {

@@ -153,7 +153,7 @@ static af_status dp__disc_stars(dp__disc *f, const dp_sample *sample) {
         return dp__fail_memory(f->fit.c, "the stars of a recovery");
     s = dp__recover_weights(&f->fit, sample, which);
     for (i = 0; i < f->fit.total && s == AF_OK; i++) {
-        dp__tracer checked;
+        dp__tracer checked = DP__ZERO;
         double *x = f->eta + 6 * i;
         s = dp__tracer_set(f->fit.c, eta + 6 * which[i], f->r->desc.centre, which[i], &checked);
         radius[i] = checked.x;
