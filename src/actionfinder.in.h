@@ -326,6 +326,21 @@
  *     af_finder_destroy(finder);
  *     ```
  *
+ *     As an expression. af_finder_expr gives the map of places that are expressions themselves, to
+ *     be differentiated by them and by the finder's numbers (af_finder_params): a trained finder as
+ *     a part of a larger model.
+ *
+ *     ```c
+ *     size_t dims[2] = {6, 100};
+ *     af_expr in[2], j, none = {0}, slope; // d(sum of all J_r)/d(x,v), (6,100)
+ *     af_finder *finder;
+ *     if (af_finder_load(context, "model.safetensors", &finder) != AF_OK) return;
+ *     in[0] = af_input(context, "xv", 2, dims);
+ *     in[1] = af_params_input(af_finder_params(finder)); // fed af_params_data of the same
+ *     if (af_finder_expr(finder, in[0], none, 0, &j, NULL) != AF_OK) return;
+ *     af_grad(context, af_sum(context, af_slice(context, j, 0, 2, 1)), 1, in, &slope);
+ *     ```
+ *
  *     Forces. The stars of a stream have one energy, too, and these equations are linear in the
  *     potential: af_mass_model_fit solves them by least squares, in a second, with no map. Where
  *     the data are good it is by far the best field. Another way needs only a trained finder
@@ -721,6 +736,7 @@
 #include "action/af_fast_solve.c"
 #include "action/af_evaluate.c"
 #include "action/af_fit.c"
+#include "action/af_finder_expr.c"
 #include "action/af_model.c"
 #include "action/af_inverse.c"
 #include "action/af_inverse_net.c"

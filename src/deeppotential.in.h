@@ -223,8 +223,16 @@
  *     together and minimised by L-BFGS. By default f(x, v) = f(J)/(2 pi)^3; DP_CHAIN_KERNEL draws
  *     orbits and angles, inverts the map and smooths with a kernel, as the paper does: slower,
  *     noisier, and biased by some per cent. The map holds for isochrones, so the stars should be
- *     those of one; for other spherical potentials take dp_recover. The network is held to the map
- *     by `tie`; with tie < 0 by nothing but that the stars stay distributed as they are.
+ *     those of one; for other spherical potentials take dp_recover, or a map that was learned. The
+ *     network is held to the map by `tie`; with tie < 0 by nothing but that the stars stay
+ *     distributed as they are. `flow` has a spline flow in the mixture's place: with two layers it
+ *     fits better than four clumps.
+ *
+ *     `model` takes a trained ActionFinder as the map, in kpc and km/s and with the same centre. It
+ *     stays as it is: the potential is that in which orbits keep the actions that it gives, so it
+ *     is as true as the finder. Stars that the finder has no actions for are left out and counted
+ *     (left_out). The constant of Phi is the toy's then and means nothing. Not with
+ *     DP_CHAIN_KERNEL, which needs the way back. Shears take the least time.
  *
  * FROM A FIELD TO A FORMULA
  *
@@ -340,9 +348,12 @@ AF_API const char *dp_version(void);
 #include "dp/dp_axisymmetric_file.c"
 /* end to end: a potential by differentiating through orbits and actions */
 #include "dp/dp_chain_map.c"
+#include "dp/dp_chain_model.c"
+#include "dp/dp_chain_flow.c"
 #include "dp/dp_chain_mixture.c"
 #include "dp/dp_chain.c"
 #include "dp/dp_chain_fit.c"
+#include "dp/dp_chain_api.c"
 /* from a field to a formula */
 #include "dp/dp_distill.c"
 

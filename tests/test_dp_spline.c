@@ -159,13 +159,15 @@ static spline_case one;
 
 static void bend(size_t bins, double bound) {
     dp_df df = one_spline(bins, bound);
+    dp__spline_kind kind;
     af_expr in[2], out[3];
     const void *inputs[2];
     void *outputs[3];
     in[0] = points(3 * (3 * bins - 1), COLUMNS);
     in[1] = points(3, COLUMNS);
-    out[0] = dp__spline_bend(&df, in[0], in[1], &out[1]);
-    out[2] = dp__spline_unbend(&df, in[0], out[0]);
+    kind = dp__spline_kind_of(&df);
+    out[0] = dp__spline_bend(&kind, in[0], in[1], &out[1]);
+    out[2] = dp__spline_unbend(&kind, in[0], out[0]);
     inputs[0] = one.raw;
     inputs[1] = one.x;
     outputs[0] = one.value;

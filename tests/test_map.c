@@ -370,6 +370,271 @@ TEST(canonical_point_network) {
     check_canonical(&d, 0.02, 0.003);
 }
 
+/* ---- the map as an expression ---- */
+
+enum { PLACES = 40 };
+
+/* Ordinary stars (PLACES,6), the answers of an evaluator, and derivatives by differences. */
+typedef struct places {
+    af_context *c;
+    af_finder *f;
+    af_evaluator *e;
+    double xv[PLACES][6], j[PLACES][3], theta[PLACES][3];
+} places;
+
+static void places_open(places *p, af_finder_desc *d, double random) {
+    uint64_t draw = 0;
+    size_t n = 0;
+    memset(p, 0, sizeof *p);
+    af_context_create(NULL, &p->c);
+    p->f = finder_of(p->c, d, random);
+    CHECK(p->f && af_evaluator_create(p->f, 1, 1, 1, &p->e) == AF_OK);
+    while (p->e && n < PLACES && draw < 400) {
+        double j[3];
+        unsigned flag;
+        mock_star(910, draw++, p->xv[n]);
+        if (af_isochrone_actions(test_toy(p->e), p->xv[n], j, NULL, NULL) != 0) continue;
+        if (fabs(j[0]) < 300.0 || j[1] < 300.0 || j[2] < 100.0) continue;
+        af_evaluate(p->e, 1, p->xv[n], NULL, p->j[n], p->theta[n], &flag);
+        if (!flag) n++;
+    }
+    CHECK(n == PLACES);
+}
+
+static void places_close(places *p) {
+    af_evaluator_destroy(p->e);
+    af_finder_destroy(p->f);
+    af_context_destroy(p->c);
+}
+
+/* j, theta (3,PLACES) by the expression, and the gradient (6,PLACES) of the sum of all j/ACTION and
+ * theta, each with a weight of its own. start: J' is sought by two steps from j (3,PLACES). */
+static const double place_weight[6] = {0.7, -1.1, 0.9, 0.4, -0.6, 1.3};
+static void places_run(places *p, int start, double *j, double *theta, double *gradient) {
+    af_context *c = p->c;
+    size_t dims[2] = {6, PLACES}, i, k;
+    double xv[6][PLACES], from[3][PLACES];
+    af_expr in[3], out[3], weight, none = AF__ZERO, sum;
+    const void *given[3];
+    void *to[3];
+    af_func_desc d = AF__ZERO;
+    af_func *func = NULL;
+    af_workspace *w = NULL;
+    for (i = 0; i < PLACES; i++) {
+        for (k = 0; k < 6; k++) xv[k][i] = p->xv[i][k];
+        for (k = 0; k < 3; k++) from[k][i] = p->j[i][k] * 1.002 + 0.1;
+    }
+    in[0] = af_params_input(af_finder_params(p->f));
+    in[1] = af_input(c, "xv", 2, dims);
+    dims[0] = 3;
+    in[2] = af_input(c, "from", 2, dims);
+    CHECK(af_finder_expr(p->f, in[1], start ? in[2] : none, start ? 2 : 0, &out[0], &out[1]) ==
+          AF_OK);
+    dims[1] = 1;
+    weight = af_constant_array(c, 2, dims, place_weight);
+    sum = af_sum(c, af_mul(c, af_scale(c, out[0], 1.0 / ACTION), weight));
+    weight = af_constant_array(c, 2, dims, place_weight + 3);
+    sum = af_add(c, sum, af_sum(c, af_mul(c, out[1], weight)));
+    CHECK(af_grad(c, sum, 1, &in[1], &out[2]) == AF_OK);
+    given[0] = af_params_data(af_finder_params(p->f));
+    given[1] = xv;
+    given[2] = from;
+    to[0] = j;
+    to[1] = theta;
+    to[2] = gradient;
+    d.inputs = in;
+    d.input_count = start ? 3 : 2;
+    d.outputs = out;
+    d.output_count = 3;
+    CHECK(af_compile(c, &d, &func) == AF_OK);
+    CHECK_TEXT(af_error(c), "");
+    if (func && af_workspace_create(func, 1, &w) == AF_OK)
+        CHECK(af_run(func, w, given, to) == AF_OK);
+    af_workspace_destroy(w);
+    af_func_destroy(func);
+}
+
+/* The same sum's change from the evaluator at a and b. */
+static double place_change(places *p, const double *a, const double *b) {
+    double j[2][3], theta[2][3], sum = 0.0;
+    size_t k;
+    af_evaluate(p->e, 1, a, NULL, j[0], theta[0], NULL);
+    af_evaluate(p->e, 1, b, NULL, j[1], theta[1], NULL);
+    for (k = 0; k < 3; k++) {
+        sum += place_weight[k] * (j[0][k] - j[1][k]) / ACTION;
+        sum += place_weight[3 + k] * angle_between(theta[0][k], theta[1][k]);
+    }
+    return sum;
+}
+
+static double place_slope(places *p, size_t i, size_t k) {
+    double at[2][6], change[2], h = 2e-3 * size_of[k];
+    size_t b;
+    for (b = 0; b < 2; b++, h *= 0.5) {
+        memcpy(at[0], p->xv[i], sizeof at[0]);
+        memcpy(at[1], p->xv[i], sizeof at[1]);
+        at[0][k] += h;
+        at[1][k] -= h;
+        change[b] = place_change(p, at[0], at[1]) / (2.0 * h);
+    }
+    return (4.0 * change[1] - change[0]) / 3.0;
+}
+
+/* Values equal the evaluator's, derivatives the differences of its values. `least` is how far the
+ * map must be from the toy's. */
+static void check_expression(af_finder_desc *d, double random, double least) {
+    static double j[3][PLACES], theta[3][PLACES], gradient[6][PLACES];
+    double worst[2] = {0.0, 0.0}, error[6 * PLACES], change = 0.0, toy[3];
+    size_t i, k;
+    int start;
+    places p;
+    places_open(&p, d, random);
+    for (start = 0; start < 2 && p.e; start++) {
+        places_run(&p, start, j[0], theta[0], gradient[0]);
+        for (i = 0; i < PLACES; i++) {
+            af_isochrone_actions(test_toy(p.e), p.xv[i], toy, NULL, NULL);
+            change = fmax(change, fabs(p.j[i][2] - toy[2]) / ACTION);
+            for (k = 0; k < 3; k++) {
+                worst[0] = fmax(worst[0], fabs(j[k][i] - p.j[i][k]) / ACTION);
+                worst[1] = fmax(worst[1], fabs(angle_between(theta[k][i], p.theta[i][k])));
+            }
+            for (k = 0; k < 6; k++) {
+                double slope = place_slope(&p, i, k) * size_of[k];
+                error[6 * i + k] = fabs(gradient[k][i] * size_of[k] - slope);
+            }
+        }
+        SAY("expression: j %.2g theta %.2g, median error of slopes %.2g", worst[0], worst[1],
+            median(error, 6 * PLACES));
+        SAY("90 %% %.2g, change %.2g\n", error[6 * PLACES * 9 / 10], change);
+        CHECK(worst[0] < 1e-8);
+        CHECK(worst[1] < 1e-7);
+        CHECK(change > least);
+        CHECK(median(error, 6 * PLACES) < 1e-8);
+        CHECK(error[6 * PLACES * 9 / 10] < 1e-6); /* sorted: a few lie at a kink of the features */
+    }
+    places_close(&p);
+}
+
+TEST(expression_fourier) {
+    af_finder_desc d = AF__ZERO;
+    d.axisymmetric = AF_SYMMETRY_YES;
+    check_expression(&d, 0.05, 0.003);
+    d.free_toy = 1;
+    d.axisymmetric = d.plane_symmetric = d.time_symmetric = AF_SYMMETRY_NO;
+    check_expression(&d, 0.03, 0.003);
+}
+TEST(expression_point) {
+    af_finder_desc d = AF__ZERO;
+    d.point_transformation = 1;
+    d.axisymmetric = AF_SYMMETRY_NO;
+    check_expression(&d, 0.03, 0.003);
+}
+TEST(expression_network) {
+    af_finder_desc d = AF__ZERO;
+    d.generator = AF_GENERATOR_NETWORK;
+    check_expression(&d, 0.02, 0.003);
+}
+TEST(expression_shears) {
+    af_finder_desc d = AF__ZERO;
+    d.generator = AF_GENERATOR_SHEARS;
+    check_expression(&d, 0.02, 0.003);
+}
+
+/* By the finder's numbers, along a random direction. */
+TEST(expression_by_parameters) {
+    size_t dims[2] = {6, PLACES}, i, k, n;
+    double xv[6][PLACES], value[3], *slope, *data, along = 0.0, h = 1e-5, *way;
+    af_finder_desc d = AF__ZERO;
+    af_expr in[2], out[2], none = AF__ZERO, j, theta;
+    const void *given[2];
+    void *to[2];
+    af_func_desc fd = AF__ZERO;
+    af_func *func = NULL;
+    af_workspace *w = NULL;
+    places p;
+    d.free_toy = 1;
+    places_open(&p, &d, 0.03);
+    n = af_params_size(af_finder_params(p.f));
+    data = af_params_data(af_finder_params(p.f));
+    slope = (double *)malloc(2 * n * sizeof *slope);
+    way = slope + n;
+    for (i = 0; i < PLACES; i++)
+        for (k = 0; k < 6; k++) xv[k][i] = p.xv[i][k];
+    in[0] = af_params_input(af_finder_params(p.f));
+    in[1] = af_input(p.c, "xv", 2, dims);
+    CHECK(af_finder_expr(p.f, in[1], none, 0, &j, &theta) == AF_OK);
+    out[0] = af_add(p.c, af_scale(p.c, af_sum(p.c, j), 1.0 / ACTION), af_sum(p.c, theta));
+    out[1] = af_params_grad(af_finder_params(p.f), out[0]);
+    given[0] = data;
+    given[1] = xv;
+    to[0] = value;
+    to[1] = slope;
+    fd.inputs = in;
+    fd.input_count = fd.output_count = 2;
+    fd.outputs = out;
+    CHECK(af_compile(p.c, &fd, &func) == AF_OK && af_workspace_create(func, 1, &w) == AF_OK);
+    CHECK(w && af_run(func, w, given, to) == AF_OK);
+    for (i = 0; i < n; i++) along += slope[i] * (way[i] = af_random_normal(3, 3, i));
+    to[1] = slope; /* not used any more */
+    for (k = 0; k < 2 && w; k++) {
+        for (i = 0; i < n; i++) data[i] += (k ? -2.0 : 1.0) * h * way[i];
+        to[0] = value + k;
+        CHECK(af_run(func, w, given, to) == AF_OK);
+    }
+    CHECK_CLOSE((value[0] - value[1]) / (2.0 * h), along, 1e-5 * fabs(along));
+    free(slope);
+    af_workspace_destroy(w);
+    af_func_destroy(func);
+    places_close(&p);
+}
+
+/* Every allocation fails once. */
+TEST(expression_without_memory) {
+    long k;
+    for (k = 1; k < 1000000; k += 1 + k / 3) {
+        heap h;
+        af_context *c = NULL;
+        af_finder *f = NULL;
+        af_finder_desc d = AF__ZERO;
+        size_t dims[2] = {6, 4}, before;
+        af_expr j = AF__ZERO, none = AF__ZERO;
+        af_status s = heap_open(&h, 0, 1, &c);
+        d.net.width = 4;
+        f = finder_of(c, &d, 0.05);
+        before = (size_t)h.calls;
+        h.fail_at = (long)before + k;
+        s = af_finder_expr(f, af_input(c, "xv", 2, dims), none, 0, &j, NULL);
+        CHECK(s == AF_OK || s == AF_ERROR_MEMORY);
+        CHECK((s == AF_OK) == (j.id != 0));
+        af_finder_destroy(f);
+        af_context_destroy(c);
+        CHECK(h.live == 0);
+        if (s == AF_OK) break;
+    }
+    CHECK(k > 3);
+}
+
+TEST(expression_arguments) {
+    size_t dims[2] = {6, PLACES};
+    af_finder_desc d = AF__ZERO;
+    af_expr xv, j, none = AF__ZERO;
+    places p;
+    places_open(&p, &d, 0.05);
+    xv = af_input(p.c, "xv", 2, dims);
+    CHECK(af_finder_expr(p.f, xv, xv, 0, &j, NULL) == AF_ERROR_SHAPE);
+    CHECK_TEXT(af_error(p.c), "(3,40)");
+    CHECK(j.id == 0);
+    af_error_clear(p.c);
+    CHECK(af_finder_expr(p.f, xv, none, 65, &j, NULL) == AF_ERROR_ARGUMENT);
+    CHECK_TEXT(af_error(p.c), "65 steps");
+    af_error_clear(p.c);
+    CHECK(af_finder_expr(p.f, af_transpose(p.c, xv), none, 0, NULL, &j) == AF_ERROR_SHAPE);
+    CHECK_TEXT(af_error(p.c), "with 40 rows");
+    af_error_clear(p.c);
+    CHECK(af_finder_expr(p.f, none, none, 0, &j, NULL) != AF_OK);
+    places_close(&p);
+}
+
 /* ---- J' and evaluation ---- */
 
 enum { STREAMS = 50, STARS = 5 };
@@ -739,5 +1004,12 @@ int main(void) {
     RUN(canonical_resdense);
     RUN(canonical_point_fourier);
     RUN(canonical_point_network);
+    RUN(expression_fourier);
+    RUN(expression_point);
+    RUN(expression_network);
+    RUN(expression_shears);
+    RUN(expression_by_parameters);
+    RUN(expression_without_memory);
+    RUN(expression_arguments);
     return test_report();
 }

@@ -98,6 +98,22 @@ AF_API void af_evaluator_destroy(af_evaluator *e);
 AF_API size_t af_evaluate(af_evaluator *e, size_t streams, const double *xv, const size_t *count,
                           double *j, double *theta, unsigned *flags);
 
+/* The map as an expression of places and velocities xv (6,n) [kpc, km/s], to be differentiated and
+ * put to use in other expressions: j, theta (3,n) [km/s kpc, rad, not reduced to [0, 2 pi)], each
+ * NULL if not wanted, of every star alone. All kinds of finder have it. The finder's numbers are an
+ * input: list af_params_input of af_finder_params where it is compiled, and feed it
+ * af_params_data. Shears are a formula. For a generating function J' is sought by `steps` of
+ * Newton's method, 0: 8, 64 at most, from `from` (3,n) [km/s kpc], such as the actions of the same
+ * star a little earlier (2 steps do then), or from the toy's (none). No step is taken back, as
+ * af_evaluate does with hard stars: these are not told from others, and may differ from what that
+ * gives. First derivatives, also by the finder's numbers, are those of the solution, as far as it
+ * is one; higher ones are not. Stars unbound in the toy give NaN; for planar and radial orbits the
+ * derivatives are not finite. AF_ERROR_SHAPE, AF_ERROR_ARGUMENT, AF_ERROR_MEMORY; both none
+ * then. The finder must outlive what is compiled of it. */
+AF_API af_status af_finder_expr(const af_finder *f, af_expr xv, af_expr from, size_t steps,
+                                af_expr *j, af_expr *theta);
+AF_API af_params *af_finder_params(const af_finder *f); /* belong to the finder */
+
 /* The same for orbits as a whole: j and theta (S,N,3), flags (S,N), each NULL if not wanted. Makes
  * an evaluator and frees it, and fails as that does; stars that fail are told by their flags and
  * NaN. */

@@ -8,7 +8,7 @@ enum {
     DP__CHAIN_PIECE = 512,  /* stars computed together: with 4096 samples 16 MB of kernels */
     DP__CHAIN_FEW = 2,      /* pieces that the network is prepared with */
     DP__CHAIN_PREPARE = 15, /* steps of Levenberg-Marquardt, along short orbits */
-    DP__CHAIN_VIEWS = 3     /* map, mixture, base; the network's follow */
+    DP__CHAIN_VIEWS = 3     /* map, mixture, base; the networks' follow */
 };
 
 struct dp_chain {
@@ -18,7 +18,10 @@ struct dp_chain {
     dp_chain_report report;
     af_params *params;
     af_net *net;
-    size_t map, mixture, base; /* views: (2) ln GM, ln b; (ROWS,clumps); (1) factor of the base */
+    dp__chain_flow flow;
+    dp__chain_model model;
+    size_t map, mixture, base; /* views: (2) ln GM, ln b, with a model those of its toy, which stay;
+                                  (ROWS,clumps); (1) factor of the base */
     double length, speed;      /* units of the sample */
     double middle, spread;     /* of the stars' u, for the network */
     double flat;               /* the base: Phi = flat u, the square of a rotation speed */
@@ -27,8 +30,8 @@ struct dp_chain {
     double *first;             /* the parameters that learning began with */
 };
 
-/* Stars as they are computed, and all that learning needs besides. Rows of n stars, padded with
- * stars of weight 0 to whole pieces. */
+/* Stars as they are computed, and all that learning needs besides. Rows of n stars in random order,
+ * so that a piece is a fair sample, padded with stars of weight 0 to whole pieces. */
 typedef struct dp__chain_fit {
     af_context *c;
     dp_chain *chain;
@@ -39,11 +42,18 @@ typedef struct dp__chain_fit {
     double *draw;                /* (samples of a clump, 3): unit normal z1, z2, angle theta_r */
     size_t draws;
     double width[3];             /* of the kernel in ln r, x.v, ln L */
-    double tie;                  /* the tie, as an action; 0: none */
+    double tie[2];               /* the ties of J_r and L, as actions; 0: none */
+    double *actions;             /* a model's: (rows,3) [km/s kpc] ... */
+    double *slope;               /* ... (rows,8): for J_r and for L, v.dJ/dx and dJ/dv */
 } dp__chain_fit;
 
+/* Those from J on are there with a model alone. */
 enum { DP__CHAIN_X, DP__CHAIN_V, DP__CHAIN_WEIGHT, DP__CHAIN_DT, DP__CHAIN_BLUR, DP__CHAIN_DRAW,
-       DP__CHAIN_INPUTS };
+       DP__CHAIN_J, DP__CHAIN_SLOPE, DP__CHAIN_FINDER, DP__CHAIN_INPUTS };
+
+static size_t dp__chain_input_count(const dp_chain *t) {
+    return t->model.finder ? (size_t)DP__CHAIN_INPUTS : (size_t)DP__CHAIN_J;
+}
 
 /* u = ln(1 + r^2)/2 (n,1) of r^2: smooth in the centre, ln r far out. */
 static af_expr dp__chain_u(af_context *c, af_expr r2) {
@@ -140,15 +150,50 @@ static af_expr dp__chain_smooth(const dp__chain_fit *f, const af_expr population
                                             log(f->width[0] * f->width[1] * f->width[2]));
 }
 
-/* ln f (n,1) by the actions, over J_r, theta_r and ln L: what the kernel density is of. */
-static af_expr dp__chain_exact(const dp__chain_fit *f, const dp__chain_clumps *m, af_expr j,
-                               af_expr l) {
-    af_context *c = f->c;
-    af_expr ln_j = af_log(c, af_offset(c, j, DP__CHAIN_LEAST * DP__CHAIN_LEAST));
-    return af_offset(c, dp__chain_density(c, m, ln_j, af_log(c, l)), -log(2.0 * DP__PI));
+/* Actions at a place; those `before` on the orbit, none: it is the first. */
+static dp__chain_actions dp__chain_actions_at(const dp_chain *t, const dp__chain_map *map,
+                                              const dp__chain_star *s, af_expr x, af_expr v,
+                                              af_expr before, const af_expr *in) {
+    af_context *c = t->c;
+    dp__chain_actions a = DP__ZERO;
+    if (t->model.finder && !before.id) /* neither stars nor map change: they are known */
+        return dp__chain_actions_of(c, &t->model, af_transpose(c, in[DP__CHAIN_J]));
+    if (t->model.finder) return dp__chain_model_actions(c, &t->model, map, x, v, before);
+    a.j = dp__chain_action(c, map, s);
+    a.l = s->l;
+    return a;
 }
 
-/* Sum of the squares of the network's numbers. */
+/* ln f (n,1) by the actions, over J_r, theta_r and ln L: what the kernel density is of. A model's L
+ * is not quite the star's, and it is the volume of the model's actions, 2 L dL for all J_phi, in
+ * which f is normalised. */
+static af_expr dp__chain_exact(const dp__chain_fit *f, const dp__chain_clumps *m,
+                               const dp__chain_actions *a, const dp__chain_star *s) {
+    af_context *c = f->c;
+    af_expr ln_j = f->chain->model.finder ?
+                       af_maximum(c, a->j, af_constant(c, DP__CHAIN_LEAST_J)) :
+                       af_offset(c, a->j, DP__CHAIN_LEAST * DP__CHAIN_LEAST);
+    af_expr ln_l = af_log(c, a->l);
+    ln_j = dp__chain_density(c, m, af_log(c, ln_j), ln_l);
+    if (f->chain->model.finder)
+        ln_j = af_sub(c, ln_j, af_scale(c, af_sub(c, ln_l, af_log(c, s->l)), 2.0));
+    return af_offset(c, ln_j, -log(2.0 * DP__PI));
+}
+
+/* Half the square of how far actions are from the first, over the ties (n,1). */
+static af_expr dp__chain_far(const dp__chain_fit *f, const dp__chain_actions *a,
+                             const dp__chain_actions *first) {
+    af_context *c = f->c;
+    af_expr far = af_scale(c, af_sub(c, a->j, first->j), 1.0 / f->tie[0]), other;
+    far = af_square(c, far);
+    if (f->chain->model.finder) { /* the isochrone's L stays exactly */
+        other = af_scale(c, af_sub(c, a->l, first->l), 1.0 / f->tie[1]);
+        far = af_add(c, far, af_square(c, other));
+    }
+    return af_scale(c, far, 0.5);
+}
+
+/* Sum of the squares of the networks' numbers. */
 static af_expr dp__chain_prior(const dp_chain *t) {
     af_context *c = t->c;
     af_expr sum = af_constant(c, 0.0);
@@ -175,7 +220,24 @@ static af_expr dp__chain_residuals(const dp__chain_fit *f, size_t steps, const a
         if (i < steps) dp__chain_step(t, in[DP__CHAIN_DT], &x, &v);
     }
     first = af_sqrt(c, af_scale(c, in[DP__CHAIN_WEIGHT], (double)f->n / (double)steps));
-    return af_scale(c, af_mul(c, af_concat(c, 1, steps, far), first), 1.0 / f->tie);
+    return af_scale(c, af_mul(c, af_concat(c, 1, steps, far), first), 1.0 / f->tie[0]);
+}
+
+/* The same to first order in time, for a model: dJ/dt times the orbit's, over the ties, (n,2). */
+static af_expr dp__chain_drift(const dp__chain_fit *f, const af_expr *in) {
+    const dp_chain *t = f->chain;
+    af_context *c = f->c;
+    af_expr a = dp__chain_acceleration(t, in[DP__CHAIN_X]), part[2], weight;
+    int k;
+    for (k = 0; k < 2; k++) {
+        af_expr slope = af_slice(c, in[DP__CHAIN_SLOPE], 1, (size_t)(4 * k), 4);
+        part[k] = af_mul(c, a, af_slice(c, slope, 1, 1, 3));
+        part[k] = af_add(c, af_sum_axis(c, part[k], 1), af_slice(c, slope, 1, 0, 1));
+        part[k] = af_scale(c, part[k], (double)t->desc.orbit_steps / f->tie[k]);
+    }
+    weight = af_sqrt(c, af_scale(c, in[DP__CHAIN_WEIGHT], (double)f->n));
+    weight = af_mul(c, weight, in[DP__CHAIN_DT]);
+    return af_mul(c, af_concat(c, 1, 2, part), weight);
 }
 
 /* The loss of a piece: the weighted sum over its stars of
@@ -183,38 +245,41 @@ static af_expr dp__chain_residuals(const dp__chain_fit *f, size_t steps, const a
  *     the mean of -ln f over the places along `steps` steps of their orbits (canonical: after each
  *     step; kernel: both ends),
  *
- *     and half the mean square of how far J_r goes from its first value, over the tie,
+ *     and half the mean square of how far J_r goes from its first value, over the tie; with a
+ *     model ln(1 + q)/2, q being the mean square with that of L: the few orbits that a map fits
+ *     badly lose their weight, as if departures were distributed as Cauchy's,
  *
- * and the piece's part of the network's prior, weights of order one. */
+ * and the piece's part of the networks' prior, weights of order one. */
 static af_expr dp__chain_loss(const dp__chain_fit *f, size_t steps, const af_expr *in) {
     const dp_chain *t = f->chain;
     af_context *c = f->c;
-    dp__chain_map map = dp__chain_map_of(t, 0);
+    dp__chain_map map = dp__chain_map_of(t, t->model.finder != NULL);
     dp__chain_clumps m = dp__chain_clumps_of(c, af_params_expr(t->params, t->mixture),
-                                             t->desc.clumps);
+                                             t->desc.clumps, &t->flow);
     af_expr x = in[DP__CHAIN_X], v = in[DP__CHAIN_V], sum = af_constant(c, 0.0), population[4];
-    af_expr first = DP__ZERO, j, here;
+    af_expr here, far = af_constant(c, 0.0);
+    dp__chain_actions first = DP__ZERO, now = DP__ZERO;
     int kernel = t->desc.density == DP_CHAIN_KERNEL;
     double places = steps == 0 ? 1.0 : kernel ? 2.0 : (double)(steps + 1);
     size_t i;
     if (kernel) dp__chain_population(f, &map, &m, in[DP__CHAIN_DRAW], population);
     for (i = 0; i <= steps; i++) {
         dp__chain_star s = dp__chain_star_of(c, x, v);
-        j = dp__chain_action(c, &map, &s);
+        now = dp__chain_actions_at(t, &map, &s, x, v, now.all, in);
         if (!kernel || i == 0 || i == steps) {
             af_expr blur = af_slice(c, in[DP__CHAIN_BLUR], 1, i == 0 ? 0 : 3, 3);
             here = kernel ? dp__chain_smooth(f, population, &s, blur)
-                          : dp__chain_exact(f, &m, j, s.l);
+                          : dp__chain_exact(f, &m, &now, &s);
             sum = af_sub(c, sum, af_scale(c, here, 1.0 / places));
         }
-        if (i == 0) first = j;
-        here = af_square(c, af_scale(c, af_sub(c, j, first), 1.0 / f->tie));
-        if (i > 0 && t->desc.tie > 0.0)
-            sum = af_add(c, sum, af_scale(c, here, 0.5 / (double)steps));
+        if (i == 0) first = now;
+        else far = af_add(c, far, af_scale(c, dp__chain_far(f, &now, &first), 1.0 / (double)steps));
         if (i < steps) dp__chain_step(t, in[DP__CHAIN_DT], &x, &v);
     }
+    if (t->model.finder) far = af_scale(c, af_log1p(c, af_scale(c, far, 2.0)), 0.5);
+    if (t->desc.tie > 0.0) sum = af_add(c, sum, far);
     sum = af_sum(c, af_mul(c, in[DP__CHAIN_WEIGHT], sum));
-    if (steps == 0) return sum; /* no network in it; the prior alone would empty it */
+    if (steps == 0) return sum; /* no potential in it; the prior alone would empty it */
     here = af_scale(c, dp__chain_prior(t), 0.5 / ((double)f->n * (double)f->pieces));
     return af_add(c, sum, here);
 }

@@ -1,32 +1,54 @@
-/* ---- the chain: learning, and what is learned ------------------------------------------------ */
+/* ---- the chain: learning --------------------------------------------------------------------- */
 
 /* ---- stars ---- */
 
-/* Copies the stars, about the centre, in the chain's units. */
-static af_status dp__chain_stars(dp__chain_fit *f, const dp_sample *sample) {
+/* Copies the stars in random order, about the centre; r (n) gets their radii. */
+static af_status dp__chain_copy(dp__chain_fit *f, const dp_sample *sample, double *r) {
     const double *eta = dp_sample_eta(sample), *w = dp_sample_weights(sample);
-    dp_chain *t = f->chain;
-    double *r = DP__ARRAY(&f->arena, double, f->n), sum = 0.0, square = 0.0, fall = 0.0;
+    const double *centre = f->chain->desc.centre;
+    uint32_t *order = DP__ARRAY(&f->arena, uint32_t, f->n);
     size_t i, k;
-    if (!r) return dp__fail_memory(f->c, "the stars of a chain");
+    if (!order) return dp__fail_memory(f->c, "the stars of a chain");
+    af_random_permutation(f->chain->desc.seed, 920, f->n, order);
     for (i = 0; i < f->n; i++) {
         double *x = f->x + 3 * i, *v = f->v + 3 * i, r2 = 0.0, v2 = 0.0;
         for (k = 0; k < 3; k++) {
-            x[k] = eta[6 * i + k] - t->desc.centre[k];
-            v[k] = eta[6 * i + 3 + k] - t->desc.centre[3 + k];
+            x[k] = eta[6 * (size_t)order[i] + k] - centre[k];
+            v[k] = eta[6 * (size_t)order[i] + 3 + k] - centre[3 + k];
             r2 += x[k] * x[k];
             v2 += v[k] * v[k];
         }
         if (!(r2 > 0.0) || !dp__is_finite(r2 + v2))
-            return af_fail(f->c, AF_ERROR_DATA, "chain: star %lu is %s", (unsigned long)i,
+            return af_fail(f->c, AF_ERROR_DATA, "chain: star %lu is %s", (unsigned long)order[i],
                            r2 > 0.0 ? "not finite" : "in the centre, where its orbit has no plane");
-        f->weight[i] = w ? w[i] : 1.0;
-        sum += f->weight[i];
-        square += f->weight[i] * v2;
+        f->weight[i] = w ? w[order[i]] : 1.0;
         r[i] = sqrt(r2);
     }
-    t->length = dp__median(r, f->n);
-    t->speed = sqrt(square / sum);
+    return AF_OK;
+}
+
+/* Rows beyond the stars are as star `as`, of weight 0; so is star i. */
+static void dp__chain_same(dp__chain_fit *f, size_t i, size_t as) {
+    memcpy(f->x + 3 * i, f->x + 3 * as, 3 * sizeof(double));
+    memcpy(f->v + 3 * i, f->v + 3 * as, 3 * sizeof(double));
+    f->weight[i] = 0.0;
+}
+
+/* The stars in the chain's units. */
+static af_status dp__chain_stars(dp__chain_fit *f, const dp_sample *sample) {
+    dp_chain *t = f->chain;
+    double *r = DP__ARRAY(&f->arena, double, f->n), sum = 0.0, square = 0.0, fall = 0.0;
+    size_t i, k;
+    af_status s = r ? dp__chain_copy(f, sample, r)
+                    : dp__fail_memory(f->c, "the stars of a chain");
+    if (s != AF_OK) return s;
+    for (i = 0; i < f->n; i++) {
+        const double *v = f->v + 3 * i;
+        sum += f->weight[i];
+        square += f->weight[i] * (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
+    }
+    t->length = t->model.length = dp__median(r, f->n);
+    t->speed = t->model.speed = sqrt(square / sum);
     if (!(t->speed > 0.0))
         return af_fail(f->c, AF_ERROR_DATA, "chain: no star moves about the centre's velocity");
     for (i = 0; i < f->n; i++) {
@@ -40,11 +62,7 @@ static af_status dp__chain_stars(dp__chain_fit *f, const dp_sample *sample) {
         fall += f->weight[i] * r2 / (1.0 + r2);
     }
     t->flat = 1.0 / fall; /* virial: <v^2> = <r dPhi/dr> */
-    for (i = f->n; i < f->rows; i++)
-        for (k = 0; k < 3; k++) {
-            f->x[3 * i + k] = f->x[k];
-            f->v[3 * i + k] = f->v[k];
-        }
+    for (i = f->n; i < f->rows; i++) dp__chain_same(f, i, 0);
     return AF_OK;
 }
 
@@ -107,6 +125,24 @@ static void dp__chain_draws(dp__chain_fit *f) {
 
 /* ---- beginning ---- */
 
+static af_status dp__chain_options_check(af_context *c, const dp_chain_desc *d) {
+    if (d->model && d->density == DP_CHAIN_KERNEL)
+        return af_fail(c, AF_ERROR_ARGUMENT,
+                       "chain: the kernel density needs the way back from actions as an "
+                       "expression, which a trained model has not got; take DP_CHAIN_CANONICAL, "
+                       "which does without");
+    if (d->model && af_params_context(af_finder_params(d->model)) != c)
+        return af_fail(c, AF_ERROR_ARGUMENT,
+                       "chain: the model is of another context than the sample; load it into this "
+                       "one");
+    if (d->flow > (size_t)DP__CHAIN_LAYERS || (d->flow && d->clumps > 1))
+        return af_fail(c, AF_ERROR_ARGUMENT,
+                       "chain: a flow has up to %d layers and takes the clumps' place; asked for "
+                       "are %lu layers and %lu clumps",
+                       (int)DP__CHAIN_LAYERS, (unsigned long)d->flow, (unsigned long)d->clumps);
+    return AF_OK;
+}
+
 static af_status dp__chain_desc_check(af_context *c, dp_chain_desc *d) {
     size_t k;
     if (d->start_canary != 0 || d->end_canary != 0)
@@ -116,14 +152,14 @@ static af_status dp__chain_desc_check(af_context *c, dp_chain_desc *d) {
             return af_fail(c, AF_ERROR_ARGUMENT, "chain: the centre is not finite");
     if (!d->width) d->width = 16;
     if (!d->depth) d->depth = 1;
-    if (!d->clumps) d->clumps = 4;
+    if (!d->clumps) d->clumps = d->flow ? 1 : 4;
     if (!d->orbit_steps) d->orbit_steps = 12;
     if (!d->samples) d->samples = 4096;
     if (!d->begin) d->begin = 60;
     if (!d->steps) d->steps = 100;
     if (d->turns == 0.0) d->turns = 0.25;
     if (d->kernel == 0.0) d->kernel = 0.3;
-    if (d->tie == 0.0) d->tie = 0.5;
+    if (d->tie == 0.0) d->tie = d->model ? 0.03 : 0.5;
     if ((d->density != DP_CHAIN_CANONICAL && d->density != DP_CHAIN_KERNEL) ||
         d->clumps > (size_t)DP__CHAIN_CLUMPS || d->orbit_steps > (size_t)DP__CHAIN_STEPS ||
         !(d->turns > 0.0 && d->turns <= 100.0) || !(d->kernel > 0.0 && d->kernel <= 10.0) ||
@@ -134,7 +170,7 @@ static af_status dp__chain_desc_check(af_context *c, dp_chain_desc *d) {
                        "density %d, %lu clumps, %lu steps, %g turns, kernel %g",
                        (int)DP__CHAIN_CLUMPS, (int)d->density, (unsigned long)d->clumps,
                        (unsigned long)d->orbit_steps, d->turns, d->kernel);
-    return AF_OK;
+    return dp__chain_options_check(c, d);
 }
 
 static af_status dp__chain_open(dp__chain_fit *f, const dp_sample *sample) {
@@ -154,7 +190,9 @@ static af_status dp__chain_open(dp__chain_fit *f, const dp_sample *sample) {
     f->dt = DP__ARRAY(a, double, f->rows);
     f->blur = DP__ARRAY(a, double, 6 * f->rows);
     f->draw = DP__ARRAY(a, double, 3 * f->draws);
-    if (!f->x || !f->v || !f->weight || !f->dt || !f->blur || !f->draw)
+    f->actions = DP__ARRAY(a, double, t->model.finder ? 3 * f->rows : 0);
+    f->slope = DP__ARRAY(a, double, t->model.finder ? 8 * f->rows : 0);
+    if (!f->x || !f->v || !f->weight || !f->dt || !f->blur || !f->draw || !f->actions || !f->slope)
         return dp__fail_memory(f->c, "the stars of a chain");
     return AF_OK;
 }
@@ -175,16 +213,25 @@ static af_status dp__chain_parameters(dp_chain *t) {
         s = af_params_add(t->params, "mixture", 2, mixture, AF_INIT_CONSTANT, 0.0, &t->mixture);
     if (s == AF_OK) s = af_params_add(t->params, "base", 1, &one, AF_INIT_CONSTANT, 0.0, &t->base);
     if (s == AF_OK) s = af_net_create(t->params, &net, &t->net);
+    if (s == AF_OK) s = dp__chain_flow_create(t->params, t->desc.flow, &t->flow);
     if (s != AF_OK) return s;
     t->report.parameters = af_params_size(t->params);
     t->first = DP__ARRAY(&t->arena, double, t->report.parameters);
     return t->first ? AF_OK : dp__fail_memory(t->c, "the parameters of a chain");
 }
 
-/* The first map: b the median radius, GM from the virial theorem, or as much more as binds all. */
+/* The first map: b the median radius, GM from the virial theorem, or as much more as binds all;
+ * with a model its toy. */
 static void dp__chain_first_map(dp__chain_fit *f) {
-    double *map = af_params_view(f->chain->params, f->chain->map), fall = 0.0, most = 0.0;
+    const dp_chain *t = f->chain;
+    double *map = af_params_view(t->params, t->map), fall = 0.0, most = 0.0;
     size_t i, k;
+    if (t->model.finder) {
+        af_isochrone toy = af_finder_toy(t->model.finder);
+        map[0] = log(AF_GRAVITY * toy.mass / (t->speed * t->speed * t->length));
+        map[1] = log(toy.scale / t->length);
+        return;
+    }
     for (i = 0; i < f->n; i++) {
         double r2 = 0.0, v2 = 0.0, s;
         for (k = 0; k < 3; k++) {
@@ -208,26 +255,172 @@ static af_isochrone dp__chain_isochrone(const dp_chain *t) {
     return iso;
 }
 
-/* Actions of all stars in the map: the first mixture, and the time that orbits last. */
+/* ---- a model ---- */
+
+static af_expr dp__chain_input(af_context *c, const char *label, size_t rows, size_t columns) {
+    size_t dims[2];
+    dims[0] = rows;
+    dims[1] = columns;
+    return af_input(c, label, 2, dims);
+}
+
+/* Of the model's flags, those of stars for which it has no actions or no derivatives of them. */
+static int dp__chain_unfit(unsigned flags) {
+    return (flags & (AF_ORBIT_FAILED | (unsigned)AF_STAR_UNCONVERGED | AF_ORBIT_PLANAR |
+                     AF_ORBIT_RADIAL | AF_ORBIT_CIRCULAR | AF_ORBIT_AT_REST)) != 0;
+}
+
+/* Leaves out the stars with such flags (n). */
+static af_status dp__chain_leave_out(dp__chain_fit *f, const unsigned *flags) {
+    dp_chain *t = f->chain;
+    size_t i, good = f->n, *out = &t->report.left_out;
+    double sum = 0.0;
+    for (i = 0; i < f->n; i++) {
+        if (dp__chain_unfit(flags[i])) ++*out;
+        else if (good == f->n) good = i;
+    }
+    if (10 * *out > f->n)
+        return af_fail(f->c, AF_ERROR_DATA,
+                       "chain: of %lu stars the model has no actions for %lu; give one that was "
+                       "trained on such orbits, or leave out the stars that it has none for",
+                       (unsigned long)f->n, (unsigned long)*out);
+    for (i = 0; i < f->rows; i++)
+        if (i >= f->n || dp__chain_unfit(flags[i])) {
+            dp__chain_same(f, i, good);
+            memcpy(f->actions + 3 * i, f->actions + 3 * good, 3 * sizeof(double));
+        }
+    for (i = 0; i < f->n; i++) sum += f->weight[i];
+    if (!(sum > 0.0))
+        return af_fail(f->c, AF_ERROR_DATA, "chain: no star that the model has actions for has a "
+                       "weight");
+    for (i = 0; i < f->n; i++) f->weight[i] /= sum;
+    return AF_OK;
+}
+
+/* Actions of all stars by the model. */
+static af_status dp__chain_evaluate_model(dp__chain_fit *f) {
+    const dp__chain_model *m = &f->chain->model;
+    double *xv = DP__ARRAY(&f->arena, double, 6 * f->n);
+    unsigned *flags = DP__ARRAY(&f->arena, unsigned, f->n);
+    af_evaluator *one = NULL;
+    size_t i, k;
+    af_status s;
+    if (!xv || !flags) return dp__fail_memory(f->c, "the actions of a chain");
+    for (i = 0; i < f->n; i++)
+        for (k = 0; k < 3; k++) {
+            xv[6 * i + k] = m->length * f->x[3 * i + k];
+            xv[6 * i + 3 + k] = m->speed * f->v[3 * i + k];
+        }
+    s = af_evaluator_create(m->finder, 1, 64, 1, &one);
+    if (s == AF_OK) af_evaluate(one, f->n, xv, NULL, f->actions, NULL, flags);
+    af_evaluator_destroy(one);
+    return s == AF_OK ? dp__chain_leave_out(f, flags) : s;
+}
+
+/* dJ/dx and dJ/dv (piece,3) of J_r and of L, as a program: x, v, actions, the finder's numbers. */
+static af_status dp__chain_slopes_compile(const dp__chain_fit *f, af_func **func) {
+    const dp_chain *t = f->chain;
+    af_context *c = f->c;
+    dp__chain_map toy = dp__chain_map_of(t, 1);
+    dp__chain_actions a;
+    af_expr in[5], out[4], none = DP__ZERO;
+    af_func_desc d = DP__ZERO;
+    out[0] = out[1] = out[2] = out[3] = none;
+    in[0] = dp__chain_input(c, "x", f->piece, 3);
+    in[1] = dp__chain_input(c, "v", f->piece, 3);
+    in[2] = dp__chain_input(c, "actions", f->piece, 3);
+    in[3] = af_params_input(af_finder_params(t->model.finder));
+    in[4] = af_params_input(t->params);
+    a = dp__chain_model_actions(c, &t->model, &toy, in[0], in[1], af_transpose(c, in[2]));
+    (void)af_grad(c, af_sum(c, a.j), 2, in, out); /* compiling reports it */
+    (void)af_grad(c, af_sum(c, a.l), 2, in, out + 2);
+    d.inputs = in;
+    d.input_count = 5;
+    d.outputs = out;
+    d.output_count = 4;
+    d.label = "the slopes of a model's actions";
+    return af_compile(c, &d, func);
+}
+
+/* Row i of f->slope from dJ/dx and dJ/dv. */
+static void dp__chain_slope_of(dp__chain_fit *f, size_t i, size_t k, const double *by_x,
+                               const double *by_v) {
+    const double *v = f->v + 3 * i;
+    double *to = f->slope + 8 * i + 4 * k;
+    to[0] = v[0] * by_x[0] + v[1] * by_x[1] + v[2] * by_x[2];
+    memcpy(to + 1, by_v, 3 * sizeof(double));
+}
+
+static af_status dp__chain_slopes(dp__chain_fit *f) {
+    const dp_chain *t = f->chain;
+    size_t at, i, k;
+    double *room = DP__ARRAY(&f->arena, double, 12 * f->piece);
+    const void *from[5];
+    void *to[4];
+    af_func *func = NULL;
+    af_workspace *work = NULL;
+    af_status s = room ? dp__chain_slopes_compile(f, &func)
+                       : dp__fail_memory(f->c, "the slopes of a chain");
+    if (s == AF_OK) s = af_context_workspace(f->c, func, 1, &work);
+    for (k = 0; room && k < 4; k++) to[k] = room + 3 * k * f->piece;
+    for (at = 0; at < f->rows && s == AF_OK; at += f->piece) {
+        from[0] = f->x + 3 * at;
+        from[1] = f->v + 3 * at;
+        from[2] = f->actions + 3 * at;
+        from[3] = af_params_data(af_finder_params(t->model.finder));
+        from[4] = af_params_data(t->params);
+        s = af_run(func, work, from, to);
+        for (i = 0; i < f->piece; i++)
+            for (k = 0; k < 2; k++)
+                dp__chain_slope_of(f, at + i, k, room + 6 * k * f->piece + 3 * i,
+                                   room + (6 * k + 3) * f->piece + 3 * i);
+    }
+    if (s != AF_OK && func && work) s = af_fail(f->c, s, "chain: %s", af_func_error(func));
+    af_workspace_destroy(work);
+    af_func_destroy(func);
+    return s;
+}
+
+/* ---- the first mixture, times ---- */
+
+/* J_r and L of star i in the map. */
+static void dp__chain_pair(const dp__chain_fit *f, const af_isochrone *iso, size_t i,
+                           double pair[2]) {
+    const dp__chain_model *m = &f->chain->model;
+    double xv[6], j[3], at[3], unit = m->length * m->speed;
+    if (m->finder) {
+        pair[0] = fmax(f->actions[3 * i + 2] / unit, DP__CHAIN_LEAST_J);
+        pair[1] = (fabs(f->actions[3 * i]) + f->actions[3 * i + 1]) / unit;
+        pair[1] = fmax(pair[1], DP__CHAIN_LEAST_J);
+        return;
+    }
+    memcpy(xv, f->x + 3 * i, 3 * sizeof(double));
+    memcpy(xv + 3, f->v + 3 * i, 3 * sizeof(double));
+    if (af_isochrone_actions(iso, xv, j, NULL, NULL) & AF_ORBIT_FAILED) j[2] = 1.0;
+    dp__chain_coordinates(f, i, at);
+    pair[0] = j[2] + DP__CHAIN_LEAST * DP__CHAIN_LEAST;
+    pair[1] = exp(at[2]);
+}
+
+/* Actions of all stars in the map: the first mixture, the ties. */
 static af_status dp__chain_first_mixture(dp__chain_fit *f) {
     dp_chain *t = f->chain;
     double *y = DP__ARRAY(&f->arena, double, 2 * f->n), *p = af_params_view(t->params, t->mixture);
     af_isochrone iso = dp__chain_isochrone(t);
-    double mean = 0.0, square = 0.0;
-    size_t i;
+    double mean[2] = {0.0, 0.0}, square[2] = {0.0, 0.0}, pair[2];
+    size_t i, k;
     if (!y) return dp__fail_memory(f->c, "the actions of a chain");
     for (i = 0; i < f->n; i++) {
-        double xv[6], j[3], at[3];
-        memcpy(xv, f->x + 3 * i, 3 * sizeof(double));
-        memcpy(xv + 3, f->v + 3 * i, 3 * sizeof(double));
-        if (af_isochrone_actions(&iso, xv, j, NULL, NULL) & AF_ORBIT_FAILED) j[2] = 1.0;
-        dp__chain_coordinates(f, i, at);
-        mean += f->weight[i] * j[2];
-        square += f->weight[i] * j[2] * j[2];
-        y[2 * i] = log(j[2] + DP__CHAIN_LEAST * DP__CHAIN_LEAST);
-        y[2 * i + 1] = at[2];
+        dp__chain_pair(f, &iso, i, pair);
+        for (k = 0; k < 2; k++) {
+            mean[k] += f->weight[i] * pair[k];
+            square[k] += f->weight[i] * pair[k] * pair[k];
+            y[2 * i + k] = log(pair[k]);
+        }
     }
-    f->tie = fabs(t->desc.tie) * sqrt(fmax(square - mean * mean, 1e-6 * square));
+    for (k = 0; k < 2; k++)
+        f->tie[k] =
+            fabs(t->desc.tie) * sqrt(fmax(square[k] - mean[k] * mean[k], 1e-6 * square[k]));
     return dp__chain_em(f->c, f->n, y, f->weight, t->desc.clumps, t->desc.seed, p);
 }
 
@@ -250,13 +443,6 @@ static void dp__chain_times(dp__chain_fit *f) {
 
 /* ---- learning ---- */
 
-static af_expr dp__chain_input(af_context *c, const char *label, size_t rows, size_t columns) {
-    size_t dims[2];
-    dims[0] = rows;
-    dims[1] = columns;
-    return af_input(c, label, 2, dims);
-}
-
 /* The inputs of the loss, and their arrays. */
 static void dp__chain_inputs(const dp__chain_fit *f, af_expr *in, const void **data) {
     af_context *c = f->c;
@@ -272,6 +458,13 @@ static void dp__chain_inputs(const dp__chain_fit *f, af_expr *in, const void **d
     data[DP__CHAIN_DT] = f->dt;
     data[DP__CHAIN_BLUR] = f->blur;
     data[DP__CHAIN_DRAW] = f->draw;
+    if (!f->chain->model.finder) return;
+    in[DP__CHAIN_J] = dp__chain_input(c, "J", f->piece, 3);
+    in[DP__CHAIN_SLOPE] = dp__chain_input(c, "slopes", f->piece, 8);
+    in[DP__CHAIN_FINDER] = af_params_input(af_finder_params(f->chain->model.finder));
+    data[DP__CHAIN_J] = f->actions;
+    data[DP__CHAIN_SLOPE] = f->slope;
+    data[DP__CHAIN_FINDER] = af_params_data(af_finder_params(f->chain->model.finder));
 }
 
 static int dp__chain_progress(const af_minimise_report *report, void *user) {
@@ -287,18 +480,23 @@ static int dp__chain_progress(const af_minimise_report *report, void *user) {
  * few stars. in and data get what they run on. */
 static af_status dp__chain_minimiser(const dp__chain_fit *f, size_t orbit, int residuals,
                                      af_expr *in, const void **data, af_minimiser **out) {
-    static const int axes[DP__CHAIN_INPUTS] = {0, 0, 0, 0, 0, -1};
+    static const int axes[DP__CHAIN_INPUTS] = {0, 0, 0, 0, 0, -1, 0, 0, -1};
+    int model = f->chain->model.finder != NULL;
     af_minimiser_desc d = DP__ZERO;
     dp__chain_inputs(f, in, data);
     d.params = f->chain->params;
     d.inputs = in;
-    d.input_count = DP__CHAIN_INPUTS;
+    d.input_count = dp__chain_input_count(f->chain);
     d.input_axes = axes;
     d.pieces = f->pieces;
     d.memory = 40; /* network, map and mixture are ill-conditioned together */
     if (residuals) {
-        d.residuals = dp__chain_residuals(f, orbit, in);
-        if (d.pieces > (size_t)DP__CHAIN_FEW) d.pieces = DP__CHAIN_FEW;
+        d.residuals = model ? dp__chain_drift(f, in) : dp__chain_residuals(f, orbit, in);
+        if (model) {
+            d.robust = AF_ROBUST_CAUCHY;
+            d.robust_group = 2; /* the two of a star */
+        }
+        if (!model && d.pieces > (size_t)DP__CHAIN_FEW) d.pieces = DP__CHAIN_FEW;
     } else {
         d.method = AF_LBFGS;
         d.loss = dp__chain_loss(f, orbit, in);
@@ -309,12 +507,16 @@ static af_status dp__chain_minimiser(const dp__chain_fit *f, size_t orbit, int r
 static af_status dp__chain_minimise(af_minimiser *m, const void *const *data, size_t steps,
                                     dp_chain *watched) {
     af_minimise_desc run = DP__ZERO;
+    af_minimise_report last = DP__ZERO;
+    af_status s;
     run.steps = steps;
     run.inputs = data;
     run.tolerance = 1e-8; /* a hundredth of a standard error at 10^6 stars */
     run.user = watched;
     run.progress = watched && watched->desc.progress ? dp__chain_progress : NULL;
-    return af_minimise(m, &run, NULL);
+    s = af_minimise(m, &run, &last);
+    if (watched) watched->report.steps = last.step;
+    return s;
 }
 
 /* One stage without orbits (orbit 0), or of the network alone. */
@@ -329,10 +531,12 @@ static af_status dp__chain_stage(dp__chain_fit *f, size_t orbit, size_t steps) {
 }
 
 /* The network from where it may be far off: made to keep J_r in the map as it is, along short
- * orbits first, on which J_r changes nearly linearly with the potential. */
+ * orbits first, on which J_r changes nearly linearly with the potential; with a model as orbits
+ * begin, where that is exactly so. */
 static af_status dp__chain_prepare(dp__chain_fit *f) {
     size_t orbit = f->chain->desc.orbit_steps;
     af_status s = dp__chain_stage(f, (orbit + 3) / 4, DP__CHAIN_PREPARE);
+    if (f->chain->model.finder) return s;
     return s == AF_OK ? dp__chain_stage(f, orbit, 2 * (size_t)DP__CHAIN_PREPARE) : s;
 }
 
@@ -355,176 +559,4 @@ static af_status dp__chain_learn(dp__chain_fit *f) {
     }
     af_minimiser_destroy(m);
     return s;
-}
-
-static void dp__chain_report_map(const dp_chain *t, double *gm, double *b) {
-    const double *map = af_params_view(t->params, t->map);
-    *gm = exp(map[0]) * t->speed * t->speed * t->length;
-    *b = exp(map[1]) * t->length;
-}
-
-/* Phi and -d Phi/dr, in the chain's units and with no constant, at r (n) in its units. */
-static af_status dp__chain_values(dp_chain *t, const double *params, size_t n, const double *r,
-                                  double *phi, double *force) {
-    af_context *c = t->c;
-    af_expr in[2], out[2], r2;
-    const void *from[2];
-    void *to[2];
-    af_func_desc d = DP__ZERO;
-    af_func *func = NULL;
-    af_workspace *work = NULL;
-    af_status s;
-    in[0] = dp__chain_input(c, "r", n, 1);
-    in[1] = af_params_input(t->params);
-    r2 = af_square(c, in[0]);
-    out[0] = dp__chain_phi(t, dp__chain_u(c, r2));
-    out[1] = af_neg(c, af_mul(c, dp__chain_pull(t, r2), in[0]));
-    from[0] = r;
-    from[1] = params;
-    to[0] = phi;
-    to[1] = force;
-    d.inputs = in;
-    d.outputs = out;
-    d.input_count = d.output_count = 2;
-    d.label = "the values of a chain";
-    s = af_compile(c, &d, &func);
-    if (s == AF_OK) s = af_context_workspace(c, func, 1, &work);
-    if (s == AF_OK && (s = af_run(func, work, from, to)) != AF_OK)
-        s = af_fail(c, s, "%s: %s", d.label, af_func_error(func));
-    af_workspace_destroy(work);
-    af_func_destroy(func);
-    return s;
-}
-
-/* The constants: the means over the stars are those of the map's isochrone. */
-static af_status dp__chain_align(dp__chain_fit *f) {
-    dp_chain *t = f->chain;
-    double *r = DP__ARRAY(&f->arena, double, 3 * f->n), sum = 0.0, *phi;
-    af_isochrone iso = dp__chain_isochrone(t);
-    double gm = iso.mass * AF_GRAVITY;
-    size_t i, k;
-    af_status s;
-    if (!r) return dp__fail_memory(f->c, "the radii of a chain");
-    phi = r + f->n;
-    for (i = 0; i < f->n; i++) {
-        for (k = 0; k < 3; k++) r[i] += f->x[3 * i + k] * f->x[3 * i + k];
-        sum -= f->weight[i] * gm / (iso.scale + sqrt(iso.scale * iso.scale + r[i]));
-        r[i] = sqrt(r[i]);
-    }
-    t->constant = t->untrained_constant = sum;
-    s = dp__chain_values(t, af_params_data(t->params), f->n, r, phi, phi + f->n);
-    for (i = 0; i < f->n; i++) t->constant -= f->weight[i] * phi[i];
-    if (s == AF_OK) s = dp__chain_values(t, t->first, f->n, r, phi, phi + f->n);
-    for (i = 0; i < f->n; i++) t->untrained_constant -= f->weight[i] * phi[i];
-    return s;
-}
-
-static af_status dp__chain_run(dp__chain_fit *f, const dp_sample *sample) {
-    dp_chain *t = f->chain;
-    dp_chain_report *r = &t->report;
-    size_t round;
-    af_status s = dp__chain_open(f, sample), end;
-    if (s == AF_OK) s = dp__chain_stars(f, sample);
-    if (s == AF_OK) s = dp__chain_parameters(t);
-    if (s != AF_OK) return s;
-    dp__chain_scales(f);
-    dp__chain_draws(f);
-    dp__chain_first_map(f);
-    for (round = 0; round < 2 && s == AF_OK; round++) { /* clumps change with the map: again */
-        s = dp__chain_first_mixture(f);
-        if (s == AF_OK) s = dp__chain_stage(f, 0, t->desc.begin);
-    }
-    if (s != AF_OK) return s;
-    dp__chain_times(f);
-    dp__chain_report_map(t, &r->gm_begun, &r->b_begun);
-    memcpy(t->first, af_params_data(t->params), r->parameters * sizeof(double));
-    s = dp__chain_learn(f);
-    dp__chain_report_map(t, &r->gm, &r->b);
-    if (s != AF_OK && s != AF_STOPPED) return s;
-    end = dp__chain_align(f);
-    return end == AF_OK ? s : end;
-}
-
-static af_status dp__chain_new(af_context *c, const dp_chain_desc *desc, dp_chain **out) {
-    dp__arena arena = dp__arena_open(c);
-    dp_chain *t = DP__NEW(&arena, dp_chain);
-    af_status s;
-    *out = NULL;
-    if (!t) return dp__fail_memory(c, "a chain");
-    t->c = c;
-    t->arena = arena;
-    if (desc) t->desc = *desc;
-    s = dp__chain_desc_check(c, &t->desc);
-    if (s == AF_OK) *out = t;
-    else dp_chain_destroy(t);
-    return s;
-}
-
-AF_API af_status dp_chain_create(const dp_sample *sample, const dp_chain_desc *desc,
-                                 dp_chain **out) {
-    dp__chain_fit f;
-    af_status s;
-    memset(&f, 0, sizeof f);
-    f.c = dp_sample_context(sample);
-    f.arena = dp__arena_open(f.c);
-    s = dp__chain_new(f.c, desc, out);
-    if (s != AF_OK) return s;
-    f.chain = *out;
-    if (dp_sample_volume(sample).kind != DP_VOLUME_ALL)
-        s = af_fail(f.c, AF_ERROR_ARGUMENT,
-                    "chain: the sample is cut in space, which biases actions; take all stars");
-    if (s == AF_OK) s = dp__chain_run(&f, sample);
-    dp__arena_free(&f.arena);
-    if (s == AF_OK || s == AF_STOPPED) return s;
-    dp_chain_destroy(*out);
-    *out = NULL;
-    return s;
-}
-
-AF_API void dp_chain_destroy(dp_chain *chain) {
-    dp__arena arena;
-    if (!chain) return;
-    af_net_destroy(chain->net);
-    af_params_destroy(chain->params);
-    arena = chain->arena; /* the chain itself lies in it */
-    dp__arena_free(&arena);
-}
-
-AF_API dp_chain_report dp_chain_describe(const dp_chain *chain) { return chain->report; }
-
-/* ---- evaluation ---- */
-
-static af_status dp__chain_at(dp_chain *t, int trained, size_t n, const double *radii,
-                              double *phi, double *force) {
-    dp__arena arena = dp__arena_open(t->c);
-    double *r = DP__ARRAY(&arena, double, 3 * n);
-    double constant = trained ? t->constant : t->untrained_constant;
-    double square = t->speed * t->speed;
-    af_status s = r ? AF_OK : dp__fail_memory(t->c, "the values of a chain");
-    size_t i;
-    for (i = 0; s == AF_OK && i < n; i++) {
-        if (!(radii[i] > 0.0) || !dp__is_finite(radii[i]))
-            s = af_fail(t->c, AF_ERROR_ARGUMENT, "chain: radius %lu is %g; it must be above zero",
-                        (unsigned long)i, radii[i]);
-        r[i] = radii[i] / t->length;
-    }
-    if (s == AF_OK && n > 0)
-        s = dp__chain_values(t, trained ? af_params_data(t->params) : t->first, n, r, r + n,
-                             r + 2 * n);
-    for (i = 0; s == AF_OK && i < n; i++) {
-        if (phi) phi[i] = square * (r[n + i] + constant);
-        if (force) force[i] = square / t->length * r[2 * n + i];
-    }
-    dp__arena_free(&arena);
-    return s;
-}
-
-AF_API af_status dp_chain_evaluate(dp_chain *chain, size_t n, const double *radii, double *phi,
-                                   double *force) {
-    return dp__chain_at(chain, 1, n, radii, phi, force);
-}
-
-AF_API af_status dp_chain_evaluate_untrained(dp_chain *chain, size_t n, const double *radii,
-                                             double *phi, double *force) {
-    return dp__chain_at(chain, 0, n, radii, phi, force);
 }

@@ -17,6 +17,7 @@ enum { DP__CHAIN_CLUMPS = 32 }; /* at most */
 /* The numbers (ROWS, clumps) as expressions (clumps). */
 typedef struct dp__chain_clumps {
     size_t count;
+    const dp__chain_flow *flow; /* of the one clump's z; NULL: none */
     af_expr ln_share, m1, m2, s1, s2, k;
 } dp__chain_clumps;
 
@@ -34,10 +35,12 @@ static af_expr dp__chain_ln_sum(af_context *c, af_expr x) {
     return af_add(c, most, af_log(c, af_sum_axis(c, af_exp(c, af_sub(c, x, most)), -1)));
 }
 
-static dp__chain_clumps dp__chain_clumps_of(af_context *c, af_expr p, size_t count) {
+static dp__chain_clumps dp__chain_clumps_of(af_context *c, af_expr p, size_t count,
+                                            const dp__chain_flow *flow) {
     dp__chain_clumps m;
     af_expr share = dp__chain_row(c, p, DP__CHAIN_SHARE, count);
     m.count = count;
+    m.flow = flow && flow->layers ? flow : NULL;
     m.ln_share = af_sub(c, share, dp__chain_ln_sum(c, share));
     m.m1 = dp__chain_row(c, p, DP__CHAIN_M1, count);
     m.m2 = dp__chain_row(c, p, DP__CHAIN_M2, count);
@@ -50,11 +53,19 @@ static dp__chain_clumps dp__chain_clumps_of(af_context *c, af_expr p, size_t cou
 /* ln p(J_r, ln L) (n,1) of y1, y2 (n,1). */
 static af_expr dp__chain_density(af_context *c, const dp__chain_clumps *m, af_expr y1,
                                  af_expr y2) {
-    af_expr z1 = af_div(c, af_sub(c, y1, m->m1), m->s1), z2, p;
-    z2 = af_sub(c, af_sub(c, y2, m->m2), af_mul(c, m->k, z1));
-    z2 = af_div(c, z2, m->s2);
-    p = af_add(c, af_square(c, z1), af_square(c, z2));
-    p = af_sub(c, m->ln_share, af_scale(c, p, 0.5));
+    af_expr z[2], p, slopes = m->ln_share;
+    z[0] = af_div(c, af_sub(c, y1, m->m1), m->s1);
+    z[1] = af_sub(c, af_sub(c, y2, m->m2), af_mul(c, m->k, z[0]));
+    z[1] = af_div(c, z[1], m->s2);
+    if (m->flow) {
+        z[0] = af_transpose(c, z[0]);
+        z[1] = af_transpose(c, z[1]);
+        slopes = af_transpose(c, dp__chain_bend(c, m->flow, z));
+        z[0] = af_transpose(c, z[0]);
+        z[1] = af_transpose(c, z[1]);
+    }
+    p = af_add(c, af_square(c, z[0]), af_square(c, z[1]));
+    p = af_sub(c, slopes, af_scale(c, p, 0.5));
     p = af_sub(c, p, af_log(c, af_mul(c, m->s1, m->s2)));
     p = af_offset(c, dp__chain_ln_sum(c, p), -log(2.0 * DP__PI));
     return af_sub(c, p, y1); /* d ln J_r = dJ_r/J_r */
@@ -63,6 +74,14 @@ static af_expr dp__chain_density(af_context *c, const dp__chain_clumps *m, af_ex
 /* Draws: y1, y2 (S,clumps), S of each clump, from unit normal z1, z2 (S,1). */
 static void dp__chain_draw(af_context *c, const dp__chain_clumps *m, af_expr z1, af_expr z2,
                            af_expr *y1, af_expr *y2) {
+    if (m->flow) {
+        af_expr z[2];
+        z[0] = af_transpose(c, z1);
+        z[1] = af_transpose(c, z2);
+        dp__chain_unbend(c, m->flow, z);
+        z1 = af_transpose(c, z[0]);
+        z2 = af_transpose(c, z[1]);
+    }
     *y1 = af_add(c, m->m1, af_mul(c, m->s1, z1));
     *y2 = af_add(c, m->m2, af_add(c, af_mul(c, m->k, z1), af_mul(c, m->s2, z2)));
 }

@@ -46,7 +46,7 @@ static dp__spline *dp__spline_of(const dp_df *df) { return (dp__spline *)df->sta
 
 /* ---- one spline ---- */
 
-/* The bin that holds a point, in units of the interval; arrays (3,b). */
+/* The bin that holds a point, in units of the interval; arrays (k,b), k splines of b points. */
 typedef struct dp__bin {
     af_expr x, width, y, height; /* where it begins, and its size */
     af_expr left, right;         /* slopes at its ends */
@@ -79,20 +79,20 @@ static af_expr dp__bin_slope(af_context *c, af_expr x) {
     return af_offset(c, af_softplus(c, af_offset(c, x, shift)), DP__LEAST);
 }
 
-/* raw (3 (3 bins - 1), b) as 3 bins - 1 parts (3,b). Cut from the last to the first, so that in
+/* raw (k (3 bins - 1), b) as 3 bins - 1 parts (k,b). Cut from the last to the first, so that in
  * reverse the parts join to one array; and by way of three axes, which keep that array whole where
  * the network's output is transposed. */
 static void dp__bin_cut(af_context *c, size_t bins, af_expr raw, af_expr *part) {
     size_t dims[3], shape[AF_RANK_MAX], k = 3 * bins - 1;
-    (void)af_shape(c, raw, shape);
+    if (af_shape(c, raw, shape) != 2) shape[0] = shape[1] = k; /* none: fails below */
     dims[0] = k;
-    dims[1] = DP__HALF;
+    dims[1] = shape[0] / k;
     dims[2] = shape[1];
     raw = af_reshape(c, raw, 3, dims);
     while (k-- > 0) part[k] = af_reshape(c, af_slice(c, raw, 0, k, 1), 2, dims + 1);
 }
 
-/* Looks u (3,b), in [0,1], up among the widths, `heights` among the heights. raw: logits of the
+/* Looks u (k,b), in [0,1], up among the widths, `heights` among the heights. raw: logits of the
  * widths, of the heights, and slopes at the inner knots. */
 static dp__bin dp__bin_find(af_context *c, size_t bins, af_expr raw, af_expr u, int heights) {
     af_expr part[3 * DP__BINS_MOST], passed[DP__BINS_MOST], here[DP__BINS_MOST];
@@ -128,20 +128,27 @@ static dp__bin dp__bin_find(af_context *c, size_t bins, af_expr raw, af_expr u, 
     return bin;
 }
 
+/* What a spline maps onto itself, [-bound, bound], and in how many bins. */
+typedef struct dp__spline_kind {
+    af_context *c;
+    size_t bins;
+    double bound;
+} dp__spline_kind;
+
 /* x as a fraction of the interval, that of the nearer end outside. */
-static af_expr dp__spline_unit(const dp_df *df, af_expr x) {
-    af_context *c = df->c;
-    af_expr end = af_constant(c, df->desc.bound);
+static af_expr dp__spline_unit(const dp__spline_kind *k, af_expr x) {
+    af_context *c = k->c;
+    af_expr end = af_constant(c, k->bound);
     x = af_minimum(c, af_maximum(c, x, af_neg(c, end)), end);
-    return af_offset(c, af_scale(c, x, 0.5 / df->desc.bound), 0.5);
+    return af_offset(c, af_scale(c, x, 0.5 / k->bound), 0.5);
 }
 
-/* x (3,b) bent by the splines of raw (eq. 4); *slope gets ln of the derivative (3,b) (eq. 5).
+/* x (k,b) bent by the splines of raw (eq. 4); *slope gets ln of the derivative (k,b) (eq. 5).
  * Outside the interval the ends move by nothing, and so does x. */
-static af_expr dp__spline_bend(const dp_df *df, af_expr raw, af_expr x, af_expr *slope) {
-    af_context *c = df->c;
-    af_expr u = dp__spline_unit(df, x), t, rest, q, value, under, rise;
-    dp__bin bin = dp__bin_find(c, df->desc.bins, raw, u, 0);
+static af_expr dp__spline_bend(const dp__spline_kind *k, af_expr raw, af_expr x, af_expr *slope) {
+    af_context *c = k->c;
+    af_expr u = dp__spline_unit(k, x), t, rest, q, value, under, rise;
+    dp__bin bin = dp__bin_find(c, k->bins, raw, u, 0);
     t = af_div(c, af_sub(c, u, bin.x), bin.width);
     rest = af_sub(c, af_constant(c, 1.0), t);
     q = af_mul(c, t, rest);
@@ -152,15 +159,15 @@ static af_expr dp__spline_bend(const dp_df *df, af_expr raw, af_expr x, af_expr 
     rise = af_add(c, rise, af_mul(c, bin.right, af_square(c, t)));
     rise = af_add(c, rise, af_scale(c, af_mul(c, bin.s, q), 2.0));
     *slope = af_log(c, af_mul(c, rise, af_square(c, af_mul(c, bin.s, under))));
-    return af_add(c, x, af_scale(c, af_sub(c, value, u), 2.0 * df->desc.bound));
+    return af_add(c, x, af_scale(c, af_sub(c, value, u), 2.0 * k->bound));
 }
 
 /* The inverse: the root of a t^2 + b t - m = 0 in [0,1] (eqs. 6 to 8), by the sum that does not
  * cancel. */
-static af_expr dp__spline_unbend(const dp_df *df, af_expr raw, af_expr x) {
-    af_context *c = df->c;
-    af_expr u = dp__spline_unit(df, x), y, a, b, m, root;
-    dp__bin bin = dp__bin_find(c, df->desc.bins, raw, u, 1);
+static af_expr dp__spline_unbend(const dp__spline_kind *k, af_expr raw, af_expr x) {
+    af_context *c = k->c;
+    af_expr u = dp__spline_unit(k, x), y, a, b, m, root;
+    dp__bin bin = dp__bin_find(c, k->bins, raw, u, 1);
     y = af_sub(c, u, bin.y);
     a = af_add(c, af_mul(c, bin.height, af_sub(c, bin.s, bin.left)), af_mul(c, y, bin.bend));
     b = af_sub(c, af_mul(c, bin.height, bin.left), af_mul(c, y, bin.bend));
@@ -168,7 +175,7 @@ static af_expr dp__spline_unbend(const dp_df *df, af_expr raw, af_expr x) {
     root = af_sqrt(c, af_add(c, af_square(c, b), af_scale(c, af_mul(c, a, m), 4.0)));
     root = af_div(c, af_scale(c, m, 2.0), af_add(c, b, root));
     root = af_add(c, bin.x, af_mul(c, bin.width, root));
-    return af_add(c, x, af_scale(c, af_sub(c, root, u), 2.0 * df->desc.bound));
+    return af_add(c, x, af_scale(c, af_sub(c, root, u), 2.0 * k->bound));
 }
 
 /* What the network says of the given half (3,b): shapes of splines (3 (3 bins - 1), b). */
@@ -233,10 +240,19 @@ static af_expr dp__linear_invert(af_context *c, const dp__linear *l, af_expr x) 
 
 /* ---- the flow ---- */
 
+static dp__spline_kind dp__spline_kind_of(const dp_df *df) {
+    dp__spline_kind k;
+    k.c = df->c;
+    k.bins = df->desc.bins;
+    k.bound = df->desc.bound;
+    return k;
+}
+
 /* z (6,b) of y (6,b); *log_det gets ln of the determinant (1,b). */
 static af_expr dp__spline_forward(const dp_df *df, af_expr y, af_expr *log_det) {
     const dp__spline *f = dp__spline_of(df);
     af_context *c = df->c;
+    dp__spline_kind kind = dp__spline_kind_of(df);
     af_expr det = af_constant(c, 0.0), slopes = af_constant(c, 0.0);
     size_t k;
     for (k = 0; k < df->desc.transforms; k++) {
@@ -247,10 +263,10 @@ static af_expr dp__spline_forward(const dp_df *df, af_expr y, af_expr *log_det) 
         det = af_add(c, det, af_sum(c, l.s));
         half[0] = af_slice(c, y, 0, 0, DP__HALF);
         half[1] = af_slice(c, y, 0, DP__HALF, DP__HALF);
-        half[1] = dp__spline_bend(df, dp__spline_shapes(df, step->net[0], half[0]), half[1],
+        half[1] = dp__spline_bend(&kind, dp__spline_shapes(df, step->net[0], half[0]), half[1],
                                   &slope);
         slopes = af_add(c, slopes, slope);
-        half[0] = dp__spline_bend(df, dp__spline_shapes(df, step->net[1], half[1]), half[0],
+        half[0] = dp__spline_bend(&kind, dp__spline_shapes(df, step->net[1], half[1]), half[0],
                                   &slope);
         slopes = af_add(c, slopes, slope);
         y = af_concat(c, 0, 2, half);
@@ -263,6 +279,7 @@ static af_expr dp__spline_forward(const dp_df *df, af_expr y, af_expr *log_det) 
 static af_expr dp__spline_inverse(const dp_df *df, af_expr z) {
     const dp__spline *f = dp__spline_of(df);
     af_context *c = df->c;
+    dp__spline_kind kind = dp__spline_kind_of(df);
     size_t k;
     for (k = df->desc.transforms; k-- > 0;) {
         const dp__spline_step *step = &f->step[k];
@@ -270,8 +287,8 @@ static af_expr dp__spline_inverse(const dp_df *df, af_expr z) {
         af_expr half[2];
         half[0] = af_slice(c, z, 0, 0, DP__HALF);
         half[1] = af_slice(c, z, 0, DP__HALF, DP__HALF);
-        half[0] = dp__spline_unbend(df, dp__spline_shapes(df, step->net[1], half[1]), half[0]);
-        half[1] = dp__spline_unbend(df, dp__spline_shapes(df, step->net[0], half[0]), half[1]);
+        half[0] = dp__spline_unbend(&kind, dp__spline_shapes(df, step->net[1], half[1]), half[0]);
+        half[1] = dp__spline_unbend(&kind, dp__spline_shapes(df, step->net[0], half[0]), half[1]);
         z = dp__linear_invert(c, &l, af_concat(c, 0, 2, half));
     }
     return z;
