@@ -151,7 +151,7 @@ static void stretch_by_hand(dp__places *p) {
         p->thickness[k] = 0.2 - 0.07 * (double)k;
     }
     for (k = 0; k < (size_t)DP__PLACES_SCALES; k++)
-        p->radius_scale[k] = p->height_scale[k] = 0.3 * (double)(k + 1);
+        p->radius_scale[k] = p->height_scale[k] = p->thickness_scale[k] = 0.3 * (double)(k + 1);
 }
 
 /* By elimination with pivots; a is lost. */
@@ -177,7 +177,8 @@ static double determinant(double a[6][6]) {
     return product;
 }
 
-/* ln |det dz/dy| as given, by differences; places do not depend on velocities. */
+/* ln |det dz/dy| as given, by differences; places do not depend on velocities. In all of space, and
+ * in a sphere beside the origin. */
 TEST(local_coordinates) {
     dp_df_desc d;
     dp_fit_desc f;
@@ -186,41 +187,50 @@ TEST(local_coordinates) {
     dp__score *s;
     size_t dims[2] = {256, 6}, i, k;
     af_expr in, z, out[2];
-    af_func *func = NULL;
     static double y[256][6], value[256][6], log_det[256];
     double a[6][6], step = 1e-5;
-    dp__rows r = AF__ZERO;
+    int bounded;
     begin();
     small(&d, &f);
-    disc(1, 300, eta);
-    df = make(&d, 300, NULL, &sample);
-    s = dp__score_of(df);
-    stretch_by_hand(&s->places);
-    shake(s->frame, 0.3);
-    in = af_input(c, "y", 2, dims);
-    z = dp__score_coordinates(s, in, &out[1]);
-    out[0] = z;
-    CHECK(dp__score_compile(s, out, 2, in, &func) == AF_OK);
-    for (i = 0; i < 13; i++) memcpy(y[i], eta[5], sizeof y[i]);
-    for (i = 0; i < 6; i++) {
-        y[2 * i + 1][i] += step;
-        y[2 * i + 2][i] -= step;
+    for (bounded = 0; bounded < 2; bounded++) {
+        af_func *func = NULL;
+        dp__rows r = AF__ZERO;
+        disc(1, 300, eta);
+        df = make(&d, 300, NULL, &sample);
+        s = dp__score_of(df);
+        if (bounded) {
+            df->volume.kind = DP_VOLUME_SPHERE;
+            df->volume.centre[0] = 0.7;
+            df->volume.centre[2] = 0.05;
+            df->volume.outer = 1.3;
+        }
+        stretch_by_hand(&s->places);
+        shake(s->frame, 0.3);
+        in = af_input(c, "y", 2, dims);
+        z = dp__score_coordinates(s, in, &out[1]);
+        out[0] = z;
+        CHECK(dp__score_compile(s, out, 2, in, &func) == AF_OK);
+        for (i = 0; i < 13; i++) memcpy(y[i], eta[5], sizeof y[i]);
+        for (i = 0; i < 6; i++) {
+            y[2 * i + 1][i] += step;
+            y[2 * i + 2][i] -= step;
+        }
+        dp__score_rows(s, func, 256, &y[0][0], &r);
+        r.out_count = 2;
+        r.out[0] = &value[0][0];
+        r.out_width[0] = 6;
+        r.out[1] = log_det;
+        r.out_width[1] = 1;
+        CHECK(dp__rows_all(c, &r) == AF_OK);
+        for (i = 0; i < 6; i++)
+            for (k = 0; k < 6; k++)
+                a[k][i] = (value[2 * i + 1][k] - value[2 * i + 2][k]) / (2.0 * step);
+        for (i = 0; i < 3; i++)
+            for (k = 0; k < 3; k++) CHECK(a[i][3 + k] == 0.0);
+        CHECK_CLOSE(log_det[0], log(determinant(a)), 1e-8);
+        af_func_destroy(func);
+        unmake(df, sample);
     }
-    dp__score_rows(s, func, 256, &y[0][0], &r);
-    r.out_count = 2;
-    r.out[0] = &value[0][0];
-    r.out_width[0] = 6;
-    r.out[1] = log_det;
-    r.out_width[1] = 1;
-    CHECK(dp__rows_all(c, &r) == AF_OK);
-    for (i = 0; i < 6; i++)
-        for (k = 0; k < 6; k++)
-            a[k][i] = (value[2 * i + 1][k] - value[2 * i + 2][k]) / (2.0 * step);
-    for (i = 0; i < 3; i++)
-        for (k = 0; k < 3; k++) CHECK(a[i][3 + k] == 0.0);
-    CHECK_CLOSE(log_det[0], log(determinant(a)), 1e-8);
-    af_func_destroy(func);
-    unmake(df, sample);
     end();
 }
 
@@ -231,7 +241,7 @@ static void place_of(int kind, uint64_t i, double *x) {
     r = 1.0 / sqrt(pow(0.001 + 0.998 * m, -2.0 / 3.0) - 1.0);
     plane = r * sqrt(1.0 - cosine * cosine);
     x[2] = r * cosine;
-    if (kind == 1) {
+    if (kind > 0) {
         plane = -log(m * af_random_uniform(11, 3, i));
         x[2] = 0.1 * exp(0.3 * plane) * af_random_normal(11, 4, i);
     }
@@ -239,16 +249,20 @@ static void place_of(int kind, uint64_t i, double *x) {
     x[1] = plane * sin(turn);
 }
 
-/* A Plummer sphere becomes one normal distribution; so does a disc that flares. */
+/* A Plummer sphere becomes one normal distribution; so does a disc that flares, and, in z, the part
+ * of it within 0.9 of (1, 0, 0). */
 TEST(places_become_normal) {
     static double rows[20000][DP__ROW];
     enum { N = 20000 };
+    dp_df df = AF__ZERO;
     dp__data stars = AF__ZERO;
     size_t dims[2] = {256, 3}, i, k;
     int kind;
     dp__places p;
     begin();
-    for (kind = 0; kind < 2; kind++) {
+    df.c = c;
+    for (k = 0; k < 3; k++) df.scale[k] = 1.0;
+    for (kind = 0; kind < 3; kind++) {
         double sum[3] = {0.0}, square[3] = {0.0}, fourth[3] = {0.0}, cross = 0.0, r2;
         double (*x)[3] = (double (*)[3])malloc(sizeof *x * N), (*at)[3];
         af_expr in = af_input(c, "x", 2, dims), log_det, out;
@@ -256,12 +270,22 @@ TEST(places_become_normal) {
         af_func *func = NULL;
         dp__rows r = AF__ZERO;
         at = (double (*)[3])malloc(sizeof *at * N);
-        for (i = 0; i < N; i++) place_of(kind, i, rows[i]);
+        if (kind == 2) {
+            df.volume.kind = DP_VOLUME_SPHERE;
+            df.volume.centre[0] = 1.0;
+            df.volume.outer = 0.9;
+        }
+        for (i = 0; i < N; i++) {
+            uint64_t star = i;
+            do place_of(kind, star, rows[i]);
+            while (star += N, !dp_volume_holds(&df.volume, rows[i]));
+            dp__widen(&df.volume, rows[i], NULL);
+        }
         stars.n = N;
         stars.width = DP__ROW;
         stars.rows = &rows[0][0];
-        CHECK(dp__places_fit(c, &stars, &p) == AF_OK);
-        out = dp__places_apply(c, &p, in, &log_det);
+        CHECK(dp__places_fit(&df, &stars, &p) == AF_OK);
+        out = dp__places_apply(&df, &p, in, &log_det);
         fd.inputs = &in;
         fd.input_count = 1;
         fd.outputs = &out;
@@ -287,12 +311,12 @@ TEST(places_become_normal) {
             r2 = at[i][0] * at[i][0] + at[i][1] * at[i][1];
             cross += (r2 - 2.0) * (at[i][2] * at[i][2] - 1.0) / N;
         }
-        for (k = 0; k < 3; k++) { /* mean 0, variance 1, kurtosis 3; R and z apart */
+        for (k = kind == 2 ? 2 : 0; k < 3; k++) { /* mean 0, variance 1, kurtosis 3 */
             CHECK(fabs(sum[k]) < 0.03);
             CHECK(fabs(square[k] - 1.0) < 0.1);
             CHECK(fabs(fourth[k] / (square[k] * square[k]) - 3.0) < 0.35);
         }
-        CHECK(fabs(cross) < 0.15);
+        CHECK(kind == 2 || fabs(cross) < 0.15); /* R and z apart */
         af_func_destroy(func);
         free(x);
         free(at);

@@ -98,17 +98,24 @@ static af_status dp__score_declare(dp_df *df) {
 
 /* ---- local coordinates ---- */
 
-/* The components of places X (b,3) from the origin of the sample's coordinates; x and y in the
- * same units. X is taken for what is not stretched, since only nearness of the features to what
- * they are named after counts; but the edge of a volume is no direction from the origin. */
-static void dp__from_origin(const dp__score *s, af_expr place, af_expr x[3]) {
+/* The components of places (b,3) from the origin of the sample's coordinates; x and y in the same
+ * units. Stretched ones, X, are taken for what is not: nearness of the features to what they are
+ * named after is what counts then; but the edge of a volume is no direction from the origin. */
+static void dp__from_origin(const dp__score *s, af_expr place, int stretched, af_expr x[3]) {
     const double *mean = s->df->mean, *scale = s->df->scale;
+    const dp_volume *volume = &s->df->volume;
     double unit[3];
     af_context *c = s->df->c;
+    af_expr z;
     size_t k;
     for (k = 0; k < 3; k++)
         x[k] = af_offset(c, af_scale(c, af_slice(c, place, -1, k, 1), scale[k]), mean[k]);
-    dp__widen_back_expr(c, &s->df->volume, x);
+    z = x[2];
+    stretched = stretched && volume->kind == DP_VOLUME_SPHERE;
+    if (stretched) x[2] = af_constant(c, mean[2]);
+    dp__widen_back_expr(c, volume, x);
+    if (stretched) /* X has z as it was */
+        x[2] = af_offset(c, af_scale(c, z, dp__widen_unit(volume, 2)), volume->centre[2]);
     unit[0] = unit[1] = sqrt(0.5 * (scale[0] * scale[0] + scale[1] * scale[1]));
     unit[2] = scale[2];
     for (k = 0; k < 3; k++)
@@ -132,8 +139,9 @@ static void dp__turn(af_context *c, const af_expr unit[2], const af_expr v[3], i
     out[2] = v[2];
 }
 
-/* w (b,3) of X (b,3) and v (b,3), and ln |det dw/dv|, a scalar: the mean's part that is linear in
- * the place is taken off, and what is left times 1 + E: one symmetric matrix everywhere. */
+/* w (b,3) of y = (place (b,3), v (b,3)), and ln |det dw/dv|, a scalar: the mean's part that is
+ * linear in the place is taken off, and what is left times 1 + E, one symmetric matrix
+ * everywhere. */
 static af_expr dp__shear_apply(const dp__score *s, af_expr place, af_expr v, af_expr *log_det) {
     static const size_t next[6] = {0, 1, 2, 0, 1, 2}, across[3] = {5, 3, 4};
     af_context *c = s->df->c;
@@ -158,17 +166,17 @@ static af_expr dp__shear_apply(const dp__score *s, af_expr place, af_expr v, af_
     return af_concat(c, -1, 3, part);
 }
 
-/* u (b,3) of X (b,3) and v (b,3); *log_det (b,1) gets ln |det du/dv|, away (3 of b,1) what u is
- * linear in. Along and about the axis and along z the network gives the mean (3), the logarithms of
- * 1/dispersion (3) and the tilt of R against z; what tells the first two directions apart vanishes
- * on the axis. */
+/* u (b,3) of y = (place (b,3), v (b,3)); *log_det (b,1) gets ln |det du/dv|, away (3 of b,1) what u
+ * is linear in. Along and about the axis and along z the network gives the mean (3), the logarithms
+ * of 1/dispersion (3) and the tilt of R against z; what tells the first two directions apart
+ * vanishes on the axis. */
 static af_expr dp__local_apply(const dp__score *s, af_expr place, af_expr v, af_expr *log_det,
                                af_expr away[3]) {
     af_context *c = s->df->c;
     af_expr none = DP__ZERO, x[3], in[3], out[DP__LOCAL], unit[2], square, rise, all, u[3], about,
             along, up, tilt;
     size_t k;
-    dp__from_origin(s, place, x);
+    dp__from_origin(s, place, 0, x);
     square = af_add(c, af_square(c, x[0]), af_square(c, x[1]));
     in[0] = dp__length(c, square);
     in[1] = x[2];
@@ -208,8 +216,9 @@ static af_expr dp__score_parts(const dp__score *s, af_expr y, af_expr *log_det, 
         *log_det = af_sum(c, spread);
         return af_mul(c, y, af_exp(c, spread));
     }
-    *place = dp__places_apply(c, &s->places, af_slice(c, y, -1, 0, 3), log_det);
-    parts[1] = dp__local_apply(s, *place, af_slice(c, y, -1, 3, 3), &of_velocity, away);
+    *place = dp__places_apply(s->df, &s->places, af_slice(c, y, -1, 0, 3), log_det);
+    parts[1] = dp__local_apply(s, af_slice(c, y, -1, 0, 3), af_slice(c, y, -1, 3, 3),
+                               &of_velocity, away);
     spread = af_slice(c, spread, 0, 0, 3);
     parts[0] = af_mul(c, *place, af_exp(c, spread));
     *log_det = af_add(c, af_add(c, *log_det, of_velocity), af_sum(c, spread));
@@ -229,7 +238,7 @@ static void dp__features(const dp__score *s, af_expr z, af_expr out[DP__FEATURES
     af_context *c = s->df->c;
     af_expr x[3], u[3], along, r, radius, square = af_constant(c, 0.0), dot = square;
     size_t k;
-    dp__from_origin(s, z, x);
+    dp__from_origin(s, z, s->local_net != NULL, x);
     for (k = 0; k < 3; k++) {
         u[k] = af_slice(c, z, -1, 3 + k, 1);
         square = af_add(c, square, af_square(c, u[k]));

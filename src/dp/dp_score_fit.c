@@ -81,7 +81,7 @@ static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *
     dp__score_forget(s);
     s->errors = 0;
     memset(af_params_view(s->frame, s->spread), 0, 6 * sizeof(double));
-    if (status == AF_OK && s->local_net) status = dp__places_fit(df->c, stars, &s->places);
+    if (status == AF_OK && s->local_net) status = dp__places_fit(df, stars, &s->places);
     if (status == AF_OK && s->local_net) status = dp__frame_fit(s, stars, d);
     if (status == AF_OK) status = dp__score_transform(s, stars, z);
     if (status == AF_OK && stars->errors) {

@@ -85,15 +85,20 @@ static af_expr dp__frame_loss(void *user, af_expr rows, af_expr seed) {
     return af_mean(c, af_mul(c, each, af_slice(c, rows, -1, 6, 1)));
 }
 
-enum { DP__FRAME_STEPS = 1500 }; /* to a likelihood that hardly changes any more */
+/* To a likelihood that hardly changes any more, which takes longer the more stars there are to tell
+ * of it: what the frame misses by a tenth, f does not make good. */
+enum { DP__FRAME_LEAST = 1500, DP__FRAME_MOST = 6000, DP__FRAME_STARS = 16 /* a step */ };
 
 static af_status dp__frame_fit(dp__score *s, const dp__data *stars, const dp_fit_desc *d) {
     dp__training t = DP__ZERO;
     dp__trained out;
     dp_fit_desc fit = DP__ZERO;
+    size_t steps = stars->n / DP__FRAME_STARS;
+    if (steps < (size_t)DP__FRAME_LEAST) steps = DP__FRAME_LEAST;
+    if (steps > (size_t)DP__FRAME_MOST) steps = DP__FRAME_MOST;
     fit.seed = d->seed;
     fit.validation = d->validation;
-    fit.epochs = DP__FRAME_STEPS / (stars->n / 1024 + 1) + 1; /* the same where a fit is resumed */
+    fit.epochs = steps / (stars->n / 1024 + 1) + 1; /* the same where a fit is resumed */
     t.label = "the local mean and dispersion of velocities";
     t.params = s->frame;
     t.rows = stars->rows;

@@ -23,6 +23,14 @@ static size_t dp__widen_group(const dp_volume *volume, int group, size_t *first,
     return 0;
 }
 
+/* Whether places are widened at all. */
+static int dp__is_widened(const dp_volume *volume) {
+    double unit;
+    size_t first;
+    return dp__widen_group(volume, 0, &first, &unit) > 0 ||
+           dp__widen_group(volume, 1, &first, &unit) > 0;
+}
+
 /* The length that is one in o along axis k; 1 where places are not widened. */
 static double dp__widen_unit(const dp_volume *volume, size_t k) {
     double unit;
@@ -85,9 +93,10 @@ static double dp__widen(const dp_volume *volume, double *x, double *deviations) 
     return log_det;
 }
 
-/* o (3) becomes x (3): q = 2 o^2/(o^2 + sqrt(o^4 + 4)). */
-static void dp__widen_back(const dp_volume *volume, double *o) {
-    double unit;
+/* o (3) becomes x (3): q = 2 o^2/(o^2 + sqrt(o^4 + 4)). Returned is what one in o is in x, across
+ * the way to the centre of the axes that z is widened with; 1 where it is not. */
+static double dp__widen_back(const dp_volume *volume, double *o) {
+    double unit, of_z = 1.0;
     size_t first, d, k;
     int group;
     for (group = 0; group < 2; group++) {
@@ -96,7 +105,9 @@ static void dp__widen_back(const dp_volume *volume, double *o) {
         for (k = 0; k < d; k++) p += o[first + k] * o[first + k];
         s = unit * sqrt(2.0 / (p + sqrt(p * p + 4.0)));
         for (k = 0; k < d; k++) o[first + k] = volume->centre[first + k] + s * o[first + k];
+        if (first + d > 2) of_z = s;
     }
+    return of_z;
 }
 
 /* The gradient (3) of ln f by o becomes that of ln f + ln |det do/dx| by x (3). */
@@ -117,8 +128,9 @@ static void dp__widen_gradient(const dp_volume *volume, const double *x, double 
     }
 }
 
-/* Places x of o, as dp__widen_back, where o are the columns (b,1) of an expression. */
-static void dp__widen_back_expr(af_context *c, const dp_volume *volume, af_expr o[3]) {
+/* As dp__widen_back, where o are the columns (b,1) of an expression. */
+static af_expr dp__widen_back_expr(af_context *c, const dp_volume *volume, af_expr o[3]) {
+    af_expr of_z = af_constant(c, 1.0);
     double unit;
     size_t first, d, k;
     int group;
@@ -131,7 +143,9 @@ static void dp__widen_back_expr(af_context *c, const dp_volume *volume, af_expr 
         s = af_sqrt(c, af_div(c, af_constant(c, 2.0 * unit * unit), af_add(c, p, s)));
         for (k = 0; k < d; k++)
             o[first + k] = af_offset(c, af_mul(c, s, o[first + k]), volume->centre[first + k]);
+        if (first + d > 2) of_z = s;
     }
+    return of_z;
 }
 
 #undef DP__WIDEN_EDGE
