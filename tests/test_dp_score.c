@@ -905,7 +905,7 @@ TEST(no_memory) {
     disc(1, 120, eta);
     for (with = 0; with < 2; with++, done = 0) {
         d.plain_coordinates = !with;
-        for (at = 1; !done && at < 4000; at += with ? 53 : at < 60 ? 1 : 11) {
+        for (at = 1; !done && at < 4000; at += with ? (SHORT ? 301 : 101) : at < 60 ? 1 : 11) {
             dp_sample *sample = NULL;
             dp_df *df = NULL;
             af_status s = heap_open(&memory, at, 1, &c);
