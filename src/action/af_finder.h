@@ -104,7 +104,7 @@ AF_API size_t af_evaluate(af_evaluator *e, size_t streams, const double *xv, con
  * input: list af_params_input of af_finder_params where it is compiled, and feed it
  * af_params_data. Shears are a formula. For a generating function J' is sought by `steps` of
  * Newton's method, 0: 8, 64 at most, from `from` (3,n) [km/s kpc], such as the actions of the same
- * star a little earlier (2 steps do then), or from the toy's (none). No step is taken back, as
+ * star a little earlier (3 steps do then), or from the toy's (none). No step is taken back, as
  * af_evaluate does with hard stars: these are not told from others, and may differ from what that
  * gives. First derivatives, also by the finder's numbers, are those of the solution, as far as it
  * is one; higher ones are not. Stars unbound in the toy give NaN; for planar and radial orbits the

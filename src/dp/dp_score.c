@@ -111,7 +111,7 @@ static void dp__from_origin(const dp__score *s, af_expr place, int stretched, af
     for (k = 0; k < 3; k++)
         x[k] = af_offset(c, af_scale(c, af_slice(c, place, -1, k, 1), scale[k]), mean[k]);
     z = x[2];
-    stretched = stretched && volume->kind == DP_VOLUME_SPHERE;
+    stretched = stretched && volume->kind == DP_VOLUME_SPHERE && dp__is_widened(volume);
     if (stretched) x[2] = af_constant(c, mean[2]);
     dp__widen_back_expr(c, volume, x);
     if (stretched) /* X has z as it was */
