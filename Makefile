@@ -13,7 +13,7 @@
 #                 build/reproduce/, in some half an hour; DATA=folder takes ready-made samples, ROWS=a,b
 #                 only some of the tests; see build/reproduce-actionfinder --help
 # make reproduce-deeppotential   the tests of the Deep Potential paper as one table, and its figures, in
-#                 build/reproduce-dp/, in some three and a half hours; ROWS=a,b only some of the tests,
+#                 build/reproduce-dp/, in some two hours; ROWS=a,b only some of the tests,
 #                 SCALE=0.1 smaller ones; see build/reproduce-deeppotential --help
 # make formulas   whether formulas of known potentials are found from noisy values, a table, in some
 #                 four minutes; see build/formulas --help

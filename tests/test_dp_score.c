@@ -376,10 +376,10 @@ TEST(a_cold_disc_is_learned) {
     CHECK(dp_df_evaluate(df, 400, &eta[0][0], ln_f, &gradient[0][0]) == AF_OK);
     x = error_of(400, 0);
     v = error_of(400, 3);
-    if (!SHORT && !(x < 0.33 && v < 0.36 && before > 0.8))
+    if (!SHORT && !(x < 0.36 && v < 0.36 && before > 0.8))
         printf("  untrained v %g, x %g, v %g\n", before, x, v);
     CHECK(before > 0.8); /* the spread of all velocities is none of those at one place */
-    CHECK_FIT(x < 0.33);
+    CHECK_FIT(x < 0.36);
     CHECK_FIT(v < 0.36);
     unmake(df, sample);
     end();
@@ -621,8 +621,8 @@ TEST(conditional_gradients_see_no_selection) {
     }
     CHECK(dp_df_evaluate(df, 400, &eta[0][0], NULL, &gradient[0][0]) == AF_OK);
     v = error_of(400, 3);
-    if (!SHORT && !(v < 0.45)) printf("  v %g\n", v);
-    CHECK_FIT(v < 0.45);
+    if (!SHORT && !(v < 0.42)) printf("  v %g\n", v);
+    CHECK_FIT(v < 0.42);
     unmake(df, sample);
     end();
 }
@@ -865,6 +865,7 @@ TEST(damaged_coordinates_are_named) {
     dp_fit_desc f;
     dp_sample *sample;
     dp_df *df, *read;
+    af_tensors *file;
     double *number[2], kept;
     char name[64];
     size_t k;
@@ -886,6 +887,17 @@ TEST(damaged_coordinates_are_named) {
     }
     CHECK(dp_df_save(df, name) == AF_OK && dp_df_load(c, name, &read) == AF_OK);
     dp_df_destroy(read);
+    CHECK(af_tensors_read(c, name, &file) == AF_OK);
+    for (k = 0; k < 2; k++) {
+        CHECK(af_tensors_set_text(file, "format",
+                                  k ? "a potential" : "deeppotential distribution function 1") ==
+              AF_OK);
+        CHECK(af_tensors_write(file, name) == AF_OK);
+        CHECK(dp_df_load(c, name, &read) == AF_ERROR_FORMAT && !read);
+        CHECK_TEXT(af_error(c), k ? "does not hold" : "another version of the library");
+        af_error_clear(c);
+    }
+    af_tensors_destroy(file);
     remove(name);
     unmake(df, sample);
     end();

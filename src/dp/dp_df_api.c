@@ -289,7 +289,8 @@ AF_API af_status dp_df_normalise(dp_df *df, dp_df *flow, size_t n, uint64_t seed
 
 /* ---- files ---- */
 
-#define DP__DF_FORMAT "deeppotential distribution function 3"
+#define DP__DF_FORMAT "deeppotential distribution function" /* and a number */
+#define DP__DF_VERSION DP__DF_FORMAT " 4"
 
 static af_status dp__df_save_desc(const dp_df_desc *d, af_tensors *to) {
     af_status s = af_tensors_set_text(to, "kind", dp_df_name(d->kind));
@@ -322,8 +323,13 @@ static af_status dp__whole(const af_tensors *from, const char *key, size_t *out)
 static af_status dp__df_load_kind(af_context *c, const af_tensors *from, dp_df_desc *d) {
     const char *format = af_tensors_text(from, "format"), *kind = af_tensors_text(from, "kind");
     int k;
-    if (!format || strcmp(format, DP__DF_FORMAT) != 0 || !kind)
+    if (!format || !kind || strncmp(format, DP__DF_FORMAT, strlen(DP__DF_FORMAT)) != 0)
         return af_fail(c, AF_ERROR_FORMAT, "this file does not hold a distribution function");
+    if (strcmp(format, DP__DF_VERSION) != 0)
+        return af_fail(c, AF_ERROR_FORMAT,
+                       "this is a '%s', of another version of the library, which has '%s': fit it "
+                       "again",
+                       format, DP__DF_VERSION);
     for (k = (int)DP_DF_SCORE; k <= (int)DP_DF_FFJORD; k++)
         if (strcmp(kind, dp_df_name((dp_df_kind)k)) == 0) {
             d->kind = (dp_df_kind)k;
@@ -389,7 +395,7 @@ static int dp__volume_of(const double number[DP__VOLUME_NUMBERS], dp_volume *v) 
 static af_status dp__df_fill(const dp_df *df, af_tensors *to) {
     size_t six = DP__COORDINATES, numbers = DP__VOLUME_NUMBERS;
     double volume[DP__VOLUME_NUMBERS];
-    af_status s = af_tensors_set_text(to, "format", DP__DF_FORMAT);
+    af_status s = af_tensors_set_text(to, "format", DP__DF_VERSION);
     if (s == AF_OK) s = dp__df_save_desc(&df->desc, to);
     if (s == AF_OK) s = af_tensors_set_number(to, "constant", df->constant);
     if (s == AF_OK) s = af_tensors_set_whole(to, "normalised", df->normalised != 0);
@@ -452,3 +458,4 @@ AF_API af_status dp_df_load(af_context *c, const char *path, dp_df **out) {
 }
 
 #undef DP__DF_FORMAT
+#undef DP__DF_VERSION

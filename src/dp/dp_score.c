@@ -23,9 +23,11 @@ typedef struct dp__score {
     dp_df *df;
     af_params *frame;   /* spread, m and A */
     dp__places places;
+    double *anchor;     /* the network's first parameters */
     af_net *local_net, *net; /* the former NULL: plain coordinates */
     size_t spread;      /* view (6): ln of factors, of X alone in local coordinates */
     size_t shear, even; /* views: m's linear part (3,3); A's matrix less 1 (6) */
+    size_t stars;       /* of the fit */
     int errors;         /* whether the frame is found from stars with errors, as such */
     double noise;       /* of the evaluation: 0 or more */
     af_func *evaluate, *divergence, *transform;
@@ -77,7 +79,7 @@ static af_status dp__score_declare(dp_df *df) {
         net.name = "local";
         net.inputs = 3;
         net.outputs = DP__LOCAL;
-        net.width = 16;
+        net.width = 32;
         net.depth = 2;
         status = af_net_create(s->frame, &net, &s->local_net);
         if (status == AF_OK)
@@ -93,7 +95,12 @@ static af_status dp__score_declare(dp_df *df) {
     net.width = df->desc.width;
     net.depth = df->desc.depth;
     net.activation = df->desc.activation;
-    return af_net_create(df->params, &net, &s->net);
+    status = af_net_create(df->params, &net, &s->net);
+    if (status != AF_OK) return status;
+    s->anchor = DP__ARRAY(&df->arena, double, af_params_size(df->params));
+    if (!s->anchor) return dp__fail_memory(df->c, "a score");
+    memcpy(s->anchor, af_params_data(df->params), af_params_size(df->params) * sizeof(double));
+    return AF_OK;
 }
 
 /* ---- local coordinates ---- */
@@ -139,7 +146,7 @@ static void dp__turn(af_context *c, const af_expr unit[2], const af_expr v[3], i
     out[2] = v[2];
 }
 
-/* w (b,3) of y = (place (b,3), v (b,3)), and ln |det dw/dv|, a scalar: the mean's part that is
+/* w (b,3) of place (b,3) and v (b,3), and ln |det dw/dv|, a scalar: the mean's part that is
  * linear in the place is taken off, and what is left times 1 + E, one symmetric matrix
  * everywhere. */
 static af_expr dp__shear_apply(const dp__score *s, af_expr place, af_expr v, af_expr *log_det) {
@@ -166,7 +173,7 @@ static af_expr dp__shear_apply(const dp__score *s, af_expr place, af_expr v, af_
     return af_concat(c, -1, 3, part);
 }
 
-/* u (b,3) of y = (place (b,3), v (b,3)); *log_det (b,1) gets ln |det du/dv|, away (3 of b,1) what u
+/* u (b,3) of place (b,3) and v (b,3); *log_det (b,1) gets ln |det du/dv|, away (3 of b,1) what u
  * is linear in. Along and about the axis and along z the network gives the mean (3), the logarithms
  * of 1/dispersion (3) and the tilt of R against z; what tells the first two directions apart
  * vanishes on the axis. */
@@ -207,18 +214,19 @@ static af_expr dp__local_apply(const dp__score *s, af_expr place, af_expr v, af_
 }
 
 /* z (b,6) = (X, u) of y (b,6), and ln |det dz/dy| (b,1). In local coordinates place (b,3) gets X
- * before its spread and away (3 of b,1) what u is linear in. */
+ * before its spread and away (3 of b,1) what u is linear in. m and A are functions of X, which has
+ * no far outskirts; within a volume, of the place as it was, whose directions are the galaxy's. */
 static af_expr dp__score_parts(const dp__score *s, af_expr y, af_expr *log_det, af_expr *place,
                                af_expr away[3]) {
     af_context *c = s->df->c;
-    af_expr spread = af_params_expr(s->frame, s->spread), parts[2], of_velocity;
+    af_expr spread = af_params_expr(s->frame, s->spread), parts[2], of_velocity, at;
     if (!s->local_net) {
         *log_det = af_sum(c, spread);
         return af_mul(c, y, af_exp(c, spread));
     }
     *place = dp__places_apply(s->df, &s->places, af_slice(c, y, -1, 0, 3), log_det);
-    parts[1] = dp__local_apply(s, af_slice(c, y, -1, 0, 3), af_slice(c, y, -1, 3, 3),
-                               &of_velocity, away);
+    at = dp__is_widened(&s->df->volume) ? af_slice(c, y, -1, 0, 3) : *place;
+    parts[1] = dp__local_apply(s, at, af_slice(c, y, -1, 3, 3), &of_velocity, away);
     spread = af_slice(c, spread, 0, 0, 3);
     parts[0] = af_mul(c, *place, af_exp(c, spread));
     *log_det = af_add(c, af_add(c, *log_det, of_velocity), af_sum(c, spread));

@@ -16,6 +16,18 @@ static af_expr dp__score_noise(const dp__score *s, size_t b, af_expr seed) {
     return s->df->desc.conditional ? af_pad(c, af_slice(c, n, -1, 0, 3), -1, 3, 6) : n;
 }
 
+/* What draws the network's parameters to where they began: without it a score learns the scatter of
+ * its stars, the longer the more. Members of an ensemble begin at other places, so that their mean
+ * is drawn less (anchored ensembles; Pearce et al. 2020). Stronger, single gradients scatter less,
+ * and the potential of all of them is biased more. */
+static af_expr dp__score_anchored(const dp__score *s) {
+    af_context *c = s->df->c;
+    size_t n = af_params_size(s->df->params);
+    af_expr away = af_sub(c, af_params_input(s->df->params),
+                          af_constant_array(c, 1, &n, s->anchor));
+    return af_scale(c, af_sum(c, af_square(c, away)), 0.05 / sqrt((double)s->stars));
+}
+
 /* (|sigma s(z + sign sigma n) + sign n|^2 - |n|^2)/sigma^2 for both signs, over rows (b, width).
  * The two together are 2 |s|^2 + 4 n . (ds/dz) n in the limit of little noise: all levels count
  * alike. */
@@ -41,8 +53,9 @@ static af_expr dp__score_loss(void *user, af_expr rows, af_expr seed) {
     score = af_mul(c, score, af_add(c, score, af_scale(c, dp__twice(c, xi, af_neg(c, xi)), 2.0)));
     if (d->conditional) score = af_slice(c, score, -1, 3, 3);
     score = af_div(c, af_sum_axis(c, score, -1), af_square(c, sigma));
-    score = af_scale(c, score, d->noise_low * d->noise_high); /* of the order of one, for clips */
-    return af_mean(c, af_mul(c, dp__twice(c, weight, weight), score));
+    score = af_mean(c, af_mul(c, dp__twice(c, weight, weight), score));
+    score = af_add(c, score, dp__score_anchored(s));
+    return af_scale(c, score, d->noise_low * d->noise_high); /* of the order of one, for clips */
 }
 
 /* ---- before and after the training ---- */
@@ -79,6 +92,7 @@ static af_status dp__score_begin(dp_df *df, dp__data *stars, const dp_fit_desc *
     size_t i;
     af_status status = z ? AF_OK : dp__fail_memory(df->c, "local coordinates");
     dp__score_forget(s);
+    s->stars = stars->n;
     s->errors = 0;
     memset(af_params_view(s->frame, s->spread), 0, 6 * sizeof(double));
     if (status == AF_OK && s->local_net) status = dp__places_fit(df, stars, &s->places);

@@ -87,7 +87,7 @@ static af_expr dp__frame_loss(void *user, af_expr rows, af_expr seed) {
 
 /* To a likelihood that hardly changes any more, which takes longer the more stars there are to tell
  * of it: what the frame misses by a tenth, f does not make good. */
-enum { DP__FRAME_LEAST = 1500, DP__FRAME_MOST = 6000, DP__FRAME_STARS = 16 /* a step */ };
+enum { DP__FRAME_LEAST = 2000, DP__FRAME_MOST = 6000, DP__FRAME_STARS = 64 /* a step */ };
 
 static af_status dp__frame_fit(dp__score *s, const dp__data *stars, const dp_fit_desc *d) {
     dp__training t = DP__ZERO;

@@ -39,8 +39,8 @@ static const char MANUAL[] =
     "  -o FOLDER    where everything goes; default " DPR_FOLDER "\n"
     "  --help       this text\n"
     "\n"
-    "A row takes its time on the clock, whatever the machine: some twelve minutes for the\n"
-    "sphere, half an hour for a disc and what stands beside it, three and a half hours for all.\n"
+    "A row takes its time on the clock, whatever the machine: some six minutes for the\n"
+    "sphere, a quarter of an hour for a disc and what stands beside it, two hours for all.\n"
     "Figures 8 and 10 have those discs that were asked for.\n";
 
 static int dpr_wanted(const dpr *r, const char *name) {

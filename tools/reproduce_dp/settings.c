@@ -6,19 +6,19 @@
 
 const double DPR_OBSERVER[3] = {1.0, 0.0, 0.0};
 
-/* Seconds of the clock on all cores, so that each row stays within the times of the plan: ten
- * minutes for Plummer's sphere, thirty for a disc. */
+/* Seconds of the clock on all cores, well within the times of the plan: ten minutes for Plummer's
+ * sphere, thirty for a disc. */
 const dpr_setting DPR_SETTINGS[DPR_ROWS] = {
-    {"plummer", "Plummer sphere", "3.1", 1 << 17, 1 << 16, 240.0, 120.0, 120.0},
-    {"disc", "Miyamoto-Nagai disc", "3.2", 1 << 19, 1 << 17, 900.0, 0.0, 240.0},
-    {"selection", "the disc, stars within 1 of (1, 0, 0)", "4.2", 1 << 19, 1 << 17, 900.0, 0.0,
-     240.0},
-    {"errors", "the disc, measured from (1, 0, 0)", "4.1", 1 << 19, 1 << 17, 900.0, 0.0, 240.0},
-    {"nonstationary", "the disc after 8 dynamical times", "4.3", 1 << 19, 1 << 17, 900.0, 300.0,
-     240.0},
+    {"plummer", "Plummer sphere", "3.1", 1 << 17, 1 << 16, 120.0, 60.0, 60.0},
+    {"disc", "Miyamoto-Nagai disc", "3.2", 1 << 19, 1 << 17, 420.0, 0.0, 112.0},
+    {"selection", "the disc, stars within 1 of (1, 0, 0)", "4.2", 1 << 19, 1 << 17, 420.0, 0.0,
+     112.0},
+    {"errors", "the disc, measured from (1, 0, 0)", "4.1", 1 << 19, 1 << 17, 420.0, 0.0, 112.0},
+    {"nonstationary", "the disc after 8 dynamical times", "4.3", 1 << 19, 1 << 17, 420.0, 140.0,
+     112.0},
     {"bar", "a turning bar", "2.3", 1 << 19, 1 << 17, 600.0, 0.0, 240.0},
-    {"conditional", "the sphere of stars, thinned with distance", "5", 1 << 19, 1 << 17, 600.0, 0.0,
-     240.0},
+    {"conditional", "the sphere of stars, thinned with distance", "5", 1 << 19, 1 << 17, 250.0, 0.0,
+     100.0},
 };
 
 dpr_row *dpr_row_of(dpr *r, const char *name) {
