@@ -7,7 +7,8 @@
  * the density of actions to that of phase space: orbits drawn, angles, inverse map, kernel.
  * `./end_to_end flow` has a spline flow as the density of actions. `./end_to_end model` has a
  * trained ActionFinder as the map: it begins as another isochrone and learns from streams, and
- * the potential is that in which orbits keep the actions that it gives. */
+ * the potential is that in which orbits keep the actions that it gives. `./end_to_end chain 2` is
+ * the first way with other stars. */
 
 #define ACTIONFINDER_IMPLEMENTATION
 #define DEEPPOTENTIAL_IMPLEMENTATION
@@ -18,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STARS = 8192, SHOWN = 8, STREAMS = 256, MEMBERS = 8 };
+enum { STARS = 65536, FEWER = 8192 /* the other ways */, SHOWN = 8, STREAMS = 256, MEMBERS = 8 };
 
 static double truth(double r) { return -1.0 / (1.0 + sqrt(1.0 + r * r)); }
 
@@ -91,26 +92,27 @@ static int tell(const dp_chain_progress *p, void *user) {
     return 0;
 }
 
-/* Mean of |Phi/truth - 1| over the n stars between the radii that hold 98 % of them. */
-static double error_of(const double *r, const double *phi) {
+/* Mean of |Phi/truth - 1| over the stars, n in all, between the radii that hold 98 % of them. */
+static double error_of(int n, const double *r, const double *phi) {
     double sum = 0.0;
-    int i, low = STARS / 100, high = STARS - STARS / 100;
+    int i, low = n / 100, high = n - n / 100;
     for (i = low; i < high; i++) sum += fabs(phi[i] / truth(r[i]) - 1.0) / (high - low);
     return sum;
 }
 
 /* The constant, which no model knows of, so that the mean over these stars is the truth's. */
-static void align(const double *r, double *phi) {
+static void align(int n, const double *r, double *phi) {
     double sum = 0.0;
-    int i, low = STARS / 100, high = STARS - STARS / 100;
+    int i, low = n / 100, high = n - n / 100;
     for (i = low; i < high; i++) sum += (truth(r[i]) - phi[i]) / (high - low);
-    for (i = 0; i < STARS; i++) phi[i] += sum;
+    for (i = 0; i < n; i++) phi[i] += sum;
 }
 
 int main(int argc, char **argv) {
     static double eta[STARS][6], r[STARS], phi[STARS], before[STARS];
     double first, last;
     const char *way = argc > 1 ? argv[1] : "";
+    const int n = !*way || strcmp(way, "chain") == 0 ? STARS : FEWER;
     af_context *c = NULL;
     af_finder *model = NULL;
     dp_sample *stars = NULL;
@@ -122,31 +124,31 @@ int main(int argc, char **argv) {
     desc.progress = tell;
     if (strcmp(way, "kernel") == 0) desc.density = DP_CHAIN_KERNEL;
     if (strcmp(way, "flow") == 0) desc.flow = 2;
-    make_stars(1, STARS, eta[0]);
-    for (i = 0; i < STARS; i++)
+    make_stars(argc > 2 ? strtoull(argv[2], NULL, 10) : 1, (size_t)n, eta[0]);
+    for (i = 0; i < n; i++)
         r[i] = sqrt(eta[i][0] * eta[i][0] + eta[i][1] * eta[i][1] + eta[i][2] * eta[i][2]);
-    qsort(r, STARS, sizeof r[0], ascending);
+    qsort(r, (size_t)n, sizeof r[0], ascending);
     if (af_context_create(NULL, &c) == AF_OK && strcmp(way, "model") == 0)
         desc.model = model = make_model(c);
     if (!c || (strcmp(way, "model") == 0 && !model) ||
-        dp_sample_create(c, STARS, eta[0], NULL, NULL, NULL, &stars) != AF_OK ||
+        dp_sample_create(c, (size_t)n, eta[0], NULL, NULL, NULL, &stars) != AF_OK ||
         dp_chain_create(stars, &desc, &chain) != AF_OK ||
-        dp_chain_evaluate_untrained(chain, STARS, r, before, NULL) != AF_OK ||
-        dp_chain_evaluate(chain, STARS, r, phi, NULL) != AF_OK) {
+        dp_chain_evaluate_untrained(chain, (size_t)n, r, before, NULL) != AF_OK ||
+        dp_chain_evaluate(chain, (size_t)n, r, phi, NULL) != AF_OK) {
         fprintf(stderr, "%s\n", c ? af_error(c) : "out of memory");
         return 1;
     }
     report = dp_chain_describe(chain);
-    if (model) align(r, before);
-    if (model) align(r, phi);
+    if (model) align(n, r, before);
+    if (model) align(n, r, phi);
     printf("\nthe %s: GM %.5f, b %.5f\n", model ? "model's toy" : "map", report.gm, report.b);
     printf("      r     truth   untrained   network\n");
     for (i = 1; i < SHOWN; i++) {
-        int at = i * STARS / SHOWN;
+        int at = i * n / SHOWN;
         printf("%7.3f  %8.5f   %8.5f  %8.5f\n", r[at], truth(r[at]), before[at], phi[at]);
     }
-    first = error_of(r, before);
-    last = error_of(r, phi);
+    first = error_of(n, r, before);
+    last = error_of(n, r, phi);
     dp_chain_destroy(chain);
     dp_sample_destroy(stars);
     af_finder_destroy(model);

@@ -57,7 +57,7 @@ exact() {
     awk '$2 ~ /_truth_fitted(_free)?$/ { n++; if ($3 < 0.99 || $3 > 1.01) bad = 1 }
          $2 ~ /_truth_fitted(_free)?_second$/ { n++; if ($3 < 0.099 || $3 > 0.101) bad = 1 }
          $2 ~ /_truth_fitted_mass$/ { n++; if ($3 < 0.99 || $3 > 1.01) bad = 1 }
-         END { exit bad || n != 10 }' "$out/first.log"
+         END { exit bad || n != 25 }' "$out/first.log"
 }
 check 'true gradients give the true disc' exact
 for number in 2 3 4 5 6 7 8 9 10 11 12 13; do
@@ -72,6 +72,16 @@ again() {
     ! grep -q '^made' "$out/again.log"
 }
 check 'one row, its sample being there' again
+truth() {
+    "$redo" --scale 0.001 --epochs 1 --rows plummer,disc,bar,conditional --only truth -o "$folder" \
+        >"$out/truth.log" 2>&1 || return 1
+    for figure in plummer_truth_force disc_truth_plane bar_truth_omega conditional_truth_force; do
+        grep -q "^FIGURE $figure -*[0-9]" "$out/truth.log" || return 1
+    done
+    ! grep -q '^FIGURE [a-z]*_ours_' "$out/truth.log" && ! grep -q 'score' "$out/truth.log"
+}
+check 'true gradients alone' truth
+check 'nothing else alone' refuses 2 'ours' "$redo" --only ours
 check 'no such row' refuses 2 'plumer' "$redo" --rows plumer
 check 'no such option' refuses 2 '--scael' "$redo" --scael 1
 check 'a value is missing' refuses 2 '--scale' "$redo" --scale

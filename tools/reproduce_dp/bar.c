@@ -2,6 +2,7 @@
 #include "reproduce_dp.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const double OMEGA = 28.2, START = 0.7; /* the latter: of the former */
@@ -54,26 +55,41 @@ static int bar_score(dpr *r, dpr_row *row) {
     return code;
 }
 
+/* The same fit to the exact gradients of another f that turns with the bar. */
+static int bar_from_truth(dpr *r, dpr_row *row) {
+    const double dispersion = 60.0;
+    double *own = row->points.gradient;
+    dp_potential *p = NULL;
+    int code;
+    row->points.gradient = (double *)cli_allocate(6 * row->points.n, sizeof *own);
+    dpr_turning_gradients(row->truth, row->truth_count, dispersion, OMEGA, row->points.n,
+                          row->points.eta, row->points.gradient);
+    code = bar_potential(r, row, "bar: the potential of true gradients", START * OMEGA,
+                         (unsigned)DP_FREE_OMEGA, DPR_TRUTH, &p);
+    dp_potential_destroy(p);
+    free(row->points.gradient);
+    row->points.gradient = own;
+    return code;
+}
+
 int dpr_bar(dpr *r, dpr_row *row) {
-    dp_potential *fixed = NULL, *turning = NULL;
+    dp_potential *fixed = NULL;
     int code;
     row->truth_count = 1;
     row->truth[0] = af_potential_logarithmic(200.0, 1.0, 0.8, 0.7); /* dp_mock_bar's defaults */
     code = dpr_stars(r, row, "bar", bar_make);
-    if (code == CLI_OK) code = bar_score(r, row);
+    if (code == CLI_OK && r->only) dpr_choose(row, row->eta);
+    else if (code == CLI_OK) code = bar_score(r, row);
     if (code != CLI_OK) return code;
     dpr_judge_untrained(r, row);
     dpr_number(dpr_cell_of(r, row, "omega", DPR_UNTRAINED), START * OMEGA);
     dpr_number(dpr_cell_of(r, row, "omega_error", DPR_UNTRAINED), 100.0 * (1.0 - START));
+    if (r->only) return bar_from_truth(r, row);
     code = bar_potential(r, row, "bar: the potential, and how it turns", START * OMEGA,
                          (unsigned)DP_FREE_OMEGA, DPR_OURS, &row->potential);
     if (code == CLI_OK)
         code = bar_potential(r, row, "bar: the potential in the wrong frame", START * OMEGA, 0,
                              DPR_WITHOUT, &fixed);
-    if (code == CLI_OK)
-        code = bar_potential(r, row, "bar: the potential in the true frame", OMEGA, 0, DPR_TRUTH,
-                             &turning);
     dp_potential_destroy(fixed);
-    dp_potential_destroy(turning);
-    return code;
+    return code == CLI_OK ? bar_from_truth(r, row) : code;
 }

@@ -21,7 +21,7 @@
 
 static const char MANUAL[] =
     "reproduce-deeppotential [--rows A,B] [--scale X] [--seconds S] [--epochs N]\n"
-    "                        [--threads N] [-o FOLDER]\n"
+    "                        [--only truth] [--threads N] [-o FOLDER]\n"
     "\n"
     "The tests of Green, Ting & Kamdar (2023, ApJ 942, 26), sections 3 and 4, a turning bar,\n"
     "and a selection that is complete nowhere, as one table. Then come lines `FIGURE\n"
@@ -35,6 +35,7 @@ static const char MANUAL[] =
     "  --seconds S  of the clock for a fit of f; other fits take theirs in proportion\n"
     "  --epochs N   so many passes over the stars instead, and 16 times as many over the\n"
     "               points of a potential: the same on every machine\n"
+    "  --only truth no f is learned: the column of fits to true gradients, and no figures\n"
     "  --threads N  default: all cores\n"
     "  -o FOLDER    where everything goes; default " DPR_FOLDER "\n"
     "  --help       this text\n"
@@ -82,6 +83,7 @@ static int dpr_options(dpr *r, int count, char **words) {
         {"--scale", CLI_NUMBER, &r->scale, NULL, NULL},
         {"--seconds", CLI_NUMBER, &r->seconds, NULL, NULL},
         {"--epochs", CLI_COUNT, &r->epochs, NULL, NULL},
+        {"--only", CLI_TEXT, &r->only, NULL, NULL},
         {"--threads", CLI_COUNT, &r->threads, NULL, NULL},
         {"-o", CLI_TEXT, &r->output, NULL, NULL},
     };
@@ -100,6 +102,7 @@ static int dpr_options(dpr *r, int count, char **words) {
         wrong = cli_set(&option[k], value);
         if (wrong) return dpr_usage("not a number that makes sense:", value);
     }
+    if (r->only && strcmp(r->only, "truth") != 0) return dpr_usage("there is no --only", r->only);
     return dpr_check_rows(r);
 }
 
@@ -139,9 +142,9 @@ static int dpr_one(dpr *r, dpr_row *row) {
     else if (strcmp(name, "bar") == 0) code = dpr_bar(r, row);
     else if (strcmp(name, "conditional") == 0) code = dpr_conditional(r, row);
     else code = dpr_disc(r, row);
-    row->done = code == CLI_OK;
-    if (code == CLI_OK && strcmp(name, "plummer") == 0) code = dpr_pictures_plummer(r, row);
-    if (code == CLI_OK && strcmp(name, "nonstationary") == 0) code = dpr_pictures_flow(r, row);
+    row->done = code == CLI_OK && !r->only;
+    if (row->done && strcmp(name, "plummer") == 0) code = dpr_pictures_plummer(r, row);
+    if (row->done && strcmp(name, "nonstationary") == 0) code = dpr_pictures_flow(r, row);
     return code;
 }
 
@@ -173,8 +176,8 @@ int main(int count, char **words) {
     for (i = 0; i < (size_t)DPR_ROWS && code == CLI_OK; i++)
         if (dpr_wanted(&r, DPR_SETTINGS[i].name)) code = dpr_one(&r, &r.row[i]);
     if (code == CLI_OK) code = dpr_table(&r);
-    if (code == CLI_OK) code = dpr_pictures_disc(&r);
-    if (code == CLI_OK) code = dpr_pictures_loss(&r);
+    if (code == CLI_OK && !r.only) code = dpr_pictures_disc(&r);
+    if (code == CLI_OK && !r.only) code = dpr_pictures_loss(&r);
     dpr_free(&r);
     return code;
 }

@@ -171,6 +171,11 @@ int dpr_disc(dpr *r, dpr_row *row) {
     if (disc_is(row, "selection")) disc_sphere(row);
     code = dpr_stars(r, row, row->setting->name, disc_make);
     if (code != CLI_OK) return code;
+    if (r->only) {
+        dpr_choose(row, row->eta);
+        dpr_judge_untrained(r, row);
+        return disc_from_truth(r, row);
+    }
     if (disc_is(row, "errors")) {
         code = disc_noisy(r, row);
     } else {
@@ -182,8 +187,7 @@ int dpr_disc(dpr *r, dpr_row *row) {
         code = disc_network(r, row, "the potential", DP_INPUTS_XYZ, DPR_OURS, &row->potential);
     if (code == CLI_OK)
         code = disc_network(r, row, "Phi(R, z)", DP_INPUTS_RZ, DPR_SYMMETRIC, NULL);
-    if (code == CLI_OK && (disc_is(row, "disc") || disc_is(row, "selection")))
-        code = disc_from_truth(r, row);
+    if (code == CLI_OK) code = disc_from_truth(r, row);
     if (code == CLI_OK) code = disc_fitted(r, row, 0, DPR_OURS, row->best);
     if (code == CLI_OK) code = disc_fitted(r, row, 1, DPR_OURS, unused);
     if (code == CLI_OK && row->flow_seconds > 0.0) code = disc_flow(r, row, row->eta);
@@ -218,6 +222,7 @@ int dpr_conditional(dpr *r, dpr_row *row) {
     disc_thin(row);
     dpr_choose(row, row->eta);
     dpr_judge_untrained(r, row);
+    if (r->only) return disc_from_truth(r, row);
     code = disc_score(r, row, "the score, as if complete", row->eta, NULL, 0, DPR_WITHOUT);
     if (code == CLI_OK)
         code = disc_network(r, row, "the potential, as if complete", DP_INPUTS_XYZ, DPR_WITHOUT,
@@ -231,5 +236,5 @@ int dpr_conditional(dpr *r, dpr_row *row) {
     d.inputs = DP_INPUTS_RZ;
     if (code == CLI_OK)
         code = disc_potential(r, row, "Phi(R, z) and n(x)", &d, DPR_SYMMETRIC, NULL);
-    return code;
+    return code == CLI_OK ? disc_from_truth(r, row) : code;
 }

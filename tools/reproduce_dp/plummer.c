@@ -98,16 +98,10 @@ static int plummer_fit(dpr *r, dpr_row *row, dp_inputs inputs, const char *what,
     return code == CLI_OK ? dpr_judge(r, row, *out, column) : code;
 }
 
-static int plummer_potentials(dpr *r, dpr_row *row) {
+static int plummer_from_truth(dpr *r, dpr_row *row) {
     dp_potential *other = NULL;
     double *own = row->points.gradient;
-    int code = plummer_fit(r, row, DP_INPUTS_XYZ, "plummer: the potential", DPR_OURS,
-                           &row->potential);
-    if (code == CLI_OK)
-        code = plummer_fit(r, row, DP_INPUTS_R, "plummer: Phi(r)", DPR_SYMMETRIC, &other);
-    dp_potential_destroy(other);
-    other = NULL;
-    if (code != CLI_OK) return code;
+    int code = CLI_OK;
     row->points.gradient = (double *)cli_allocate(6 * row->points.n, sizeof *own);
     if (dp_mock_plummer_gradient(r->c, DPR_MASS, 1.0, R_MAX, row->points.n, row->points.eta, NULL,
                                  row->points.gradient) != AF_OK)
@@ -121,12 +115,29 @@ static int plummer_potentials(dpr *r, dpr_row *row) {
     return code;
 }
 
+static int plummer_potentials(dpr *r, dpr_row *row) {
+    dp_potential *other = NULL;
+    int code = plummer_fit(r, row, DP_INPUTS_XYZ, "plummer: the potential", DPR_OURS,
+                           &row->potential);
+    if (code == CLI_OK)
+        code = plummer_fit(r, row, DP_INPUTS_R, "plummer: Phi(r)", DPR_SYMMETRIC, &other);
+    dp_potential_destroy(other);
+    return code == CLI_OK ? plummer_from_truth(r, row) : code;
+}
+
 int dpr_plummer(dpr *r, dpr_row *row) {
     plummer_fresh *fresh = (plummer_fresh *)cli_allocate(1, sizeof *fresh);
     int code;
     row->truth_count = 1;
     row->truth[0] = af_potential_plummer(DPR_MASS, 1.0);
     code = dpr_stars(r, row, "plummer", plummer_make);
+    if (r->only) {
+        free(fresh);
+        if (code != CLI_OK) return code;
+        dpr_choose(row, row->eta);
+        dpr_judge_untrained(r, row);
+        return plummer_from_truth(r, row);
+    }
     if (code == CLI_OK) code = plummer_flows(r, row);
     fresh->n = row->points_n / 4 < (size_t)FRESH ? row->points_n / 4 : (size_t)FRESH;
     if (code == CLI_OK) code = plummer_density(r, row, fresh);

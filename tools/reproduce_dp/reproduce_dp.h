@@ -77,6 +77,7 @@ extern const dpr_setting DPR_SETTINGS[DPR_ROWS];
 
 typedef struct dpr {
     const char *rows, *output;
+    const char *only;      /* "truth": fits to true gradients alone; NULL: all */
     double scale, seconds; /* seconds 0: those of the settings */
     size_t epochs;         /* instead of seconds; 0: by the clock */
     size_t threads;
@@ -127,6 +128,10 @@ void dpr_choose(dpr_row *row, const double *eta);
  * the discs: ln f = -(E - E_c(Lz))/s^2, E_c being the energy of the circular orbit. */
 void dpr_stationary_gradients(const af_potential *truth, size_t count, double s, size_t n,
                               const double *eta, double *gradient);
+
+/* The same of an f that is stationary where the truth turns: ln f = -(E - omega Lz)/s^2. */
+void dpr_turning_gradients(const af_potential *truth, size_t count, double s, double omega,
+                           size_t n, const double *eta, double *gradient);
 
 /* ln f and d ln f/d eta of the normal distribution with the means and variances of stars (m,6). */
 void dpr_normal(size_t m, const double *stars, size_t n, const double *eta, double *ln_f,

@@ -119,7 +119,7 @@ static const char *const TABLE_NOTES[] = {
     "From true gradients: the same fit of a network on x, y, z to gradients without error, which "
     "is what the potential's fit costs. Plummer's sphere has them in closed form. The distribution "
     "function of the discs' stars is not known; there they are those of a stationary f(E, Lz) with "
-    "like dispersions, at the same points. The bar: ours, in the frame that turns as it should.",
+    "like dispersions, at the same points; the bar's, those of an f(E - Omega Lz).",
     "With the symmetry: Phi(r) of the sphere, Phi(R, z) of the discs, from the same gradients as "
     "ours, which know of no symmetry.",
     "As if ideal: measurement errors, the selection, and a frame that turns by 0.7 of what it "

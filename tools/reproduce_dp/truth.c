@@ -24,23 +24,38 @@ static double truth_omega(const af_potential *truth, size_t count, double lz) {
     return lz < 0.0 ? -omega : omega;
 }
 
+/* d ln f/d eta at one star, where ln f is of -E/s^2 and grows by omega/s^2 with Lz. */
+static void truth_gradient(const af_potential *truth, size_t count, double s, double omega,
+                           const double eta[6], double g[6]) {
+    const double *x = eta, *v = eta + 3;
+    double a[3];
+    size_t k;
+    af_potential_acceleration(truth, count, x, a);
+    for (k = 0; k < 3; k++) {
+        g[k] = a[k] / (s * s);
+        g[3 + k] = -v[k] / (s * s);
+    }
+    g[0] += omega * v[1] / (s * s);
+    g[1] -= omega * v[0] / (s * s);
+    g[3] -= omega * x[1] / (s * s);
+    g[4] += omega * x[0] / (s * s);
+}
+
 void dpr_stationary_gradients(const af_potential *truth, size_t count, double s, size_t n,
                               const double *eta, double *gradient) {
-    size_t i, k;
+    size_t i;
     for (i = 0; i < n; i++) {
         const double *x = eta + 6 * i, *v = x + 3;
-        double *g = gradient + 6 * i, a[3];
         double omega = truth_omega(truth, count, x[0] * v[1] - x[1] * v[0]);
-        af_potential_acceleration(truth, count, x, a);
-        for (k = 0; k < 3; k++) {
-            g[k] = a[k] / (s * s);
-            g[3 + k] = -v[k] / (s * s);
-        }
-        g[0] += omega * v[1] / (s * s);
-        g[1] -= omega * v[0] / (s * s);
-        g[3] -= omega * x[1] / (s * s);
-        g[4] += omega * x[0] / (s * s);
+        truth_gradient(truth, count, s, omega, x, gradient + 6 * i);
     }
+}
+
+void dpr_turning_gradients(const af_potential *truth, size_t count, double s, double omega,
+                           size_t n, const double *eta, double *gradient) {
+    size_t i;
+    for (i = 0; i < n; i++)
+        truth_gradient(truth, count, s, omega, eta + 6 * i, gradient + 6 * i);
 }
 
 void dpr_normal(size_t m, const double *stars, size_t n, const double *eta, double *ln_f,
