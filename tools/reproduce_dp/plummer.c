@@ -126,19 +126,19 @@ static int plummer_potentials(dpr *r, dpr_row *row) {
 }
 
 int dpr_plummer(dpr *r, dpr_row *row) {
-    plummer_fresh *fresh = (plummer_fresh *)cli_allocate(1, sizeof *fresh);
+    plummer_fresh *fresh;
     int code;
     row->truth_count = 1;
     row->truth[0] = af_potential_plummer(DPR_MASS, 1.0);
     code = dpr_stars(r, row, "plummer", plummer_make);
+    if (code != CLI_OK) return code;
     if (r->only) {
-        free(fresh);
-        if (code != CLI_OK) return code;
         dpr_choose(row, row->eta);
         dpr_judge_untrained(r, row);
         return plummer_from_truth(r, row);
     }
-    if (code == CLI_OK) code = plummer_flows(r, row);
+    code = plummer_flows(r, row);
+    fresh = (plummer_fresh *)cli_allocate(1, sizeof *fresh);
     fresh->n = row->points_n / 4 < (size_t)FRESH ? row->points_n / 4 : (size_t)FRESH;
     if (code == CLI_OK) code = plummer_density(r, row, fresh);
     free(fresh);
