@@ -213,7 +213,8 @@ check 'on other threads: the same bytes' same "$out/a.safetensors" "$out/b.safet
 phi "$df" "$s" -o "$out/c.safetensors" --epochs 3
 check 'from the model and its stars: the same bytes' same "$out/a.safetensors" "$out/c.safetensors"
 phi "$out/g.csv" -o "$out/d.safetensors" --epochs 2 --inputs rz --loss df --log-loss --l2 0.01 \
-    --alpha 2 --beta 2 --lambda -1 --cut sphere:0,0,0,3 --frame omega=0.1,ux=0.01 --free omega,u
+    --alpha 2 --beta 2 --lambda -1 --rounding 1 --cut sphere:0,0,0,3 \
+    --frame omega=0.1,ux=0.01 --free omega,u
 check 'with all of its options' test -s "$out/d.safetensors"
 for k in "$out/g.csv" "$out/gc.csv"; do
     phi "$k" -o "$k.safetensors" --epochs 2 --loss df --cut sphere:0,0,0,1

@@ -416,6 +416,7 @@ TEST(losses_agree) {
         l.beta = 3.0;
         l.lambda = k == 6 ? -1.0 : 2.0;
         l.l2 = 0.1;
+        l.rounding = k % 3 == 1 ? 0.3 : 0.0;
         l.log_loss = k % 3 == 0;
         l.time = k == 5 ? 0.0 : 2.0;
         p = make(&d, &points);
@@ -460,6 +461,11 @@ TEST(loss_by_hand) {
            3.0 * asinh(0.5 * 2.25 * fmax(-4.0 * AF__PI * AF_GRAVITY * rho, 0.0)) / 0.5;
     CHECK_CLOSE(loss, hand + 0.7 * sum / (double)weights, 1e-12);
     l.log_loss = 1;
+    CHECK(dp_potential_loss(p, &points, &l, &loss) == AF_OK);
+    CHECK_CLOSE(loss, log(hand) + 0.7 * sum / (double)weights, 1e-12);
+    l.rounding = 0.4;
+    hand -= asinh(2.0 * fabs(r) * 1.5) / 2.0;
+    hand += asinh(2.0 * (sqrt(r * r * 2.25 + 0.16) - 0.4)) / 2.0;
     CHECK(dp_potential_loss(p, &points, &l, &loss) == AF_OK);
     CHECK_CLOSE(loss, log(hand) + 0.7 * sum / (double)weights, 1e-12);
     dp_potential_destroy(p);
@@ -596,6 +602,45 @@ TEST(positive_density) {
     }
     SAY("negative: %.3f without, %.3f with the penalty\n", negative[0], negative[1]);
     CHECK_FIT(negative[0] > 0.05 && negative[1] < 0.5 * negative[0]);
+}
+
+/* Far beyond all residuals the rounding makes them least squares: for the mass alone in closed
+ * form, -sum (v . b) (F . a)/sum (F . a)^2 with F the force of mass one. */
+TEST(least_squares) {
+    af_potential part = af_potential_plummer(2.0 * MASS, 1.0);
+    unsigned fixed = (unsigned)DP_FIX_LENGTH;
+    dp_potential_desc d = DP__ZERO;
+    dp_loss_desc l = DP__ZERO;
+    dp_fit_desc f = DP__ZERO;
+    dp_points points;
+    dp_potential *p;
+    double above = 0.0, below = 0.0, mass;
+    size_t i, k;
+    plummer(500, 5.0, 0.0);
+    for (i = 0; i < 3000; i++) gradient[i / 6][i % 6] += normal(41, i);
+    points = points_of(500);
+    for (i = 0; i < 500; i++) {
+        double s = 1.0 + dot3(eta[i], eta[i]), drift = dot3(eta[i] + 3, gradient[i]), pull = 0.0;
+        for (k = 0; k < 3; k++) pull -= eta[i][k] * gradient[i][3 + k] / (s * sqrt(s));
+        above -= drift * pull;
+        below += pull * pull;
+    }
+    d.parts = &part;
+    d.part_count = 1;
+    d.fixed = &fixed;
+    l.alpha = 1e-6;
+    l.lambda = -1.0;
+    l.rounding = 1e5;
+    f.validation = 1e-9; /* none */
+    p = make(&d, &points);
+    CHECK(dp_potential_fit(p, &points, &l, &f, NULL) == AF_OK);
+    mass = dp_potential_parts(p, NULL)->mass;
+    SAY("mass %.6f, in closed form %.6f\n", mass / MASS, above / below);
+    CHECK_CLOSE(mass / MASS, above / below, 1e-6);
+    l.rounding = 0.0;
+    CHECK(dp_potential_fit(p, &points, &l, &f, NULL) == AF_OK);
+    CHECK(fabs(dp_potential_parts(p, NULL)->mass / mass - 1.0) > 1e-3); /* another minimum */
+    dp_potential_destroy(p);
 }
 
 TEST(plummer_by_parts) {
@@ -921,6 +966,9 @@ TEST(complaints_of_points) {
     l.alpha = -1.0;
     complains(dp_potential_fit(p, &points, &l, NULL, NULL), AF_ERROR_ARGUMENT, "alpha -1");
     l.alpha = 0.0;
+    l.rounding = -1.0;
+    complains(dp_potential_fit(p, &points, &l, NULL, NULL), AF_ERROR_ARGUMENT, "rounding -1");
+    l.rounding = 0.0;
     l.loss = DP_LOSS_DF;
     points.ln_f = NULL;
     complains(dp_potential_loss(p, &points, &l, &loss), AF_ERROR_ARGUMENT, "no ln f");
@@ -1078,6 +1126,7 @@ int main(void) {
     RUN(plummer_by_a_network);
     RUN(plummer_by_radius);
     RUN(positive_density);
+    RUN(least_squares);
     RUN(plummer_by_parts);
     RUN(without_selection);
     RUN(files);

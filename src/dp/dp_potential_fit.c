@@ -21,7 +21,6 @@ enum {
 typedef struct dp__objective {
     const dp_potential *p;
     dp_loss_desc d;
-    double rounding; /* |r| is sqrt(r^2 + rounding^2) - rounding */
 } dp__objective;
 
 static double dp__or(double value, double otherwise) { return value != 0.0 ? value : otherwise; }
@@ -36,11 +35,13 @@ static af_status dp__objective_open(const dp_potential *p, const dp_loss_desc *d
         return af_fail(p->c, AF_ERROR_ARGUMENT, "loss: dp_loss_desc was not initialised to zero");
     if ((int)d->loss < (int)DP_LOSS_DLNF || (int)d->loss > (int)DP_LOSS_DF)
         return af_fail(p->c, AF_ERROR_ARGUMENT, "loss: there is no loss %d", (int)d->loss);
-    if (!(d->alpha >= 0.0 && d->beta >= 0.0 && d->l2 >= 0.0 && d->time >= 0.0) ||
-        !dp__is_finite(d->alpha + d->beta + d->l2 + d->time + d->lambda))
+    if (!(d->alpha >= 0.0 && d->beta >= 0.0 && d->rounding >= 0.0 && d->l2 >= 0.0 &&
+          d->time >= 0.0) ||
+        !dp__is_finite(d->alpha + d->beta + d->rounding + d->l2 + d->time + d->lambda))
         return af_fail(p->c, AF_ERROR_ARGUMENT,
-                       "loss: alpha %g, beta %g, l2 %g and time %g must be finite and not negative",
-                       d->alpha, d->beta, d->l2, d->time);
+                       "loss: alpha %g, beta %g, rounding %g, l2 %g and time %g must be finite and "
+                       "not negative",
+                       d->alpha, d->beta, d->rounding, d->l2, d->time);
     d->alpha = dp__or(d->alpha, 1.0);
     d->beta = dp__or(d->beta, 1.0);
     d->lambda = dp__or(d->lambda, 1.0);
@@ -216,7 +217,7 @@ static af_expr dp__loss_rows(const dp__objective *o, af_expr rows) {
     const dp_loss_desc *d = &o->d;
     af_expr l, r = dp__residual(o->p, rows, &l), loss;
     r = af_scale(c, af_mul(c, r, dp__column(c, rows, DP__POINT_FACTOR)), d->time);
-    loss = dp__asinh(c, dp__abs(c, r, o->rounding), d->alpha);
+    loss = dp__asinh(c, dp__abs(c, r, d->rounding), d->alpha);
     l = dp__asinh(c, af_relu(c, af_scale(c, l, -d->time * d->time)), d->beta);
     if (d->lambda > 0.0) loss = af_add(c, loss, af_scale(c, l, d->lambda));
     return af_mul(c, loss, dp__column(c, rows, DP__POINT_WEIGHT));
@@ -315,7 +316,9 @@ static af_status dp__rows_loss(dp_potential *p, const dp__objective *o, size_t n
     if (s == AF_OK) s = dp__rows_residuals(p, n, rows, r, d->lambda > 0.0 ? r + n : NULL);
     for (i = 0; s == AF_OK && i < n; i++) {
         const double *row = rows + i * DP__POINT_ROW;
-        double one = asinh(d->alpha * d->time * fabs(r[i] * row[DP__POINT_FACTOR])) / d->alpha;
+        double one = d->time * fabs(r[i] * row[DP__POINT_FACTOR]);
+        if (d->rounding > 0.0) one *= one / (hypot(one, d->rounding) + d->rounding);
+        one = asinh(d->alpha * one) / d->alpha;
         if (d->lambda > 0.0)
             one += d->lambda * asinh(d->beta * t2 * fmax(-r[n + i], 0.0)) / d->beta;
         sum += row[DP__POINT_WEIGHT] * one;
@@ -430,7 +433,7 @@ static double *dp__parts_rows(dp__arena *arena, uint64_t seed, size_t n, size_t 
 static af_status dp__parts_fit(dp_potential *p, dp__objective *o, dp__arena *arena, size_t n,
                                const double *rows, const dp_fit_desc *d, dp__trained *out) {
     dp__descent run = DP__ZERO;
-    double part = d->validation > 0.0 ? d->validation : 0.1, *sorted;
+    double part = d->validation > 0.0 ? d->validation : 0.1, given = o->d.rounding, *sorted;
     size_t held = (size_t)(part * (double)n), train = n - held, padded;
     af_status s = AF_OK, stopped;
     if (part >= 1.0)
@@ -445,8 +448,9 @@ static af_status dp__parts_fit(dp_potential *p, dp__objective *o, dp__arena *are
     out->untrained = out->validation = NAN;
     if (held) s = dp__rows_loss(p, o, held, sorted, &out->untrained);
     if (s != AF_OK) return s;
-    o->rounding = DP__ROUNDING;
+    o->d.rounding = fmax(given, DP__ROUNDING);
     stopped = dp__parts_descend(p, o, sorted + held * DP__POINT_ROW, padded, train, &run);
+    o->d.rounding = given;
     dp__parts_take(p);
     if (stopped != AF_OK && stopped != AF_STOPPED) return stopped;
     s = dp__rows_loss(p, o, train, sorted + held * DP__POINT_ROW, &out->loss);

@@ -12,7 +12,7 @@ typedef struct phi_settings {
     deep_where where;
     deep_training training;
     size_t threads, ensemble, width, depth;
-    double alpha, beta, lambda, l2, time;
+    double alpha, beta, lambda, rounding, l2, time;
     int log_loss, density_net, bootstrap;
     dp_potential_desc model;
     dp_loss_desc cost;
@@ -34,6 +34,8 @@ static size_t phi_options(phi_settings *o, cli_option *out) {
         {"alpha", CLI_NUMBER, &o->alpha, "X", "of the residual's asinh; default 1"},
         {"beta", CLI_NUMBER, &o->beta, "X", "of the asinh of negative densities; default 1"},
         {"lambda", CLI_REAL, &o->lambda, "X", "of that term; default 1, -1: none"},
+        {"rounding", CLI_NUMBER, &o->rounding, "X",
+         "|r| is rounded off below it; 1: least squares; default none"},
         {"l2", CLI_NUMBER, &o->l2, "X", "penalty of weights; default none"},
         {"time", CLI_NUMBER, &o->time, "T", "unit of time of the loss; default |x| over |v|"},
         {"frame", CLI_TEXT, &o->frame, "LIST",
@@ -111,6 +113,7 @@ static int phi_desc(phi_settings *o) {
     o->cost.alpha = o->alpha;
     o->cost.beta = o->beta;
     o->cost.lambda = o->lambda;
+    o->cost.rounding = o->rounding;
     o->cost.l2 = o->l2;
     o->cost.log_loss = o->log_loss;
     o->cost.time = o->time;

@@ -16,7 +16,7 @@ const dpr_setting DPR_SETTINGS[DPR_ROWS] = {
     {"errors", "the disc, measured from (1, 0, 0)", "4.1", 1 << 19, 1 << 17, 420.0, 0.0, 112.0},
     {"nonstationary", "the disc after 8 dynamical times", "4.3", 1 << 19, 1 << 17, 420.0, 140.0,
      112.0},
-    {"bar", "a turning bar", "2.3", 1 << 19, 1 << 17, 600.0, 0.0, 240.0},
+    {"bar", "a turning bar", "2.3", 1 << 19, 1 << 17, 400.0, 0.0, 160.0},
     {"conditional", "the sphere of stars, thinned with distance", "5", 1 << 19, 1 << 17, 250.0, 0.0,
      100.0},
 };
