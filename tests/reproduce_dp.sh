@@ -60,6 +60,14 @@ exact() {
          END { exit bad || n != 25 }' "$out/first.log"
 }
 check 'true gradients give the true disc' exact
+# no closer to the truth than the stars' scatter, and no further off than four times that
+moments() {
+    awk '$2 == "bar_truth_omega_moments" { omega = $3 }
+         $2 == "bar_truth_omega_moments_second" { e = $3 }
+         END { exit !(e > 0.5 && e < 10 && omega - 28.2 < 4 * e && 28.2 - omega < 4 * e) }' \
+        "$out/first.log"
+}
+check 'the stars turn with the bar' moments
 for number in 2 3 4 5 6 7 8 9 10 11 12 13; do
     check "figure $number" grep -q '^</svg>' "$folder/figure$number.svg"
 done

@@ -23,6 +23,7 @@ static const struct {
     {"fitted_mass", "its M, the true one being 1"},
     {"omega", "pattern speed [km/s/kpc]"},
     {"omega_error", "its error [%]"},
+    {"omega_moments", "it by moments of the stars, Phi known / standard error"},
     {"loss", "loss on points held out"},
     {"df_cost", "gradients: CPU / wall [s]"},
     {"flow_cost", "flow: CPU / wall [s]"},
@@ -126,6 +127,8 @@ static const char *const TABLE_NOTES[] = {
     "should, are ignored.",
     "Errors of potentials are relative, at positions of stars; the sphere's density at r < 2. The "
     "constant of the bar's potential means nothing.",
+    "A pattern speed by moments: for any phi(x, v) the mean of d phi/dt over the stars vanishes in "
+    "the frame that turns with them. Nothing is learned; its standard error is the stars' own.",
     NULL};
 
 static const char *table_name(size_t row, size_t quantity, const dpr *r, const dpr_line **line) {
