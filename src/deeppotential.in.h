@@ -130,9 +130,11 @@
  *     and 15 take Omega x u for the fictitious acceleration. Velocities turn, too: it is Omega x (v
  *     - u0), and the two agree only where f depends on v through |v - u| alone.
  *
- *     Without selection function: a score with conditional = 1 learns p(v|x) alone, and density_net
- *     lets dp_potential_fit find ln n(x) of the true density beside the potential (Kalda & Green
- *     2025): whatever selects stars by their position drops out, at the price of a longer training.
+ *     Without selection function: density_net lets dp_potential_fit find beside the potential what
+ *     selecting stars by their place took from ln f (Kalda & Green 2025). That can be all of the
+ *     density: a score with conditional = 1 learns p(v|x) alone. But velocities tell potential and
+ *     density apart only where they are not normally distributed at each place; the f of the stars
+ *     as they are, with what it lacks being smooth, does far better.
  *
  *     A check that has no model of the potential: dp_local_accelerations solves v . d ln f/dx = -a
  *     . d ln f/dv at one place by least squares over velocities. Noise of a relative size s in d ln

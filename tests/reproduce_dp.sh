@@ -38,12 +38,12 @@ folder=$out/all
 run() { "$redo" --scale 0.001 --epochs 1 -o "$folder" "$@"; }
 run >"$out/first.log" 2>"$out/first.err"
 check 'it runs' test $? -eq 0
-for row in plummer disc selection errors nonstationary bar conditional; do
+for row in plummer disc selection errors nonstationary bar thinned conditional; do
     check "$row has errors of its force" grep -q "^FIGURE ${row}_ours_force [0-9]" "$out/first.log"
     check "$row is in the table" grep -q "^$row,ours,density,first,[0-9]" "$folder/reproduce.csv"
 done
 for figure in plummer_ours_gradient_x plummer_ours_likelihood_score disc_ours_fitted_second \
-    disc_symmetric_plane errors_without_force bar_ours_omega conditional_without_force; do
+    disc_symmetric_plane errors_without_force bar_ours_omega thinned_without_force; do
     check "it says $figure" grep -q "^FIGURE $figure -*[0-9]" "$out/first.log"
 done
 # a constant potential has no force and no density at all
@@ -81,9 +81,9 @@ again() {
 }
 check 'one row, its sample being there' again
 truth() {
-    "$redo" --scale 0.001 --epochs 1 --rows plummer,disc,bar,conditional --only truth -o "$folder" \
+    "$redo" --scale 0.001 --epochs 1 --rows plummer,disc,bar,thinned --only truth -o "$folder" \
         >"$out/truth.log" 2>&1 || return 1
-    for figure in plummer_truth_force disc_truth_plane bar_truth_omega conditional_truth_force; do
+    for figure in plummer_truth_force disc_truth_plane bar_truth_omega thinned_truth_force; do
         grep -q "^FIGURE $figure -*[0-9]" "$out/truth.log" || return 1
     done
     ! grep -q '^FIGURE [a-z]*_ours_' "$out/truth.log" && ! grep -q 'score' "$out/truth.log"

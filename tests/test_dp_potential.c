@@ -723,6 +723,43 @@ TEST(without_selection) {
     dp_potential_destroy(p);
 }
 
+/* f as selected by place with ln S = -(x - 1)^2 - z/2, unknown: the potential and -ln S. */
+TEST(unknown_selection) {
+    errors e[2];
+    size_t i, k;
+    plummer(N, 5.0, 0.0);
+    for (i = 0; i < N; i++) {
+        gradient[i][0] -= 2.0 * (eta[i][0] - 1.0);
+        gradient[i][2] -= 0.5;
+    }
+    for (k = 0; k < 2; k++) {
+        dp_potential_desc d = small_net(DP_INPUTS_R);
+        dp_fit_desc f = short_fit(150);
+        dp_points points = points_of(N);
+        dp_potential *p;
+        double mean = 0.0, spread = 0.0, all = 0.0;
+        d.density_net = k == 1;
+        p = make(&d, &points);
+        CHECK(dp_potential_fit(p, &points, NULL, &f, NULL) == AF_OK);
+        e[k] = plummer_errors(p, N);
+        if (k == 1) {
+            CHECK(dp_potential_ln_density(p, N, position[0], work) == AF_OK);
+            for (i = 0; i < N; i++) {
+                double truth = pow(position[i][0] - 1.0, 2.0) + 0.5 * position[i][2];
+                work[i] -= truth;
+                mean += work[i] / N;
+                all += pow(truth - 1.5, 2.0) / N;
+            }
+            for (i = 0; i < N; i++) spread += pow(work[i] - mean, 2.0) / N;
+            SAY("-ln S: rms %.3f of %.3f\n", sqrt(spread), sqrt(all));
+            CHECK_FIT(spread < 0.04 * all);
+        }
+        dp_potential_destroy(p);
+    }
+    SAY("forces %.4f as if complete, %.4f\n", e[0].force, e[1].force);
+    CHECK_FIT(e[0].force > 0.1 && e[1].force < 0.05);
+}
+
 /* ---- files, resuming, threads ---- */
 
 static void check_same(dp_potential *p, dp_potential *q, size_t n) {
@@ -1129,6 +1166,7 @@ int main(void) {
     RUN(least_squares);
     RUN(plummer_by_parts);
     RUN(without_selection);
+    RUN(unknown_selection);
     RUN(files);
     RUN(resume);
     RUN(threads);

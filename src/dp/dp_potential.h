@@ -39,9 +39,11 @@ typedef struct dp_potential_desc {
     dp_frame frame;        /* its value, or where it begins */
     unsigned free_frame;   /* DP_FREE_OMEGA | DP_FREE_U | DP_FREE_CENTRE: fitted. A network on x, y,
                               z makes up for the centre by u and a constant force */
-    int density_net;       /* 1: gradients are those of p(v|x): a network for ln n(x) is learned
-                              beside Phi, and the residual gains -(v - u) . grad ln n (Kalda & Green
-                              2025) */
+    int density_net;       /* 1: what the gradients lack of ln f is a function of x, ln n, which a
+                              network learns beside Phi: the residual gains -(v - u) . grad ln n.
+                              It is ln of the stars' density if the gradients are those of p(v|x);
+                              -ln of the selection if they are those of f as it was selected by
+                              place, unknown how (Kalda & Green 2025) */
     uint32_t end_canary;
 } dp_potential_desc;
 
@@ -118,7 +120,7 @@ AF_API af_status dp_potential_evaluate(dp_potential *p, size_t n, const double *
 /* The residual d ln f/dt (n) at points, with the frame: the map of non-stationarity. */
 AF_API af_status dp_potential_residual(dp_potential *p, const dp_points *points, double *dlnf_dt);
 
-/* ln n(x) (n) at x (n,3) of a potential with a density_net, up to a constant. */
+/* ln n(x) (n) at x (n,3) of a potential with a density_net, up to a constant: see there. */
 AF_API af_status dp_potential_ln_density(dp_potential *p, size_t n, const double *x, double *ln_n);
 
 /* The loss at points as it stands, in f64, e.g. for figure 8's surface. */

@@ -42,7 +42,7 @@ static size_t phi_options(phi_settings *o, cli_option *out) {
          "in which f is stationary: omega=28,ux=0,uy=0,uz=0,x=0,y=0"},
         {"free", CLI_TEXT, &o->released, "LIST", "of the frame, fitted: omega, u, centre"},
         {"density-net", CLI_FLAG, &o->density_net, NULL,
-         "gradients are those of p(v|x) (--conditional): ln n(x) is learned too"},
+         "what an unknown selection took away, all of n(x) with --conditional, is learned too"},
         DEEP_TRAINING_OPTIONS(&o->training),
         {"draw", CLI_TEXT, &o->where.draw, "FLOW", "points are draws of this flow, not stars"},
         {"n", CLI_COUNT, &o->where.n, "N", "draws, or how many of the stars"},

@@ -30,7 +30,7 @@ static const char MANUAL[] =
     "the samples of stars, which are made once.\n"
     "\n"
     "  --rows A,B   only these: plummer, disc, selection, errors, nonstationary, bar,\n"
-    "               conditional\n"
+    "               thinned, conditional\n"
     "  --scale X    stars, points and seconds times X; default 1\n"
     "  --seconds S  of the clock for a fit of f; other fits take theirs in proportion\n"
     "  --epochs N   so many passes over the stars instead, and 16 times as many over the\n"
@@ -140,7 +140,8 @@ static int dpr_one(dpr *r, dpr_row *row) {
     dpr_sizes(r, row);
     if (strcmp(name, "plummer") == 0) code = dpr_plummer(r, row);
     else if (strcmp(name, "bar") == 0) code = dpr_bar(r, row);
-    else if (strcmp(name, "conditional") == 0) code = dpr_conditional(r, row);
+    else if (strcmp(name, "thinned") == 0 || strcmp(name, "conditional") == 0)
+        code = dpr_thinned(r, row);
     else code = dpr_disc(r, row);
     row->done = code == CLI_OK && !r->only;
     if (row->done && strcmp(name, "plummer") == 0) code = dpr_pictures_plummer(r, row);

@@ -1,5 +1,5 @@
 /* Sections 3.2 and 4: the Miyamoto-Nagai disc, ideal, cut, measured with errors, not yet mixed; and
- * the conditional method, which the paper leaves to future work. */
+ * an unknown selection, which the paper leaves to future work. */
 #include "reproduce_dp.h"
 
 #include <math.h>
@@ -213,7 +213,10 @@ static void disc_thin(dpr_row *row) {
     row->n = n;
 }
 
-int dpr_conditional(dpr *r, dpr_row *row) {
+/* What the selection takes away is learned with the potential: from the f of the stars that are
+ * left, thinned, or from p(v|x) alone, conditional. */
+int dpr_thinned(dpr *r, dpr_row *row) {
+    const int conditional = disc_is(row, "conditional");
     dp_potential_desc d;
     int code;
     disc_truth(row);
@@ -224,12 +227,11 @@ int dpr_conditional(dpr *r, dpr_row *row) {
     dpr_choose(row, row->eta);
     dpr_judge_untrained(r, row);
     if (r->only) return disc_from_truth(r, row);
-    code = disc_score(r, row, "the score, as if complete", row->eta, NULL, 0, DPR_WITHOUT);
-    if (code == CLI_OK)
+    code = disc_score(r, row, conditional ? "the score of p(v|x)" : "the score", row->eta, NULL,
+                      conditional, DPR_OURS);
+    if (code == CLI_OK && !conditional)
         code = disc_network(r, row, "the potential, as if complete", DP_INPUTS_XYZ, DPR_WITHOUT,
                             NULL);
-    if (code == CLI_OK)
-        code = disc_score(r, row, "the score of p(v|x)", row->eta, NULL, 1, DPR_OURS);
     memset(&d, 0, sizeof d);
     d.density_net = 1;
     if (code == CLI_OK)

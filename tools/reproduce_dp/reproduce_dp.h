@@ -72,7 +72,7 @@ typedef struct dpr_row {
     int done;
 } dpr_row;
 
-enum { DPR_ROWS = 7 };
+enum { DPR_ROWS = 8 };
 extern const dpr_setting DPR_SETTINGS[DPR_ROWS];
 
 typedef struct dpr {
@@ -161,7 +161,7 @@ int dpr_table(const dpr *r); /* printed and written */
 int dpr_plummer(dpr *r, dpr_row *row);
 int dpr_disc(dpr *r, dpr_row *row); /* ideal, selection, errors, nonstationary */
 int dpr_bar(dpr *r, dpr_row *row);
-int dpr_conditional(dpr *r, dpr_row *row);
+int dpr_thinned(dpr *r, dpr_row *row);
 
 /* ---- pictures ---- */
 

@@ -17,7 +17,9 @@ const dpr_setting DPR_SETTINGS[DPR_ROWS] = {
     {"nonstationary", "the disc after 8 dynamical times", "4.3", 1 << 19, 1 << 17, 420.0, 140.0,
      112.0},
     {"bar", "a turning bar", "2.3", 1 << 19, 1 << 17, 400.0, 0.0, 160.0},
-    {"conditional", "the sphere of stars, thinned with distance", "5", 1 << 19, 1 << 17, 250.0, 0.0,
+    {"thinned", "the sphere of stars, thinned with distance", "5", 1 << 19, 1 << 17, 250.0, 0.0,
+     100.0},
+    {"conditional", "the same, by p(v|x) alone", "5", 1 << 19, 1 << 17, 250.0, 0.0,
      100.0},
 };
 
