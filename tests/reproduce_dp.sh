@@ -57,7 +57,7 @@ exact() {
     awk '$2 ~ /_truth_fitted(_free)?$/ { n++; if ($3 < 0.99 || $3 > 1.01) bad = 1 }
          $2 ~ /_truth_fitted(_free)?_second$/ { n++; if ($3 < 0.099 || $3 > 0.101) bad = 1 }
          $2 ~ /_truth_fitted_mass$/ { n++; if ($3 < 0.99 || $3 > 1.01) bad = 1 }
-         END { exit bad || n != 25 }' "$out/first.log"
+         END { exit bad || n != 30 }' "$out/first.log"
 }
 check 'true gradients give the true disc' exact
 # no closer to the truth than the stars' scatter, and no further off than four times that
