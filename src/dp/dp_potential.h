@@ -75,11 +75,10 @@ typedef enum dp_loss {
  *
  * or, log_loss, ln of the mean, plus l2 mean w^2 (eq. 13). r is d ln f/dt times `time`, or df/dt in
  * units of the median f over `time`; the Laplacian comes in units of 1/time^2. With rounding,
- * sqrt(r^2 + rounding^2) - rounding stands for |r|. Where that is beyond most |r| it is least
- * squares: more upset by a few large residuals, less biased by errors of the gradients in what all
- * points share, as a pattern speed. w are the elements of all weight matrices together. The weights
- * of the points, their mean being 1, multiply the brackets. With log_loss a batch is computed as a
- * whole, which is slower.
+ * sqrt(r^2 + rounding^2) - rounding stands for |r|: least squares where it is beyond most |r|,
+ * which a few large ones upset more. w are the elements of all weight matrices together. The
+ * weights of the points, their mean being 1, multiply the brackets. With log_loss a batch is
+ * computed as a whole, which is slower.
  */
 typedef struct dp_loss_desc {
     uint32_t start_canary;

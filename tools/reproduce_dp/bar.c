@@ -11,23 +11,18 @@ static af_status bar_make(af_context *c, const dpr_row *row, double *eta) {
     return dp_mock_bar(c, NULL, row->n, 1, eta);
 }
 
-/* Least squares: all stars tell of one pattern speed, which the errors of their gradients bias
- * less than the median's way of counting them. */
 static int bar_potential(dpr *r, dpr_row *row, const char *what, double omega, unsigned free_frame,
                          dpr_column column, dp_potential **out) {
     dp_potential_desc d;
-    dp_loss_desc loss;
     dp_potential_report report;
     dpr_cost cost = {0.0, 0.0};
     double found;
     int code;
     memset(&d, 0, sizeof d);
-    memset(&loss, 0, sizeof loss);
-    loss.rounding = 1.0;
     d.frame.omega = omega;
     d.free_frame = free_frame;
-    code = dpr_fit_potential(r, what, &d, &row->points, &loss, row->potential_seconds, out,
-                             &cost, &report);
+    code = dpr_fit_potential(r, what, &d, &row->points, row->potential_seconds, out, &cost,
+                             &report);
     if (code != CLI_OK) return code;
     found = dp_potential_frame(*out).omega;
     dpr_cost_cell(r, row, "potential_cost", column, &cost);

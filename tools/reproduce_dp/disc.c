@@ -64,8 +64,7 @@ static int disc_potential(dpr *r, dpr_row *row, const char *what, const dp_poten
     dpr_cost cost = {0.0, 0.0};
     int code;
     snprintf(text, sizeof text, "%s: %s", row->setting->name, what);
-    code = dpr_fit_potential(r, text, d, &row->points, NULL, row->potential_seconds, &p, &cost,
-                             NULL);
+    code = dpr_fit_potential(r, text, d, &row->points, row->potential_seconds, &p, &cost, NULL);
     if (code == CLI_OK) code = dpr_judge(r, row, p, column);
     dpr_cost_cell(r, row, "potential_cost", column, &cost);
     if (out) *out = p;
@@ -100,8 +99,8 @@ static int disc_fitted(dpr *r, dpr_row *row, int free_mass, dpr_column column, d
     d.fixed = &fixed;
     dpr_pair(dpr_cell_of(r, row, quantity, DPR_UNTRAINED), start.length, start.height);
     if (free_mass) dpr_number(dpr_cell_of(r, row, "fitted_mass", DPR_UNTRAINED), 0.7);
-    code = dpr_fit_potential(r, "a Miyamoto-Nagai disc", &d, &row->points, NULL,
-                             row->potential_seconds, &p, &cost, NULL);
+    code = dpr_fit_potential(r, "a Miyamoto-Nagai disc", &d, &row->points, row->potential_seconds,
+                             &p, &cost, NULL);
     if (code == CLI_OK) {
         const af_potential *found = dp_potential_parts(p, NULL);
         best[0] = found->length;

@@ -84,8 +84,8 @@ int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, const dp_df_desc
 enum { PASSES = 16 }; /* over the points, for one over the stars: those are quicker */
 
 int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, const deep_points *p,
-                      const dp_loss_desc *loss, double seconds, dp_potential **out,
-                      dpr_cost *cost, dp_potential_report *report) {
+                      double seconds, dp_potential **out, dpr_cost *cost,
+                      dp_potential_report *report) {
     dp_fit_desc fit = fit_desc(r, seconds, PASSES * r->epochs, 0);
     dp_potential_report own;
     dp_points view = deep_points_view(p);
@@ -93,7 +93,7 @@ int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, cons
     if (!report) report = &own;
     memset(report, 0, sizeof *report);
     if (dp_potential_create(r->c, d, &view, out) != AF_OK ||
-        dp_potential_fit(*out, &view, loss, &fit, report) != AF_OK)
+        dp_potential_fit(*out, &view, NULL, &fit, report) != AF_OK)
         return cli_fail("%s: %s", what, af_error(r->c));
     fit_end(since, cost);
     fprintf(stderr, "fitted %s to %lu points: loss %.5g, held out %.5g (untrained %.5g)\n", what,

@@ -93,8 +93,7 @@ static int plummer_fit(dpr *r, dpr_row *row, dp_inputs inputs, const char *what,
     int code;
     memset(&d, 0, sizeof d);
     d.inputs = inputs;
-    code = dpr_fit_potential(r, what, &d, &row->points, NULL, row->potential_seconds, out, &cost,
-                             NULL);
+    code = dpr_fit_potential(r, what, &d, &row->points, row->potential_seconds, out, &cost, NULL);
     dpr_cost_cell(r, row, "potential_cost", column, &cost);
     return code == CLI_OK ? dpr_judge(r, row, *out, column) : code;
 }

@@ -101,8 +101,8 @@ double dpr_cpu(void); /* seconds of all threads of this process */
 int dpr_fit_df(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *d, double seconds,
                dp_df **out, dpr_cost *cost);
 int dpr_fit_potential(dpr *r, const char *what, const dp_potential_desc *d, const deep_points *p,
-                      const dp_loss_desc *loss, double seconds, dp_potential **out,
-                      dpr_cost *cost, dp_potential_report *report);
+                      double seconds, dp_potential **out, dpr_cost *cost,
+                      dp_potential_report *report);
 
 /* Members of that many seeds, in the seconds of all; what was there is freed. */
 int dpr_fit_score(dpr *r, const char *what, const dp_sample *s, const dp_df_desc *desc,
