@@ -60,7 +60,7 @@ exact() {
          END { exit bad || n != 30 }' "$out/first.log"
 }
 check 'true gradients give the true disc' exact
-# no closer to the truth than the stars' scatter, and no further off than four times that
+# off by no more than four standard errors, which are those of some hundred stars
 moments() {
     awk '$2 == "bar_truth_omega_moments" { omega = $3 }
          $2 == "bar_truth_omega_moments_second" { e = $3 }

@@ -78,8 +78,7 @@ typedef enum dp_loss {
  * sqrt(r^2 + rounding^2) - rounding stands for |r|: least squares where it is beyond most |r|,
  * which a few large ones upset more. w are the elements of all weight matrices together. The
  * weights of the points, their mean being 1, multiply the brackets. With log_loss a batch is
- * computed as a whole, which is slower.
- */
+ * computed as a whole, which is slower. */
 typedef struct dp_loss_desc {
     uint32_t start_canary;
     dp_loss loss;

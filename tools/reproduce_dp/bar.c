@@ -32,8 +32,7 @@ static int bar_potential(dpr *r, dpr_row *row, const char *what, double omega, u
     return dpr_judge(r, row, *out, column);
 }
 
-/* Local coordinates are for what is nearly axially symmetric: a bar's stars are learned with three
- * quarters of the error without. */
+/* Local coordinates are for what is nearly axially symmetric. */
 static int bar_score(dpr *r, dpr_row *row) {
     dp_df_desc d;
     dp_sample *s = NULL;

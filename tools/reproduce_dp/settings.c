@@ -19,8 +19,7 @@ const dpr_setting DPR_SETTINGS[DPR_ROWS] = {
     {"bar", "a turning bar", "2.3", 1 << 19, 1 << 17, 400.0, 0.0, 160.0},
     {"thinned", "the sphere of stars, thinned with distance", "5", 1 << 19, 1 << 17, 250.0, 0.0,
      100.0},
-    {"conditional", "the same, by p(v|x) alone", "5", 1 << 19, 1 << 17, 250.0, 0.0,
-     100.0},
+    {"conditional", "the same, by p(v|x) alone", "5", 1 << 19, 1 << 17, 250.0, 0.0, 100.0},
 };
 
 dpr_row *dpr_row_of(dpr *r, const char *name) {
