@@ -51,11 +51,16 @@ enum {
     AF__CUDA_WARP = 32,
     AF__CUDA_SHARED = 48 << 10,     /* bytes a block may have everywhere without asking */
     AF__CUDA_EACH = 4,              /* elements a thread of a fused run has: a micro operation is
-                                       fetched once for them. To be measured */
+                                       fetched once for them. To be measured, as all that follow */
+    AF__CUDA_ONE_EACH = 1 << 17,    /* a run of no more has one: all run side by side */
     AF__CUDA_ALIGNMENT = 256,       /* as cudaMalloc's */
     AF__CUDA_SUM_THREADS = 1 << 18, /* threads a sum would like to have, and ... */
     AF__CUDA_SUM_EACH = 16,         /* ... what each should add at least */
     AF__CUDA_SORT_THREADS = 512,    /* of a block that sorts; it has two keys for each */
+    AF__CUDA_PRODUCT_SIDE = 128,    /* a block of cuBLAS makes so many rows and columns, and ... */
+    AF__CUDA_PRODUCT_BLOCKS = 256,  /* ... a device would like so many: then a product is cut, ... */
+    AF__CUDA_PRODUCT_DEPTH = 256,   /* ... into parts with no less to add, ... */
+    AF__CUDA_PRODUCT_PARTS = 64,    /* ... and no more of them */
     AF__CUDA_BLAS_SMALL = 4 << 20,  /* bytes of workspace of cuBLAS */
     AF__CUDA_BLAS_LARGE = 32 << 20, /* what its manual wants on Hopper */
     AF__CUDA_SENTENCE = 400
@@ -615,6 +620,21 @@ static size_t af__cuda_pack_size(const af_instr *instr, const af__cuda_factor *f
     return f->rows * f->columns * (f->stride[0] ? instr->dim[instr->rank - 4] : 1);
 }
 
+/* In how many parts the sums of a product are made, by its shape alone. A gradient by weights adds
+ * over all stars and has few elements: left whole it would be work for a few blocks. */
+static size_t af__cuda_product_parts(const af_instr *instr) {
+    size_t axes = instr->rank - 3, k = instr->dim[axes + 2], parts, most;
+    size_t blocks = af__cuda_ratio(instr->dim[axes], AF__CUDA_PRODUCT_SIDE) *
+                    af__cuda_ratio(instr->dim[axes + 1], AF__CUDA_PRODUCT_SIDE);
+    if (af__cuda_product_of(instr->dim, 0, axes) > 1) return 1;
+    most = k / AF__CUDA_PRODUCT_DEPTH;
+    if (most > AF__CUDA_PRODUCT_BLOCKS / blocks) most = AF__CUDA_PRODUCT_BLOCKS / blocks;
+    if (most > AF__CUDA_PRODUCT_PARTS) most = AF__CUDA_PRODUCT_PARTS;
+    for (parts = most; parts > most / 2; parts--) /* rather than leave a rest */
+        if (k % parts == 0) return parts;
+    return most > 1 ? most : 1;
+}
+
 /* Keys that a scatter sorts. */
 static size_t af__cuda_key_count(const af_instr *instr) {
     size_t keys = af__cuda_power_of_two(instr->dim[0]);
@@ -632,8 +652,10 @@ static size_t af__cuda_scratch(const af_program *p, const af_instr *instr, size_
     case AF_INSTR_MATMUL: {
         af__cuda_factor a = af__cuda_factor_of(instr, &o[0], 0);
         af__cuda_factor b = af__cuda_factor_of(instr, &o[1], 1);
+        size_t axes = instr->rank - 3, parts = af__cuda_product_parts(instr);
         return af__cuda_align(af__cuda_pack_size(instr, &a) * real) +
-               af__cuda_pack_size(instr, &b) * real;
+               af__cuda_align(af__cuda_pack_size(instr, &b) * real) +
+               (parts > 1 ? parts * instr->dim[axes] * instr->dim[axes + 1] * real : 0);
     }
     case AF_INSTR_SCATTER: return af__cuda_key_count(instr) * sizeof(uint64_t);
     case AF_INSTR_TILE: case AF_INSTR_ZERO: case AF_INSTR_GATHER: break;
@@ -681,8 +703,21 @@ static int af__cuda_tile_threads(const af_instr *instr, size_t bytes) {
 template <typename real>
 static af_status af__cuda_tile_of(const af__cuda *cuda, const af_instr *instr) {
     int threads = af__cuda_tile_threads(instr, AF__CUDA_EACH * sizeof(real));
-    if (threads > 0) return af__cuda_run_tile<real, AF__CUDA_EACH>(cuda, instr, threads);
+    if (threads > 0 && af__cuda_product_of(instr->dim, 0, instr->rank) > AF__CUDA_ONE_EACH)
+        return af__cuda_run_tile<real, AF__CUDA_EACH>(cuda, instr, threads);
     return af__cuda_run_tile<real, 1>(cuda, instr, af__cuda_tile_threads(instr, sizeof(real)));
+}
+
+template <typename real>
+static af_status af__cuda_add_parts(const af__cuda *cuda, const real *part, real *out, size_t n,
+                                    size_t parts) {
+    af__cuda_parts<real> k;
+    k.part = part;
+    k.out = out;
+    k.n = n;
+    k.parts = parts;
+    return af__cuda_launched(af__cuda_launch(cuda->stream, af__cuda_flat(n), k),
+                             "the parts of a sum");
 }
 
 template <typename real>
@@ -690,7 +725,6 @@ static af_status af__cuda_sum_of(const af__cuda *cuda, const af_instr *instr) {
     const af_operand *o = cuda->program->operand + instr->operand;
     real *out = (real *)af__cuda_at(cuda, &o[2]);
     af__cuda_sum<real> k;
-    af__cuda_parts<real> add;
     af__cuda_grid g;
     size_t deep;
     af_status s;
@@ -709,12 +743,7 @@ static af_status af__cuda_sum_of(const af__cuda *cuda, const af_instr *instr) {
     for (g.phases = 1, deep = k.shape.deep; deep > 1; deep /= 2) g.phases++;
     s = af__cuda_launched(af__cuda_launch(cuda->stream, g, k), "a sum");
     if (s != AF_OK || k.shape.parts == 1) return s;
-    add.part = k.out;
-    add.out = out;
-    add.n = k.shape.outer;
-    add.parts = k.shape.parts;
-    return af__cuda_launched(af__cuda_launch(cuda->stream, af__cuda_flat(add.n), add),
-                             "the parts of a sum");
+    return af__cuda_add_parts(cuda, (const real *)k.out, out, k.shape.outer, k.shape.parts);
 }
 
 template <typename real>
@@ -792,23 +821,47 @@ typedef struct af__cuda_product {
     cublasOperation_t first, second;
     int m, n, k, pitch_first, pitch_second, count;
     long long stride_first, stride_second;
+    int add; /* to what is there */
 } af__cuda_product;
 
 /* cuBLAS counts by columns: it sees the transposes, and C' = B' A'. */
 static cublasStatus_t af__cuda_multiply(cublasHandle_t blas, const af__cuda_product &p,
                                         const double *a, const double *b, double *c) {
-    const double one = 1.0, none = 0.0;
+    const double one = 1.0, keep = p.add;
     return cublasDgemmStridedBatched(blas, p.second, p.first, p.n, p.m, p.k, &one, b,
                                      p.pitch_second, p.stride_second, a, p.pitch_first,
-                                     p.stride_first, &none, c, p.n, (long long)p.m * p.n, p.count);
+                                     p.stride_first, &keep, c, p.n, (long long)p.m * p.n, p.count);
 }
 
 static cublasStatus_t af__cuda_multiply(cublasHandle_t blas, const af__cuda_product &p,
                                         const float *a, const float *b, float *c) {
-    const float one = 1.0f, none = 0.0f;
+    const float one = 1.0f, keep = (float)p.add;
     return cublasSgemmStridedBatched(blas, p.second, p.first, p.n, p.m, p.k, &one, b,
                                      p.pitch_second, p.stride_second, a, p.pitch_first,
-                                     p.stride_first, &none, c, p.n, (long long)p.m * p.n, p.count);
+                                     p.stride_first, &keep, c, p.n, (long long)p.m * p.n, p.count);
+}
+
+/* One product, in parts: cuBLAS makes them as if they were so many products; what is left of the
+ * inner dimension is added to the last one. */
+template <typename real>
+static af_status af__cuda_product_in_parts(const af__cuda *cuda, af__cuda_product p, size_t parts,
+                                           const real *a, const real *b, real *part, real *c) {
+    const size_t n = (size_t)p.m * (size_t)p.n;
+    const int depth = p.k / (int)parts, rest = p.k % (int)parts;
+    cublasStatus_t status;
+    p.k = depth;
+    p.count = (int)parts;
+    p.stride_first = (long long)depth * (p.first == CUBLAS_OP_T ? p.pitch_first : 1);
+    p.stride_second = (long long)depth * (p.second == CUBLAS_OP_T ? 1 : p.pitch_second);
+    status = af__cuda_multiply(cuda->blas, p, a, b, part);
+    if (rest > 0 && status == CUBLAS_STATUS_SUCCESS) {
+        p.k = rest;
+        p.count = p.add = 1;
+        status = af__cuda_multiply(cuda->blas, p, a + p.stride_first * (long long)parts,
+                                   b + p.stride_second * (long long)parts, part + (parts - 1) * n);
+    }
+    if (status != CUBLAS_STATUS_SUCCESS) return af__cuda_check_blas(status, "a matrix product");
+    return af__cuda_add_parts(cuda, (const real *)part, c, n, parts);
 }
 
 /* The factor as cuBLAS shall read it, and the distance between its matrices. */
@@ -839,6 +892,8 @@ static af_status af__cuda_products(const af__cuda *cuda, const af_instr *instr, 
     af__cuda_factor fb = af__cuda_factor_of(instr, &o[1], 1);
     size_t count = instr->rank > 3 ? instr->dim[instr->rank - 4] : 1;
     size_t second = af__cuda_align(af__cuda_pack_size(instr, &fa) * sizeof(real));
+    size_t third = second + af__cuda_align(af__cuda_pack_size(instr, &fb) * sizeof(real));
+    size_t parts = af__cuda_product_parts(instr);
     af__cuda_product p;
     af_status s = af__cuda_factor_at(cuda, &fa, count, 0, &a, &p.stride_first);
     if (s == AF_OK) s = af__cuda_factor_at(cuda, &fb, count, second, &b, &p.stride_second);
@@ -851,6 +906,9 @@ static af_status af__cuda_products(const af__cuda *cuda, const af_instr *instr, 
     p.pitch_first = (int)fa.pitch;
     p.pitch_second = (int)fb.pitch;
     p.count = (int)count;
+    p.add = 0;
+    if (parts > 1)
+        return af__cuda_product_in_parts(cuda, p, parts, a, b, (real *)(cuda->scratch + third), c);
     return af__cuda_check_blas(af__cuda_multiply(cuda->blas, p, a, b, c), "a matrix product");
 }
 

@@ -217,6 +217,57 @@ TEST(products_of_any_layout) {
     products(AF_F32);
 }
 
+/* Products that are made in parts, with a rest and without, of factors in any layout. */
+static void long_products(af_precision precision) {
+    size_t a[2] = {5, 1031}, b[2] = {1031, 7}, even[2] = {3, 20480}, many[2] = {20001, 2};
+    program p;
+    af_expr x, y, z, same;
+    begin(&p, precision);
+    x = input(&p, 2, a, -1.0, 1.0, 0);
+    y = input(&p, 2, b, -1.0, 1.0, 0);
+    same = af_broadcast(p.c, af_slice(p.c, x, 0, 3, 1), 2, a); /* packed */
+    output(&p, af_matmul(p.c, x, y));
+    output(&p, af_matmul(p.c, af_transpose(p.c, y), y));
+    output(&p, af_matmul(p.c, x, af_transpose(p.c, x)));
+    output(&p, af_matmul(p.c, af_transpose(p.c, y), af_transpose(p.c, x)));
+    output(&p, af_matmul(p.c, same, y));
+    output(&p, af_matmul(p.c, same, af_transpose(p.c, same)));
+    z = input(&p, 2, even, -1.0, 1.0, 0);
+    output(&p, af_matmul(p.c, z, af_transpose(p.c, z)));
+    z = input(&p, 2, many, -1.0, 1.0, 0);
+    output(&p, af_matmul(p.c, af_transpose(p.c, z), z));
+    compare(&p, within_of(&p));
+    end(&p);
+}
+
+TEST(products_in_parts) {
+    long_products(AF_F64);
+    long_products(AF_F32);
+}
+
+/* Fused runs in which a thread has several elements: with gaps at the end, of arrays in any layout,
+ * of random numbers. */
+static void large_runs(af_precision precision) {
+    size_t d[2] = {401, 333}, row[2] = {1, 333};
+    program p;
+    af_expr x, y, u;
+    begin(&p, precision);
+    x = input(&p, 2, d, -1.0, 1.0, 0);
+    y = input(&p, 2, row, 0.1, 1.0, 0);
+    u = af_random(p.c, 2, d, af_constant(p.c, 5.0), 9);
+    output(&p, af_tanh(p.c, x));
+    output(&p, af_transpose(p.c, af_div(p.c, af_exp(p.c, x), y)));
+    output(&p, af_where(p.c, af_less(p.c, x, u), af_sin(p.c, x), af_mul(p.c, x, y)));
+    output(&p, af_add(p.c, x, af_slice(p.c, af_concat(p.c, 0, 2, (af_expr[2]){y, x}), 0, 0, 401)));
+    compare(&p, within_of(&p));
+    end(&p);
+}
+
+TEST(runs_of_many_elements) {
+    large_runs(AF_F64);
+    large_runs(AF_F32);
+}
+
 /* More rows than one block sorts, rows that get none, one, many; indices outside. */
 static void rows(af_precision precision) {
     size_t n[1] = {5000}, x[3] = {5000, 2, 3}, few[2] = {300, 7}, count[1] = {300};
@@ -360,13 +411,15 @@ TEST(devices_that_are_not_there) {
 
 /* Something of everything. */
 static void all_kinds(program *p) {
-    size_t d[2] = {150, 20};
+    size_t d[2] = {150, 20}, line[2] = {1, 3000};
     af_expr x = input(p, 2, d, 0.0, 1.0, 0), rows_of;
     rows_of = input(p, 1, d, 0.0, 150.0, 1);
     output(p, af_matmul(p->c, af_transpose(p->c, x), af_tanh(p->c, x)));
     output(p, af_sum(p->c, af_pad(p->c, af_scatter(p->c, x, rows_of, 150), 0, 3, 160)));
     output(p, af_matmul(p->c, af_broadcast(p->c, af_slice(p->c, x, 0, 3, 1), 2, d),
                         af_transpose(p->c, x)));
+    x = af_reshape(p->c, x, 2, line);
+    output(p, af_matmul(p->c, x, af_transpose(p->c, x))); /* in parts, with a rest */
 }
 
 /* Opens, runs four times, closes; what failed. */
@@ -834,6 +887,8 @@ int main(int count, char **words) {
     if (strcmp(which, "nothing") == 0) return 0;
     RUN(large_sums);
     RUN(products_of_any_layout);
+    RUN(products_in_parts);
+    RUN(runs_of_many_elements);
     RUN(scatter_and_gather);
     RUN(random_numbers_to_the_bit);
     RUN(arrays_on_the_device);

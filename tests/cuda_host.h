@@ -375,8 +375,8 @@ template <typename real>
 static cublasStatus_t cuda_host_multiply(cublasHandle_t blas, cublasOperation_t oa,
                                          cublasOperation_t ob, int m, int n, int k, const real *a,
                                          int lda, long long step_a, const real *b, int ldb,
-                                         long long step_b, real *c, int ldc, long long step_c,
-                                         int count) {
+                                         long long step_b, real keep, real *c, int ldc,
+                                         long long step_c, int count) {
     if (m < 0 || n < 0 || k < 0 || count < 0 || lda < (oa == CUBLAS_OP_N ? m : k) || lda < 1 ||
         ldb < (ob == CUBLAS_OP_N ? k : n) || ldb < 1 || ldc < m || ldc < 1) {
         cuda_host_wrong("a matrix product with a leading dimension that is too short");
@@ -386,11 +386,11 @@ static cublasStatus_t cuda_host_multiply(cublasHandle_t blas, cublasOperation_t 
         for (long long q = 0; q < count; q++)
             for (long long j = 0; j < n; j++)
                 for (long long i = 0; i < m; i++) {
-                    real sum = 0;
+                    real sum = 0, *to = &c[q * step_c + j * ldc + i];
                     for (long long l = 0; l < k; l++)
                         sum += a[q * step_a + (oa == CUBLAS_OP_N ? l * lda + i : i * lda + l)] *
                                b[q * step_b + (ob == CUBLAS_OP_N ? j * ldb + l : l * ldb + j)];
-                    c[q * step_c + j * ldc + i] = sum;
+                    *to = keep == 0 ? sum : keep * *to + sum; /* NaN * 0 is not kept either */
                 }
     });
     return pushed == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
@@ -400,20 +400,20 @@ static cublasStatus_t cublasDgemmStridedBatched(cublasHandle_t blas, cublasOpera
                                                 cublasOperation_t ob, int m, int n, int k,
                                                 const double *, const double *a, int lda,
                                                 long long step_a, const double *b, int ldb,
-                                                long long step_b, const double *, double *c,
+                                                long long step_b, const double *keep, double *c,
                                                 int ldc, long long step_c, int count) {
-    return cuda_host_multiply(blas, oa, ob, m, n, k, a, lda, step_a, b, ldb, step_b, c, ldc,
-                              step_c, count);
+    return cuda_host_multiply(blas, oa, ob, m, n, k, a, lda, step_a, b, ldb, step_b, *keep, c,
+                              ldc, step_c, count);
 }
 
 static cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t blas, cublasOperation_t oa,
                                                 cublasOperation_t ob, int m, int n, int k,
                                                 const float *, const float *a, int lda,
                                                 long long step_a, const float *b, int ldb,
-                                                long long step_b, const float *, float *c, int ldc,
-                                                long long step_c, int count) {
-    return cuda_host_multiply(blas, oa, ob, m, n, k, a, lda, step_a, b, ldb, step_b, c, ldc,
-                              step_c, count);
+                                                long long step_b, const float *keep, float *c,
+                                                int ldc, long long step_c, int count) {
+    return cuda_host_multiply(blas, oa, ob, m, n, k, a, lda, step_a, b, ldb, step_b, *keep, c,
+                              ldc, step_c, count);
 }
 
 /* ---- for the tests ---- */
