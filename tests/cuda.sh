@@ -44,6 +44,31 @@ check "expressions" run expressions
 check "fits: builds" build fits -Isrc tests/cuda_fit.c "$out/af_cuda.o" $libraries $openmp
 check "fits" run fits
 
+# What compute-sanitizer does on a device: AddressSanitizer looks for accesses outside of the device's
+# memory and of a block's, ThreadSanitizer for two threads that meet where no barrier is between them.
+sanitized() {
+    name=$1
+    shift
+    object g++ c++11 -g1 -fno-omit-frame-pointer "$@" -c af_cuda.cu -o "$out/$name.o" &&
+        build "$name" "$@" -Isrc tests/cuda_fit.c "$out/$name.o" $libraries $openmp
+}
+kernels() {
+    "$out/$1" kernels >"$out/$1.txt" 2>&1 || { cat "$out/$1.txt"; false; }
+}
+works() {
+    echo 'int main() { return 0; }' >"$out/empty.cc"
+    g++ "$@" "$out/empty.cc" -o "$out/empty" 2>"$out/empty.txt" && "$out/empty" 2>>"$out/empty.txt"
+}
+if works -fsanitize=address,undefined; then
+    check "kernels, memory: builds" sanitized memory -fsanitize=address,undefined -fno-sanitize-recover=undefined
+    check "kernels, memory" kernels memory
+fi
+if works -fsanitize=thread; then
+    # a prime number, as the distances that kernels add over are powers of two
+    check "kernels, races: builds" sanitized races -fsanitize=thread -DCUDA_HOST_THREADS=5
+    check "kernels, races" kernels races
+fi
+
 # ---- as a user has it: an object for a program in C99, and a part of one file of C++ ----
 
 cat >"$out/main.c" <<'END'

@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "cuda_host_test.h"
@@ -64,6 +66,7 @@ typedef struct cuda_host_state {
     long until_failure; /* calls; 0: none fails */
     long calls, launches, replays, copied, streams, handles, graphs, wrong;
     cudaError_t device; /* of looking for one */
+    std::atomic<unsigned> turn;
 } cuda_host_state;
 
 static cuda_host_state cuda_host;
@@ -302,6 +305,50 @@ static cudaError_t cudaMemsetAsync(void *at, int value, size_t bytes, cudaStream
 
 /* ---- kernels ---- */
 
+/* The memory of a block, NaN at first. */
+static char *cuda_host_shared(size_t bytes) {
+    char *memory = (char *)malloc(bytes);
+    memset(memory, 0xff, bytes);
+    return memory;
+}
+
+#ifdef CUDA_HOST_THREADS
+/* By so many real threads, to which those of all blocks are dealt; they wait for each other between
+ * phases alone. Slow, and meant for ThreadSanitizer: it sees when two of them meet. */
+template <class kernel>
+static void cuda_host_blocks(const kernel &k, size_t blocks, int threads, int phases,
+                             size_t shared) {
+    std::vector<char *> memory(blocks);
+    for (size_t block = 0; block < blocks; block++) memory[block] = cuda_host_shared(shared);
+    for (int phase = 0; phase < phases; phase++) {
+        std::vector<std::thread> real;
+        for (size_t first = 0; first < CUDA_HOST_THREADS; first++)
+            real.push_back(std::thread([&, first]() {
+                for (size_t i = first; i < blocks * (size_t)threads; i += CUDA_HOST_THREADS)
+                    k.thread(phase, i / (size_t)threads, (int)(i % (size_t)threads), threads,
+                             memory[i / (size_t)threads]);
+            }));
+        for (size_t i = 0; i < real.size(); i++) real[i].join();
+    }
+    for (size_t block = 0; block < blocks; block++) free(memory[block]);
+}
+#else
+/* The order must not matter: it is another one every time. */
+template <class kernel>
+static void cuda_host_blocks(const kernel &k, size_t blocks, int threads, int phases,
+                             size_t shared) {
+    bool back = cuda_host.turn.fetch_add(1) % 2;
+    for (size_t i = 0; i < blocks; i++) {
+        char *memory = cuda_host_shared(shared);
+        for (int phase = 0; phase < phases; phase++)
+            for (int t = 0; t < threads; t++)
+                k.thread(phase, back ? blocks - 1 - i : i, phase % 2 ? t : threads - 1 - t,
+                         threads, memory);
+        free(memory);
+    }
+}
+#endif
+
 /* The limits of any device: threads of a block, and its memory without asking for more. */
 template <class kernel>
 static cudaError_t cuda_host_launch(cudaStream_t stream, size_t blocks, int threads, int phases,
@@ -313,16 +360,8 @@ static cudaError_t cuda_host_launch(cudaStream_t stream, size_t blocks, int thre
         std::lock_guard<std::mutex> hold(cuda_host.lock);
         cuda_host.launches++;
     }
-    return cuda_host_push(stream, [=]() {
-        std::vector<double> memory(shared / sizeof(double) + 1);
-        for (size_t block = 0; block < blocks; block++) {
-            memset((void *)memory.data(), 0xff, shared);
-            for (int phase = 0; phase < phases; phase++)
-                for (int t = 0; t < threads; t++) /* the order must not matter: every other one */
-                    k.thread(phase, block, phase % 2 ? t : threads - 1 - t, threads,
-                             memory.data());
-        }
-    });
+    return cuda_host_push(stream,
+                          [=]() { cuda_host_blocks(k, blocks, threads, phases, shared); });
 }
 
 /* ---- cuBLAS ---- */
