@@ -41,6 +41,7 @@
 #  include AF_CUDA_HOST
 #else
 #  include <cublas_v2.h>
+#  include <cuda_pipeline.h>
 #  include <cuda_runtime.h>
 #endif
 
@@ -93,10 +94,11 @@ static __global__ void af__cuda_threads(const kernel k, int phases) {
 
 template <class kernel>
 static cudaError_t af__cuda_launch(cudaStream_t stream, af__cuda_grid g, const kernel &k) {
+    void *arguments[2] = {const_cast<kernel *>(&k), &g.phases};
     if (g.blocks > (size_t)INT_MAX) return cudaErrorInvalidConfiguration;
-    af__cuda_threads<kernel>
-        <<<(unsigned)g.blocks, (unsigned)g.threads, g.shared, stream>>>(k, g.phases);
-    return cudaGetLastError();
+    /* Unlike <<<>>> it returns its own error, not one of an earlier call. */
+    return cudaLaunchKernel((const void *)af__cuda_threads<kernel>, dim3((unsigned)g.blocks),
+                            dim3((unsigned)g.threads), arguments, g.shared, stream);
 }
 
 static cudaError_t af__cuda_find_kernels(void);
@@ -168,6 +170,32 @@ template <typename real> AF__DEVICE real af__cuda_sign(real x) {
 
 /* ---- fused runs ------------------------------------------------------------------------------ */
 
+/* Begins to copy an element of an array into the memory of a block; af__cuda_arrive waits for all
+ * that the thread has begun, which are under way together. */
+template <typename real> AF__DEVICE void af__cuda_fetch(real *to, const real *from) {
+#if defined(__CUDA_ARCH__)
+    __pipeline_memcpy_async(to, from, sizeof(real)); /* before sm_80 it copies at once */
+#else
+    *to = *from;
+#endif
+}
+
+AF__DEVICE void af__cuda_arrive(void) {
+#if defined(__CUDA_ARCH__)
+    __pipeline_commit();
+    __pipeline_wait_prior(0);
+#endif
+}
+
+/* Position of element `linear` of axes [first, last), in elements of the array. */
+AF__DEVICE size_t af__cuda_position(const size_t *dim, const size_t *stride, size_t first,
+                                    size_t last, size_t linear) {
+    size_t at = 0, axis;
+    if (first == last) return 0;
+    for (axis = last; --axis > first; linear /= dim[axis]) at += linear % dim[axis] * stride[axis];
+    return at + linear * stride[first];
+}
+
 /* An array that a fused run reads or writes. */
 typedef struct af__cuda_array {
     void *at;
@@ -177,63 +205,45 @@ typedef struct af__cuda_array {
 
 /* Each thread has `each` elements, and for each of them registers of its own in the memory of the
  * block, where no other thread looks: an interpreter of the micro operations. */
-template <typename real, int each> struct af__cuda_tile {
+template <typename real, size_t each> struct af__cuda_tile {
     const af__cuda_array *array; /* loads, then stores */
     const af_micro *micro;
     const uint16_t *store;
     size_t total, dim[AF_RANK_MAX], rank, loads, stores, micros;
     int flat; /* all arrays are */
 
-    __host__ __device__ size_t place(const af__cuda_array &a, const size_t *index,
-                                     size_t linear) const {
-        size_t at = 0;
+    /* Of all axes but the last one, and of that. */
+    __host__ __device__ void split(size_t linear, size_t *row, size_t *column) const {
+        const size_t n = dim[rank - 1];
+        if (total <= UINT32_MAX) *row = (uint32_t)linear / (uint32_t)n; /* longer ones are dear */
+        else *row = linear / n;
+        *column = linear - *row * n;
+    }
+
+    /* More than two axes, which are rare, take divisions for each array. */
+    __host__ __device__ size_t place(const af__cuda_array &a, size_t linear, size_t row,
+                                     size_t column) const {
         if (a.flat) return linear;
-        for (size_t axis = 0; axis < rank; axis++) at += index[axis] * a.stride[axis];
-        return at;
+        return af__cuda_position(dim, a.stride, 0, rank - 1, row) + column * a.stride[rank - 1];
     }
 
-    __host__ __device__ void unravel(size_t linear, size_t *index) const {
-        if (total <= UINT32_MAX) { /* divisions are dear, the longer ones dearer */
-            uint32_t rest = (uint32_t)linear;
-            for (size_t axis = rank; --axis > 0; rest /= (uint32_t)dim[axis])
-                index[axis] = rest % (uint32_t)dim[axis];
-            index[0] = rest;
-        } else {
-            for (size_t axis = rank; --axis > 0; linear /= dim[axis])
-                index[axis] = linear % dim[axis];
-            index[0] = linear;
-        }
+/* An operation on the thread's elements; its arguments are X, Y and Z. A store in between would hold
+ * up the next load. */
+#define AF__EACH(OP, value)                                        \
+    case AF_OP_##OP: {                                             \
+        real result[each];                                         \
+        for (size_t e = 0; e < each; e++) result[e] = value;       \
+        for (size_t e = 0; e < each; e++) out[e * span] = result[e]; \
+        break;                                                     \
     }
+#define X a[e * span]
+#define Y b[e * span]
+#define Z c[e * span]
 
-    __host__ __device__ void load(size_t linear, real *reg, size_t step) const {
-        size_t index[AF_RANK_MAX];
-        if (!flat) unravel(linear, index);
-        for (size_t i = 0; i < loads; i++)
-            reg[i * step] = ((const real *)array[i].at)[place(array[i], index, linear)];
-    }
-
-    __host__ __device__ void save(size_t linear, const real *reg, size_t step) const {
-        size_t index[AF_RANK_MAX];
-        if (!flat) unravel(linear, index);
-        for (size_t i = 0; i < stores; i++) {
-            const af__cuda_array &a = array[loads + i];
-            ((real *)a.at)[place(a, index, linear)] = reg[store[i] * step];
-        }
-    }
-
-/* An operation on the thread's elements; its arguments are X, Y and Z. */
-#define AF__EACH(OP, value)                                                        \
-    case AF_OP_##OP:                                                               \
-        for (int e = 0; e < each; e++) out[e * threads] = value;                   \
-        break;
-#define X a[e * threads]
-#define Y b[e * threads]
-#define Z c[e * threads]
-
-    /* first: the thread's first element; the next is `threads` further */
-    __host__ __device__ void operate(const af_micro &m, real *reg, int threads,
+    /* first: the thread's first element; the next is `span` further */
+    __host__ __device__ void operate(const af_micro &m, real *reg, size_t span,
                                      size_t first) const {
-        const int step = each * threads;
+        const size_t step = each * span;
         const real *a = reg + m.in[0] * step, *b = reg + m.in[1] * step, *c = reg + m.in[2] * step;
         real *out = reg + m.out * step;
         switch (m.op) { /* without a default: an operation that is missing does not compile */
@@ -261,7 +271,7 @@ template <typename real, int each> struct af__cuda_tile {
             AF__EACH(ATAN2, atan2(X, Y))
             AF__EACH(LESS, X < Y ? (real)1 : (real)0)
             AF__EACH(WHERE, X == (real)0 ? Z : Y)
-            AF__EACH(RANDOM, af__cuda_random(X, m.stream, first + (size_t)(e * threads)))
+            AF__EACH(RANDOM, af__cuda_random(X, m.stream, first + e * span))
         case AF_OP_INPUT: case AF_OP_TENSOR: case AF_OP_STOP: case AF_OP_RESHAPE:
         case AF_OP_PERMUTE: case AF_OP_BROADCAST: case AF_OP_SLICE: case AF_OP_PAD:
         case AF_OP_CONCAT: case AF_OP_SUM: case AF_OP_GATHER: case AF_OP_SCATTER:
@@ -276,28 +286,35 @@ template <typename real, int each> struct af__cuda_tile {
     __host__ __device__ void thread(int, size_t block, int thread, int threads,
                                     void *shared) const {
         real *reg = (real *)shared + thread; /* (register, element, thread) */
-        const size_t step = (size_t)(each * threads), span = (size_t)threads;
+        const size_t span = (size_t)threads, step = each * span;
         const size_t first = block * step + (size_t)thread;
-        for (size_t e = 0; e < (size_t)each; e++) {
-            size_t linear = first + e * span; /* beyond the end the last one is done again */
-            load(linear < total ? linear : total - 1, reg + e * span, step);
+        size_t linear[each], row[each], column[each];
+        for (size_t e = 0; e < each; e++) {
+            size_t i = first + e * span; /* beyond the end the last is done again */
+            linear[e] = i < total ? i : total - 1;
+            row[e] = column[e] = 0;
+            if (!flat) split(linear[e], &row[e], &column[e]);
         }
-        for (size_t i = 0; i < micros; i++) operate(micro[i], reg, threads, first);
-        for (size_t e = 0; e < (size_t)each; e++)
-            if (first + e * span < total) save(first + e * span, reg + e * span, step);
+        for (size_t i = 0; i < loads; i++) {
+            const real *from[each];
+            for (size_t e = 0; e < each; e++)
+                from[e] = (const real *)array[i].at + place(array[i], linear[e], row[e], column[e]);
+            for (size_t e = 0; e < each; e++) af__cuda_fetch(reg + i * step + e * span, from[e]);
+        }
+        af__cuda_arrive();
+        for (size_t i = 0; i < micros; i++) operate(micro[i], reg, span, first);
+        for (size_t i = 0; i < stores; i++) {
+            const af__cuda_array &a = array[loads + i];
+            real value[each];
+            for (size_t e = 0; e < each; e++) value[e] = reg[store[i] * step + e * span];
+            for (size_t e = 0; e < each; e++)
+                if (first + e * span < total)
+                    ((real *)a.at)[place(a, linear[e], row[e], column[e])] = value[e];
+        }
     }
 };
 
 /* ---- sums ------------------------------------------------------------------------------------ */
-
-/* Position of element `linear` of axes [first, last), in elements of the array. */
-AF__DEVICE size_t af__cuda_position(const size_t *dim, const size_t *stride, size_t first,
-                                    size_t last, size_t linear) {
-    size_t at = 0, axis;
-    if (first == last) return 0;
-    for (axis = last; --axis > first; linear /= dim[axis]) at += linear % dim[axis] * stride[axis];
-    return at + linear * stride[first];
-}
 
 /* How a sum is cut, by its shape alone: a block makes `wide` outputs with `deep` threads each, and
  * of the inner elements one of `parts` ranges. */
@@ -307,19 +324,29 @@ typedef struct af__cuda_sum_shape {
 } af__cuda_sum_shape;
 
 template <typename real> struct af__cuda_sum {
+    enum { AHEAD = 4 };
     const real *x, *y; /* y NULL: one factor */
     real *out;         /* (parts, outer) */
     af__cuda_sum_shape shape;
     size_t dim[AF_RANK_MAX], stride_x[AF_RANK_MAX], stride_y[AF_RANK_MAX], kept, rank;
 
+    __host__ __device__ real term(const real *p, const real *q, size_t i) const {
+        real v = p[af__cuda_position(dim, stride_x, kept, rank, i)];
+        return q ? v * q[af__cuda_position(dim, stride_y, kept, rank, i)] : v;
+    }
+
     __host__ __device__ real range(size_t output, size_t low, size_t high) const {
         const real *p = x + af__cuda_position(dim, stride_x, 0, kept, output);
         const real *q = y ? y + af__cuda_position(dim, stride_y, 0, kept, output) : y;
+        const size_t step = shape.deep;
         real total = (real)0;
-        for (size_t i = low; i < high; i += shape.deep) {
-            real v = p[af__cuda_position(dim, stride_x, kept, rank, i)];
-            total += q ? v * q[af__cuda_position(dim, stride_y, kept, rank, i)] : v;
+        size_t i = low;
+        for (; i + (AHEAD - 1) * step < high; i += AHEAD * step) {
+            real v[AHEAD]; /* loads that are under way together */
+            for (size_t e = 0; e < AHEAD; e++) v[e] = term(p, q, i + e * step);
+            for (size_t e = 0; e < AHEAD; e++) total += v[e];
         }
+        for (; i < high; i += step) total += term(p, q, i);
         return total;
     }
 
@@ -336,22 +363,6 @@ template <typename real> struct af__cuda_sum {
             sum[d * shape.wide] = range(output, shape.inner * part / shape.parts + d,
                                         shape.inner * (part + 1) / shape.parts);
         if (half == 1) out[part * shape.outer + output] = sum[0];
-    }
-};
-
-/* Adds the parts in their order. */
-template <typename real> struct af__cuda_parts {
-    const real *part; /* (parts, n) */
-    real *out;
-    size_t n, parts;
-
-    __host__ __device__ void thread(int, size_t block, int thread, int threads, void *) const {
-        size_t i = block * (size_t)threads + (size_t)thread;
-        real total;
-        if (i >= n) return;
-        total = part[i];
-        for (size_t k = 1; k < parts; k++) total += part[k * n + i];
-        out[i] = total;
     }
 };
 
@@ -526,10 +537,11 @@ typedef struct af__cuda {
     const void **given; /* by input, then output: the caller's array on the device, else NULL */
     /* The other inputs, then the other outputs; on the device then those in another precision. */
     char *staged, *staged_host;
-    size_t staged_in, staged_ends; /* where the inputs end, and the outputs */
+    size_t staged_in, staged_ends, staged_bytes; /* where inputs, outputs and all end */
     size_t *staged_at;  /* by input, then output */
     cudaGraphExec_t graph;
     int runs;            /* whether there was one with the arrays where they are */
+    int unrecorded;      /* recording failed: kernels are launched one by one */
 } af__cuda;
 
 static size_t af__cuda_align(size_t bytes) {
@@ -561,26 +573,33 @@ static size_t af__cuda_power_of_two(size_t n) { /* at least n */
     return p;
 }
 
-static af__cuda_sum_shape af__cuda_shape_of(const af_program *p, const af_instr *instr) {
-    const af_operand *x = p->operand + instr->operand;
-    size_t kept = instr->rank - instr->inner, each, threads;
+static af__cuda_sum_shape af__cuda_cut(size_t outer, size_t inner, int columns) {
     af__cuda_sum_shape s;
-    s.outer = af__cuda_product_of(instr->dim, 0, kept);
-    s.inner = af__cuda_product_of(instr->dim, kept, instr->rank);
-    s.columns = kept > 0 && x->stride[kept - 1] == 1 && x->stride[instr->rank - 1] != 1;
-    s.deep = af__cuda_power_of_two(af__cuda_ratio(s.inner, AF__CUDA_SUM_EACH));
-    if (s.columns && s.outer >= AF__CUDA_WARP) { /* warps read neighbours */
+    size_t each, threads;
+    s.outer = outer;
+    s.inner = inner;
+    s.columns = columns;
+    s.deep = af__cuda_power_of_two(af__cuda_ratio(inner, AF__CUDA_SUM_EACH));
+    if (columns && outer >= AF__CUDA_WARP) { /* warps read neighbours */
         if (s.deep > AF__CUDA_THREADS / AF__CUDA_WARP) s.deep = AF__CUDA_THREADS / AF__CUDA_WARP;
     } else if (s.deep > AF__CUDA_THREADS) {
         s.deep = AF__CUDA_THREADS;
     }
     s.wide = AF__CUDA_THREADS / s.deep;
-    each = af__cuda_ratio(s.inner, s.deep);
-    threads = s.outer * s.deep;
+    each = af__cuda_ratio(inner, s.deep);
+    threads = outer * s.deep;
     s.parts = threads < AF__CUDA_SUM_THREADS ? AF__CUDA_SUM_THREADS / threads : 1;
     if (s.parts > each / AF__CUDA_SUM_EACH) s.parts = each / AF__CUDA_SUM_EACH;
     if (s.parts < 1) s.parts = 1;
     return s;
+}
+
+static af__cuda_sum_shape af__cuda_shape_of(const af_program *p, const af_instr *instr) {
+    const af_operand *x = p->operand + instr->operand;
+    size_t kept = instr->rank - instr->inner;
+    return af__cuda_cut(af__cuda_product_of(instr->dim, 0, kept),
+                        af__cuda_product_of(instr->dim, kept, instr->rank),
+                        kept > 0 && x->stride[kept - 1] == 1 && x->stride[instr->rank - 1] != 1);
 }
 
 /* A factor of a product as cuBLAS reads it: rows `pitch` apart, transposed or not; or to be packed
@@ -669,7 +688,7 @@ static af_status af__cuda_launched(cudaError_t error, const char *what) {
     return af__cuda_check(error, what, 0);
 }
 
-template <typename real, int each>
+template <typename real, size_t each>
 static af_status af__cuda_run_tile(const af__cuda *cuda, const af_instr *instr, int threads) {
     const size_t reals = instr->registers * each * sizeof(real);
     af__cuda_tile<real, each> k;
@@ -687,7 +706,7 @@ static af_status af__cuda_run_tile(const af__cuda *cuda, const af_instr *instr, 
     k.flat = 1;
     for (i = 0; i < instr->loads + instr->stores; i++)
         k.flat = k.flat && cuda->array_host[instr->operand + i].flat;
-    g.blocks = af__cuda_ratio(k.total, (size_t)(each * threads));
+    g.blocks = af__cuda_ratio(k.total, each * (size_t)threads);
     g.threads = threads;
     g.phases = 1;
     g.shared = reals * (size_t)threads;
@@ -709,24 +728,38 @@ static af_status af__cuda_tile_of(const af__cuda *cuda, const af_instr *instr) {
 }
 
 template <typename real>
+static af_status af__cuda_launch_sum(const af__cuda *cuda, const af__cuda_sum<real> &k) {
+    af__cuda_grid g;
+    size_t deep;
+    g.blocks = af__cuda_ratio(k.shape.outer, k.shape.wide) * k.shape.parts;
+    g.threads = (int)(k.shape.wide * k.shape.deep);
+    g.shared = (size_t)g.threads * sizeof(real);
+    for (g.phases = 1, deep = k.shape.deep; deep > 1; deep /= 2) g.phases++;
+    return af__cuda_launched(af__cuda_launch(cuda->stream, g, k), "a sum");
+}
+
+/* out (n) is the sum of `part` (parts, n). */
+template <typename real>
 static af_status af__cuda_add_parts(const af__cuda *cuda, const real *part, real *out, size_t n,
                                     size_t parts) {
-    af__cuda_parts<real> k;
-    k.part = part;
+    af__cuda_sum<real> k = {};
+    k.shape = af__cuda_cut(n, parts, 1);
+    k.shape.parts = 1;
+    k.x = part;
     k.out = out;
-    k.n = n;
-    k.parts = parts;
-    return af__cuda_launched(af__cuda_launch(cuda->stream, af__cuda_flat(n), k),
-                             "the parts of a sum");
+    k.kept = 1;
+    k.rank = 2;
+    k.dim[0] = k.stride_x[1] = n;
+    k.dim[1] = parts;
+    k.stride_x[0] = 1;
+    return af__cuda_launch_sum(cuda, k);
 }
 
 template <typename real>
 static af_status af__cuda_sum_of(const af__cuda *cuda, const af_instr *instr) {
     const af_operand *o = cuda->program->operand + instr->operand;
     real *out = (real *)af__cuda_at(cuda, &o[2]);
-    af__cuda_sum<real> k;
-    af__cuda_grid g;
-    size_t deep;
+    af__cuda_sum<real> k = {};
     af_status s;
     k.shape = af__cuda_shape_of(cuda->program, instr);
     k.x = (const real *)af__cuda_at(cuda, &o[0]);
@@ -737,11 +770,7 @@ static af_status af__cuda_sum_of(const af__cuda *cuda, const af_instr *instr) {
     memcpy(k.dim, instr->dim, sizeof k.dim);
     memcpy(k.stride_x, o[0].stride, sizeof k.stride_x);
     memcpy(k.stride_y, o[1].stride, sizeof k.stride_y);
-    g.blocks = af__cuda_ratio(k.shape.outer, k.shape.wide) * k.shape.parts;
-    g.threads = (int)(k.shape.wide * k.shape.deep);
-    g.shared = (size_t)g.threads * sizeof(real);
-    for (g.phases = 1, deep = k.shape.deep; deep > 1; deep /= 2) g.phases++;
-    s = af__cuda_launched(af__cuda_launch(cuda->stream, g, k), "a sum");
+    s = af__cuda_launch_sum(cuda, k);
     if (s != AF_OK || k.shape.parts == 1) return s;
     return af__cuda_add_parts(cuda, (const real *)k.out, out, k.shape.outer, k.shape.parts);
 }
@@ -1265,16 +1294,20 @@ static af_status af__cuda_stage(af__cuda *cuda) {
         top[place] = bytes;
     }
     cuda->staged_in = top[AF__CUDA_STAGED_IN];
+    if (bytes == cuda->staged_bytes && cuda->staged_ends == top[AF__CUDA_STAGED_OUT]) return AF_OK;
     cuda->staged_ends = top[AF__CUDA_STAGED_OUT];
     if (cuda->staged) cudaFree(cuda->staged);
     if (cuda->staged_host) cudaFreeHost(cuda->staged_host);
     cuda->staged = cuda->staged_host = NULL;
+    cuda->staged_bytes = 0;
     if (bytes == 0) return AF_OK;
     s = af__cuda_check(cudaMalloc((void **)&cuda->staged, bytes),
                        "allocating memory for inputs and outputs", bytes);
-    if (s != AF_OK || cuda->staged_ends == 0) return s;
-    return af__cuda_check(cudaMallocHost((void **)&cuda->staged_host, cuda->staged_ends),
-                          "allocating pinned memory for inputs and outputs", cuda->staged_ends);
+    if (s == AF_OK && cuda->staged_ends > 0)
+        s = af__cuda_check(cudaMallocHost((void **)&cuda->staged_host, cuda->staged_ends),
+                           "allocating pinned memory for inputs and outputs", cuda->staged_ends);
+    if (s == AF_OK) cuda->staged_bytes = bytes;
+    return s;
 }
 
 /* Tells everything where the inputs and outputs are. */
@@ -1304,7 +1337,8 @@ static af_status af__cuda_place(af__cuda *cuda) {
     return af__cuda_upload(cuda, cuda->array, cuda->array_host, operands * sizeof *cuda->array);
 }
 
-/* Records what af__cuda_issue does as a graph. Other threads may use CUDA meanwhile. */
+/* Records what af__cuda_issue does as a graph. Other threads may use CUDA meanwhile. Where it fails
+ * the function is slower, no more; af_error_cuda tells why. */
 static af_status af__cuda_record(af__cuda *cuda) {
     cudaGraph_t graph = NULL;
     af_status s = af__cuda_check(
@@ -1312,8 +1346,9 @@ static af_status af__cuda_record(af__cuda *cuda) {
     cudaError_t end;
     if (s != AF_OK) return s;
     s = af__cuda_issue(cuda);
-    end = cudaStreamEndCapture(cuda->stream, &graph); /* also after a failure */
+    end = cudaStreamEndCapture(cuda->stream, &graph); /* also after a failure, of which it tells */
     if (s == AF_OK) s = af__cuda_check(end, "recording", 0);
+    else cudaGetLastError();
     if (s == AF_OK)
         s = af__cuda_check(cudaGraphInstantiate(&cuda->graph, graph, 0), "recording", 0);
     if (graph) cudaGraphDestroy(graph);
@@ -1365,14 +1400,15 @@ static af_status af__cuda_try(af__cuda *cuda, const void *const *inputs, void *c
     if (cuda->runs == 0) {
         if (cuda->graph) cudaGraphExecDestroy(cuda->graph);
         cuda->graph = NULL;
+        cuda->unrecorded = 0;
         s = af__cuda_place(cuda);
         if (s != AF_OK) return s;
     }
     af__cuda_copy(cuda, AF_BUFFER_INPUT, inputs, outputs);
-    if (cuda->runs > 0 && !cuda->graph) s = af__cuda_record(cuda);
-    if (s == AF_OK && !cuda->graph) s = af__cuda_issue(cuda);
-    else if (s == AF_OK)
-        s = af__cuda_check(cudaGraphLaunch(cuda->graph, cuda->stream), "running", 0);
+    if (cuda->runs > 0 && !cuda->graph && !cuda->unrecorded)
+        cuda->unrecorded = af__cuda_record(cuda) != AF_OK;
+    if (cuda->graph) s = af__cuda_check(cudaGraphLaunch(cuda->graph, cuda->stream), "running", 0);
+    else s = af__cuda_issue(cuda);
     if (s == AF_OK) s = af__cuda_wait(cuda);
     if (s == AF_OK) {
         af__cuda_copy(cuda, AF_BUFFER_OUTPUT, inputs, outputs);
@@ -1408,14 +1444,25 @@ static void af__cuda_release(void *at, size_t, void *) {
     if (at) cudaFree(at);
 }
 
+/* Whether the host may read memory that it shares with a device while another thread computes. */
+static int af__cuda_shares(void) {
+    int device = 0, shares = 0;
+    if (cudaGetDevice(&device) == cudaSuccess &&
+        cudaDeviceGetAttribute(&shares, cudaDevAttrConcurrentManagedAccess, device) == cudaSuccess)
+        return shares;
+    cudaGetLastError();
+    return 0;
+}
+
 AF_API const af_backend *af_backend_cuda(void) {
     static const af_allocator memory = {af__cuda_allocate, af__cuda_release, NULL};
-    static const af_backend cuda = {"cuda", af__cuda_open, af__cuda_run, af__cuda_close,
-                                    af_error_cuda, &memory, 1};
+    static const af_backend cuda[2] = {
+        {"cuda", af__cuda_open, af__cuda_run, af__cuda_close, af_error_cuda, NULL, 1},
+        {"cuda", af__cuda_open, af__cuda_run, af__cuda_close, af_error_cuda, &memory, 1}};
     int count = 0;
     af_status s = af__cuda_check(cudaGetDeviceCount(&count), "looking for a device", 0);
     if (s == AF_OK && count == 0)
         s = af__cuda_check(cudaErrorNoDevice, "looking for a device", 0);
     if (s == AF_OK) s = af__cuda_check(af__cuda_find_kernels(), "looking for the kernels", 0);
-    return s == AF_OK ? &cuda : NULL;
+    return s == AF_OK ? &cuda[af__cuda_shares() != 0] : NULL;
 }

@@ -47,6 +47,8 @@ typedef struct cudaPointerAttributes {
 
 typedef enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost } cudaMemcpyKind;
 
+typedef enum cudaDeviceAttr { cudaDevAttrConcurrentManagedAccess = 89 } cudaDeviceAttr;
+
 enum { cudaStreamNonBlocking = 1, cudaStreamCaptureModeThreadLocal = 1, cudaMemAttachGlobal = 1 };
 
 typedef std::vector<std::function<void()> > cuda_host_queue;
@@ -66,6 +68,7 @@ typedef struct cuda_host_state {
     long until_failure; /* calls; 0: none fails */
     long calls, launches, replays, copied, streams, handles, graphs, wrong;
     cudaError_t device; /* of looking for one */
+    bool alone;
     std::atomic<unsigned> turn;
 } cuda_host_state;
 
@@ -135,6 +138,11 @@ static cudaError_t cuda_host_find_kernels(void) {
 static cudaError_t cudaGetDevice(int *device) {
     if (cuda_host_fails()) return cuda_host_error(cudaErrorInvalidValue);
     *device = cuda_host_current;
+    return cudaSuccess;
+}
+
+static cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int) {
+    *value = !cuda_host.alone;
     return cudaSuccess;
 }
 
@@ -462,8 +470,9 @@ extern "C" void cuda_host_fail_after(long calls) { cuda_host.until_failure = cal
 extern "C" void cuda_host_device(cuda_host_device_state state) {
     static const cudaError_t error[] = {cudaSuccess, cudaErrorNoDevice, cudaErrorInsufficientDriver,
                                         cudaErrorNoKernelImageForDevice,
-                                        cudaErrorIllegalAddress};
+                                        cudaErrorIllegalAddress, cudaSuccess};
     cuda_host.device = error[state];
+    cuda_host.alone = state == CUDA_HOST_ALONE;
 }
 
 extern "C" int cuda_host_use(int device) {

@@ -16,7 +16,8 @@ typedef enum cuda_host_device_state {
     CUDA_HOST_NONE,
     CUDA_HOST_OLD_DRIVER,
     CUDA_HOST_OTHER_DEVICE, /* than the kernels are for */
-    CUDA_HOST_BROKEN        /* each call fails */
+    CUDA_HOST_BROKEN,       /* each call fails */
+    CUDA_HOST_ALONE         /* ready, but it shares no memory with the host */
 } cuda_host_device_state;
 void cuda_host_device(cuda_host_device_state state);
 

@@ -132,9 +132,13 @@ def captured(step):
 
 
 def train(parameters, loss, arguments, method, rate=1e-4):
-    """Prints loss, seconds and memory of a step: loss, gradient, Adam. method graph: captured."""
+    """Prints loss, seconds and memory of a step: loss, gradient, Adam. Methods compiled, graph and
+    compiled_graph: torch.compile, a CUDA graph, both."""
     memory = peak_memory()
-    adam = optimiser(parameters, rate, method == "graph")
+    graph = method.endswith("graph")
+    adam = optimiser(parameters, rate, graph)
+    if method.startswith("compiled"):
+        loss = compiled(loss)
 
     def step():
         adam.zero_grad(set_to_none=True)
@@ -144,10 +148,10 @@ def train(parameters, loss, arguments, method, rate=1e-4):
     print("loss %.17g" % loss().item())
     step()
     compiling_is_over()
-    timed = captured(step) if method == "graph" else step
+    timed = captured(step) if graph else step
     print("seconds %.9g" % measure(timed, arguments.seconds, warm=True))
     print("memory %.9g" % (peak_memory() - memory))
-    if method != "graph":
+    if not graph:
         count_operations(step)
 
 
@@ -208,7 +212,7 @@ def potential(arguments, method, dtype):
         gradient, lap = way(net, x)
         residual = c + (b * gradient).sum(0)
         return (residual ** 2).mean() + 0.1 * (torch.relu(-lap) ** 2).mean()
-    train(parameters, compiled(loss) if method == "compiled" else loss, arguments, method)
+    train(parameters, loss, arguments, method)
 
 
 # ---- a small network: nothing but launches ----
@@ -221,7 +225,7 @@ def small(arguments, method, dtype):
 
     def loss():
         return ((mlp(net, x) - y) ** 2).mean()
-    train(parameters, compiled(loss) if method == "compiled" else loss, arguments, method)
+    train(parameters, loss, arguments, method)
 
 
 # ---- flow: the exact divergence of a velocity network, one step of Runge and Kutta ----
@@ -269,7 +273,7 @@ def flow(arguments, method, dtype):
         growth = (d1 + 2.0 * d2 + 2.0 * d3 + d4) / 6.0
         normal = -0.5 * (end ** 2).sum(1) - 3.0 * float(np.log(TWO_PI))
         return -(normal + growth).mean()
-    train(parameters, compiled(loss) if method == "compiled" else loss, arguments, method)
+    train(parameters, loss, arguments, method)
 
 
 # ---- evaluation of a potential and its gradient ----
@@ -543,16 +547,18 @@ def version(arguments, method, dtype):
     config = torch.__config__.show()
     blas = "MKL" if "BLAS_INFO=mkl" in config else "no MKL"
     capability = torch.backends.cpu.get_cpu_capability()
-    print("note %s, %s, %s, Python %s" % (torch.__version__, blas, capability,
-                                          sys.version.split()[0]))
+    reduced = ", TF32" if torch.backends.cuda.matmul.allow_tf32 else ""
+    print("note %s, %s, %s, Python %s%s" % (torch.__version__, blas, capability,
+                                            sys.version.split()[0], reduced))
 
 
+NETWORK = ["streams", "nested", "graph", "compiled", "compiled_graph"]
 ROWS = {  # name: (function, type, methods)
     "version": (version, torch.float64, [""]),
-    "potential_f64": (potential, torch.float64, ["streams", "nested", "graph", "compiled"]),
-    "potential_f32": (potential, torch.float32, ["streams", "nested", "graph", "compiled"]),
-    "small_f64": (small, torch.float64, ["eager", "graph", "compiled"]),
-    "flow_f32": (flow, torch.float32, ["streams", "nested", "graph", "compiled"]),
+    "potential_f64": (potential, torch.float64, NETWORK),
+    "potential_f32": (potential, torch.float32, NETWORK),
+    "small_f64": (small, torch.float64, ["eager", "graph", "compiled", "compiled_graph"]),
+    "flow_f32": (flow, torch.float32, NETWORK),
     "evaluate_one": (evaluate, torch.float64, ["by_hand", "autograd", "compiled"]),
     "evaluate_many": (evaluate, torch.float64, ["by_hand", "autograd", "compiled"]),
     "finder_same": (finder, torch.float64, ["same"]),
@@ -634,9 +640,9 @@ def main():
     arguments.file = arguments.file or os.path.join(arguments.data, name + ".safetensors")
     function, dtype, methods = ROWS[arguments.row]
     if arguments.quick:
-        methods = [m for m in methods if m != "compiled"]
+        methods = [m for m in methods if not m.startswith("compiled")]
     if arguments.device == "cpu":
-        methods = [m for m in methods if m != "graph"]
+        methods = [m for m in methods if not m.endswith("graph")]
     if arguments.method is None and len(methods) > 1:
         fastest(arguments, methods)
         return

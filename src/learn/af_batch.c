@@ -12,6 +12,8 @@ typedef struct af__batch_desc {
     const af_expr *sums; /* summed over the pieces, times `share` */
     size_t sum_count;
     double share;
+    double *last;        /* NULL, or where the last sum is wanted, one element. `total` may be without
+                            it then: the host would fetch a page of the device's memory for it */
     const af_expr *outputs; /* gathered from the pieces */
     void *const *output_data;
     size_t output_count;
@@ -41,6 +43,7 @@ typedef struct af__batch {
     af_context *context;
     af__arena *arena;
     af__arena resident; /* of the total */
+    int elsewhere; /* `total` is in memory of the backend's */
     int wide; /* the function takes the parameters and gives the sums in f64: in that precision, or
                  the backend converts them */
     af__batch_desc desc;
@@ -169,6 +172,7 @@ static af_status af__batch_memory(af__batch *b) {
     b->worker = AF__ARRAY(b->arena, af__worker, b->workers);
     b->sum = AF__ARRAY(b->arena, double, (b->sums - 1) * b->size + 1);
     if (resident) af__func_widen(b->func, 1, b->desc.sum_count);
+    b->elsewhere = resident;
     b->wide = resident || b->desc.precision == AF_F64;
     b->resident.allocator = af__memory_of(b->context, resident);
     b->total = AF__ARRAY(&b->resident, double, b->size);
@@ -247,6 +251,7 @@ static af_status af__piece_run(af__batch *b, af__worker *w, size_t piece, double
     w->inputs[0] = b->single ? (const void *)b->single : af_params_data(b->desc.params);
     for (i = 0; i < b->desc.sum_count; i++)
         w->outputs[i] = to + b->offset[i] * (direct ? sizeof *sum : af__batch_real(b));
+    if (b->elsewhere && b->desc.last) w->outputs[b->desc.sum_count - 1] = b->desc.last;
     af__piece_in(b, w, piece);
     if (af_run(b->func, w->workspace, w->inputs, w->outputs) != AF_OK) {
         snprintf(w->error, sizeof w->error, "%s", af_func_error(b->func)); /* this thread's */
@@ -285,7 +290,7 @@ static void af__total_chunk(size_t chunk, void *user) {
     for (i = begin; i < end; i++) b->total[i] *= b->desc.share;
 }
 
-/* The sums of the batch, into b->total. */
+/* The sums of the batch, into b->total and *desc.last. */
 static af_status af__batch_run(af__batch *b, const void *const *inputs) {
     size_t i, n = af_params_size(b->desc.params);
     b->inputs = inputs;
@@ -298,5 +303,6 @@ static af_status af__batch_run(af__batch *b, const void *const *inputs) {
     if (b->sums > 1 || b->desc.share != 1.0)
         af__parallel(b->context->threads, (b->size + AF__SUM_CHUNK - 1) / AF__SUM_CHUNK,
                      af__total_chunk, b);
+    if (b->desc.last && !b->elsewhere) *b->desc.last = b->total[b->size - 1];
     return AF_OK;
 }

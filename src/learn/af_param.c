@@ -11,7 +11,8 @@ struct af_params {
     af__arena arena;
     af__arena resident; /* what data was moved to, if it was */
     uint64_t seed;
-    double *data;   /* stb_ds array */
+    double *data;   /* (size) an stb_ds array, or where it was moved to */
+    size_t size;
     af__view *view; /* stb_ds array */
     af_expr input;
 };
@@ -47,6 +48,7 @@ static af_status af__params_append(af_params *p, const af__view *v, af_init init
         double x = init == AF_INIT_NORMAL ? scale * af_random_normal(p->seed, 0, at) : scale;
         (void)AF__PUSH(&p->arena, p->data, x); /* there is room */
     }
+    p->size += v->size;
     return AF_OK;
 }
 
@@ -69,7 +71,7 @@ AF_API af_status af_params_add(af_params *p, const char *name, size_t rank, cons
     v.rank = rank;
     v.size = 1;
     for (i = 0; i < rank; i++) v.size *= v.dim[i] = dims[i];
-    v.offset = AF__LENGTH(p->data);
+    v.offset = p->size;
     v.name = af__arena_text(&p->arena, name);
     if (!v.name) return af__fail_memory(p->context, "parameters");
     status = af__params_append(p, &v, init, scale);
@@ -78,9 +80,8 @@ AF_API af_status af_params_add(af_params *p, const char *name, size_t rank, cons
 }
 
 AF_API af_expr af_params_input(af_params *p) {
-    size_t size = AF__LENGTH(p->data);
-    if (!p->input.id && size > 0) p->input = af_input(p->context, "parameters", 1, &size);
-    if (size == 0) af__fail(p->context, AF_ERROR_ARGUMENT, "parameters: none were declared");
+    if (!p->input.id && p->size > 0) p->input = af_input(p->context, "parameters", 1, &p->size);
+    if (p->size == 0) af__fail(p->context, AF_ERROR_ARGUMENT, "parameters: none were declared");
     return p->input;
 }
 
@@ -129,20 +130,19 @@ AF_API af_expr af_params_grad(af_params *p, af_expr loss) {
     return gradient;
 }
 
-AF_API size_t af_params_size(const af_params *p) { return AF__LENGTH(p->data); }
+AF_API size_t af_params_size(const af_params *p) { return p->size; }
 AF_API double *af_params_data(af_params *p) { return p->data; }
 AF_API size_t af_params_count(const af_params *p) { return AF__LENGTH(p->view); }
 AF_API const char *af_params_name(const af_params *p, size_t view) { return p->view[view].name; }
 AF_API double *af_params_view(af_params *p, size_t view) { return p->data + p->view[view].offset; }
-/* Moves the vector into other memory, where it stays until a view is declared. */
+/* Moves the vector into other memory; no views can be declared any more. */
 static af_status af__params_move(af_params *p, af_allocator memory) {
-    size_t n = AF__LENGTH(p->data);
-    double *moved = NULL;
+    double *moved;
     if (p->resident.blocks) return AF_OK;
     p->resident.allocator = memory;
-    if (!AF__RESERVE(&p->resident, moved, n)) return af__fail_memory(p->context, "parameters");
-    memcpy(moved, p->data, n * sizeof *moved);
-    stbds_header(moved)->length = n;
+    moved = AF__ARRAY(&p->resident, double, p->size);
+    if (!moved) return af__fail_memory(p->context, "parameters");
+    memcpy(moved, p->data, p->size * sizeof *moved);
     p->data = moved;
     return AF_OK;
 }
@@ -175,7 +175,7 @@ AF_API af_status af_params_save(const af_params *p, af_tensors *to, const char *
 }
 
 AF_API af_status af_params_load(af_params *p, const af_tensors *from, const char *prefix) {
-    size_t i, size = AF__LENGTH(p->data);
+    size_t i, size = p->size;
     char key[AF__KEY];
     af_status status = AF_OK;
     af__arena scratch = AF__ZERO;

@@ -13,7 +13,8 @@ struct af_trainer {
     uint64_t averaged;
     af__arena resident; /* of the average, when it is the backend's; then it is made by: */
     af__update averaging;
-    double rate, factor; /* of the last step; of all rates */
+    double loss;         /* of the last step */
+    double rate, factor; /* of it; of all rates */
 };
 
 AF_API void af_trainer_destroy(af_trainer *t) {
@@ -71,6 +72,7 @@ static af_status af__trainer_open(af_trainer *t) {
     b.sums = sums;
     b.sum_count = 2;
     b.share = 1.0 / (double)pieces;
+    b.last = &t->loss;
     b.outputs = d->outputs;
     b.output_data = d->output_data;
     b.output_count = d->output_count;
@@ -150,11 +152,13 @@ AF_API af_status af_trainer_step(af_trainer *t, const void *const *inputs, doubl
     af_status status = af__batch_run(&t->batch, inputs);
     if (status != AF_OK) return status;
     if (t->desc.allreduce) {
+        gradient[n] = t->loss;
         status = t->desc.allreduce(gradient, n + 1, t->desc.allreduce_user);
         if (status != AF_OK) return af__fail(t->context, status, "training: allreduce failed");
+        t->loss = gradient[n];
     }
-    if (loss) *loss = gradient[n];
-    if (!af__is_finite(gradient[n]))
+    if (loss) *loss = t->loss;
+    if (!af__is_finite(t->loss))
         return af__fail(t->context, AF_ERROR_NONFINITE,
                         "training: the loss is not finite; lower the learning rate");
     t->rate = t->factor * af_schedule_rate(&t->desc.schedule, progress);
