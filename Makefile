@@ -19,8 +19,8 @@
 #                 four minutes; see build/formulas --help
 # make CUDA=1     the command-line tools with --device cuda: needs nvcc, which is looked for on the PATH
 #                 and in /usr/local/cuda; CUDA_ARCH=native compiles for the GPU of this machine alone.
-#                 make CUDA=1 examples builds cuda_train, too; with NCCL installed nccl_train, and with
-#                 MPI installed mpi_train is among the examples in any case
+#                 make CUDA=1 examples builds cuda_train with it and, where NCCL is installed, nccl_train;
+#                 mpi_train is among the examples where MPI is installed
 # make test-cuda  every operation and some trainings on the GPU of this machine beside the CPU, and
 #                 under compute-sanitizer, where it works; `make test` does so on the host, without a GPU
 # make bench-cuda how fast that GPU is beside its cuBLAS and PyTorch: a table and build/bench.csv, in
@@ -103,7 +103,7 @@ DEEP     := $(wildcard tools/deeppotential/*.c) $(addprefix tools/actionfinder/,
 MPICC    := $(shell command -v mpicc 2>/dev/null)
 # those for which there is what they need
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(filter-out \
-              $(if $(MPICC),,examples/mpi_train.c) $(if $(CUDA),,examples/cuda_train.c examples/nccl_train.c) \
+              $(if $(MPICC),,examples/mpi_train.c) $(if $(CUDA),,examples/nccl_train.c) \
               $(if $(wildcard /usr/include/nccl.h /usr/local/include/nccl.h /usr/local/cuda/include/nccl.h),,examples/nccl_train.c),\
               $(wildcard examples/*.c)))
 FAST      = -std=c99 -O2 $(OPENMP) -Wall -Wextra $(CPPFLAGS) -I$(B)/include $(CFLAGS)
@@ -154,9 +154,9 @@ $(EXAMPLES): $(B)/examples/%: examples/%.c $(wildcard examples/*.h) $(HEADERS) |
 	$(or $(EXAMPLE_CC),$(CC)) $(FAST) $(EXAMPLE_FLAGS) $< -o $@ $(LDFLAGS) $(EXAMPLE_LIBS) -lm $(LDLIBS)
 
 $(B)/examples/mpi_train: EXAMPLE_CC = $(MPICC)
-$(B)/examples/cuda_train $(B)/examples/nccl_train: $(CUDA_OBJECT)
-$(B)/examples/cuda_train: EXAMPLE_FLAGS = -DAF_CUDA
-$(B)/examples/cuda_train: EXAMPLE_LIBS = $(CUDA_OBJECT) $(CUDA_LIBS)
+$(B)/examples/cuda_train $(B)/examples/nccl_train: $(DEVICE) $(if $(CUDA),$(CUDA_OBJECT))
+$(B)/examples/cuda_train: EXAMPLE_FLAGS = $(WITH_CUDA)
+$(B)/examples/cuda_train: EXAMPLE_LIBS = $(LINK_CUDA)
 $(B)/examples/nccl_train: EXAMPLE_FLAGS = $(CUDA_HEADERS)
 $(B)/examples/nccl_train: EXAMPLE_LIBS = $(CUDA_OBJECT) $(CUDA_LIBS) -lnccl
 

@@ -143,11 +143,14 @@ static inline double figure_y(const figure_panel *p, double v) {
     return p->top + p->height * (1.0 - figure_along(&p->y, v));
 }
 
+/* Less than two decades: the numbers between powers of ten are needed. */
+static inline int figure_is_short(const figure_axis *a) { return a->high < 99.0 * a->low; }
+
 /* The number at a tick: 1, 0.5, 10^-5 with a raised exponent, 3/2 pi. */
 static inline void figure_number(const figure_axis *a, double v, double step, char text[96]) {
     static const char *const quarters[5] = {"0", "&#960;/2", "&#960;", "3&#960;/2", "2&#960;"};
     int quarter = (int)floor(v / (0.5 * FIGURE_PI) + 0.5), power;
-    if (a->scale == FIGURE_LOGARITHMIC) {
+    if (a->scale == FIGURE_LOGARITHMIC && !figure_is_short(a)) {
         power = (int)floor(log10(v) + 0.5);
         snprintf(text, 96, "10<tspan dy=\"-4.5\" font-size=\"9\">%s%d</tspan>",
                  power < 0 ? "&#8722;" : "", abs(power));
@@ -193,9 +196,11 @@ static inline void figure_decades(const figure_panel *p, int vertical, const fig
         double ten = pow(10.0, power);
         int whole = power % stride == 0;
         if (power >= first) figure_tick(p, vertical, ten, whole ? 6.0 : 3.0, ten, whole);
-        for (digit = 2; digit < 10 && stride == 1 && last - first < 6; digit++)
+        for (digit = 2; digit < 10 && stride == 1 && last - first < 6; digit++) {
+            int named = figure_is_short(a) && (digit == 2 || digit == 5);
             if (digit * ten > a->low && digit * ten < a->high)
-                figure_tick(p, vertical, digit * ten, 3.0, ten, 0);
+                figure_tick(p, vertical, digit * ten, named ? 6.0 : 3.0, ten, named);
+        }
     }
 }
 

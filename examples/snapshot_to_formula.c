@@ -169,7 +169,7 @@ static int draw(const char *path, const profile *p, const char *text) {
     figure_legend(&panel, "untrained", figure_pen("#999999", 1.5), 0, 1);
     panel = figure_panel_begin(&f, 80.0, 400.0, 450.0, 110.0, "less the isochrone",
                                figure_axis_of("r [kpc]", p->r[0], p->r[last], 1),
-                               figure_axis_of("[(km/s)&#178;]", -1.2 * most, 1.2 * most, 0));
+                               figure_axis_of("&#916;&#934; [(km/s)&#178;]", -1.2 * most, 1.2 * most, 0));
     figure_line(&panel, RADII, p->r, low, figure_dashed(figure_pen("#555555", 1.0), "3 3"));
     figure_line(&panel, RADII, p->r, high, figure_dashed(figure_pen("#555555", 1.0), "3 3"));
     figure_line(&panel, RADII, p->r, off[0], figure_pen("#555555", 1.5));
