@@ -14,10 +14,11 @@
  * No kernel adds with atomic operations: sums are made in an order that depends on the shapes
  * alone, so that a run gives the same bits each time on one kind of device.
  *
- * Products go to cuBLAS, in parts where few elements are sums over all stars. An epilogue of cublasLt adds a bias and applies ReLU or GELU,
- * in f32 and shorter; the networks here are mostly tanh, and f64 has no epilogues. Where a product
- * is trained through, the fused run after it writes the activation's derivative, too, and has to
- * read the product in any case: an epilogue would spare it the addition of the bias, not the pass.
+ * Products go to cuBLAS, in parts where few elements are sums over all stars. An epilogue of
+ * cublasLt adds a bias and applies ReLU or GELU, in f32 and shorter; the networks here are mostly
+ * tanh, and f64 has no epilogues. Where a product is trained through, the fused run after it writes
+ * the activation's derivative, too, and has to read the product in any case: an epilogue would spare
+ * it the addition of the bias, not the pass.
  *
  * The parameters of a training are f64 in any precision. Where it is f32, they and the gradient are
  * converted on the device, by the first and the last kernels of a run (af_buffer, wide).
