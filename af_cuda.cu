@@ -16,9 +16,9 @@
  *
  * Products go to cuBLAS, in parts where few elements are sums over all stars. An epilogue of
  * cublasLt adds a bias and applies ReLU or GELU, in f32 and shorter; the networks here are mostly
- * tanh, and f64 has no epilogues. Where a product is trained through, the fused run after it writes
- * the activation's derivative, too, and has to read the product in any case: an epilogue would spare
- * it the addition of the bias, not the pass.
+ * tanh, and f64 has no epilogues. Where a product is trained through, the fused run after it
+ * writes the activation's derivative, too, and has to read the product in any case: an epilogue
+ * would spare it the addition of the bias, not the pass.
  *
  * The parameters of a training are f64 in any precision. Where it is f32, they and the gradient are
  * converted on the device, by the first and the last kernels of a run (af_buffer, wide).
@@ -60,8 +60,8 @@ enum {
     AF__CUDA_SUM_EACH = 16,         /* ... what each should add at least */
     AF__CUDA_SORT_THREADS = 512,    /* of a block that sorts; it has two keys for each */
     AF__CUDA_PRODUCT_SIDE = 128,    /* a block of cuBLAS makes so many rows and columns, and ... */
-    AF__CUDA_PRODUCT_BLOCKS = 256,  /* ... a device would like so many: then a product is cut, ... */
-    AF__CUDA_PRODUCT_DEPTH = 256,   /* ... into parts with no less to add, ... */
+    AF__CUDA_PRODUCT_BLOCKS = 256,  /* ... a device would like so many: else a product is cut ... */
+    AF__CUDA_PRODUCT_DEPTH = 256,   /* ... in parts with no less to add ... */
     AF__CUDA_PRODUCT_PARTS = 64,    /* ... and no more of them */
     AF__CUDA_BLAS_SMALL = 4 << 20,  /* bytes of workspace of cuBLAS */
     AF__CUDA_BLAS_LARGE = 32 << 20, /* what its manual wants on Hopper */
@@ -228,8 +228,8 @@ template <typename real, size_t each> struct af__cuda_tile {
         return af__cuda_position(dim, a.stride, 0, rank - 1, row) + column * a.stride[rank - 1];
     }
 
-/* An operation on the thread's elements; its arguments are X, Y and Z. A store in between would hold
- * up the next load. */
+/* An operation on the thread's elements; its arguments are X, Y and Z. A store in between would
+ * hold up the next load. */
 #define AF__EACH(OP, value)                                        \
     case AF_OP_##OP: {                                             \
         real result[each];                                         \
