@@ -318,6 +318,18 @@ line 'a key without a value' "line 16|'threads'" 'threads ='
 line 'a key twice' "line 16|two lines|'mock.n'" 'mock.n = 3'
 line 'a file that run names' "line 16|'fit-flow.history'" 'fit-flow.history = h.csv'
 line 'stars and a mock' 'stars = FILE|mock = SYSTEM' 'stars = s.npy'
+line 'a potential that there is not' "--check|'plumer:1,1'" 'plot.check = plumer:1,1'
+line 'what is free in no frame' "--free|'foo'" 'fit-potential.free = foo'
+line 'parts of no known kind' "--analytic|'foo'" 'fit-potential.analytic = foo'
+line 'a cut that is no volume' "--cut|'box:1'" 'gradients.cut = box:1'
+line 'a rate that falls in no known way' "--schedule|'up'" 'fit-potential.schedule = up'
+line 'points that are not there' 'none.csv' "points = $out/none.csv"
+sed 's/^eval.radii = .*/eval.radii = 2:1:5/' "$out/o.txt" >"$out/fall.txt"
+check 'radii that fall' refuses 1 "--radii|'2:1:5'" "$dp" run "$out/fall.txt" -o "$out/nothing"
+grep -v '^check' "$out/o.txt" >"$out/unchecked.txt"
+echo 'eval.within = 2' >>"$out/unchecked.txt"
+check 'an option without its other' refuses 1 '--within goes with --check' \
+    "$dp" run "$out/unchecked.txt" -o "$out/nothing"
 check 'nothing was begun' absent "$out/nothing"
 
 # ---- HDF5 ----
@@ -485,6 +497,13 @@ bad 'no such folder for the history' 'nowhere' \
     fit-potential "$g" -o "$no" --history "$out/nowhere/h.csv" --seconds 1000
 bad 'a folder as output' 'it is a folder' plot "$p" --reach 1 -o "$out"
 bad 'output over input' 'stars.npy' convert "$s" -o "$s"
+bad 'two outputs of one name' "n.csv' is to be written twice" eval "$p" "$s" -o "$out/n.csv" \
+    --rotation-curve "$out/n.csv" --radii 1:2:3
+bad 'a history over the model' 'written twice' fit-flow "$s" -o "$no" --history "$no"
+bad 'a checkpoint over the history' 'written twice' fit-potential "$g" -o "$no" \
+    --history "$out/n.csv" --checkpoint "$out/n.csv"
+bad 'a truth over the stars' 'written twice' mock plummer -o "$out/n.csv" \
+    --truth-gradients "$out/n.csv"
 bad 'no such options' 'none.txt' run "$out/none.txt"
 bad 'a binary file of options' 'stars.npy|not a file of options' run "$s" -o "$out/nothing"
 if [ -c /dev/full ]; then

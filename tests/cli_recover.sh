@@ -111,6 +111,7 @@ bad 'no such column' "has no column 'group'" "$stars" -o "$no" --streams group
 bad 'half a stream' 'whole number' "$stars" -o "$no" --streams x
 bad 'no such file' 'none.csv' "$out/none.csv" -o "$no"
 bad 'output over input' 'stars.csv' "$stars" -o "$stars"
+bad 'a model over the table' "no.csv' is to be written twice" "$stars" -o "$no" --model "$no"
 bad 'many bins' 'at most 32 bins' "$stars" -o "$no" --bins 99
 head -n 100 "$stars" >"$out/few.csv"
 bad 'few stars' 'too few' "$out/few.csv" -o "$no"

@@ -205,6 +205,7 @@ head -n 1 "$iso" >"$out/empty.csv"
 bad 'no rows' empty.csv symbolic "$out/empty.csv" $y -x r:kpc
 bad 'no such folder' nowhere symbolic "$iso" $y -x r:kpc -c "$out/nowhere/f.c"
 bad 'output over input' isochrone.csv symbolic "$iso" $y -x r:kpc -o "$iso"
+bad 'two outputs of one name' 'written twice' symbolic "$iso" $y -x r:kpc -o "$no" -c "$no"
 bad 'more tokens than there can be' '99' symbolic "$iso" $y -x r:kpc \
     --constants GM:kpc^3/Myr^2 --tokens 99
 }

@@ -53,6 +53,10 @@ int deep_check_data(const char *command, const char *path);
 
 int deep_is_hdf5(const char *path);
 
+/* cli_check_output of several, no two of which may be the same file; NULL among them is fine. */
+int deep_check_outputs(const char *const *outputs, size_t count, const char *const *inputs,
+                       size_t input_count);
+
 /* ---- stars ---- */
 
 /* How stars are read. */
@@ -122,6 +126,9 @@ typedef struct deep_where {
     {"cut", CLI_TEXT, &(w)->cut, "SHAPE", "only points inside this volume"},                     \
     {"robust", CLI_FLAG, &(w)->robust, NULL, "of several models those far off are left out"}
 
+/* The volumes that these options name. Returns like cli_parse. */
+int deep_where_check(const char *command, const deep_where *where);
+
 /* The mixture of the models' f at those places. stars may be NULL with where->draw. */
 int deep_points_compute(af_context *c, const char *command, size_t models,
                         const char *const *model, const char *stars, const deep_where *where,
@@ -185,9 +192,12 @@ typedef struct deep_training {
     {"history", CLI_TEXT, &(t)->history, "FILE.csv", "epoch, loss, validation, rate, seconds"},  \
     {"quiet", CLI_FLAG, &(t)->quiet, NULL, "prints nothing but errors"}
 
-/* What does not go together, words, files that cannot be written. Returns like cli_parse. */
-int deep_training_check(const char *command, deep_training *t, const char *const *inputs,
-                        size_t input_count);
+/* What does not go together, words. Returns like cli_parse. */
+int deep_training_check(const char *command, deep_training *t);
+
+/* deep_check_outputs of the model, the checkpoint and the history. */
+int deep_training_outputs(const deep_training *t, const char *model, const char *const *inputs,
+                          size_t input_count);
 
 /* Starts the clock; t must stay where it is. */
 void deep_training_begin(deep_training *t, dp_fit_desc *d);
@@ -291,6 +301,9 @@ void deep_formulas_fitted(deep_formulas *f, const char *text);
 /* The options, after all variables were added. Returns like cli_parse. */
 int deep_formulas_options(deep_formulas *f, const char *command);
 
+/* deep_check_outputs of the front and the best formula. */
+int deep_formulas_outputs(const deep_formulas *f, const char *const *inputs, size_t input_count);
+
 /* Before a search: units of everything, unless v.no_units, and callbacks. After it, with its status:
  * f->result has a front then. */
 int deep_formulas_begin(af_context *c, deep_formulas *f);
@@ -323,6 +336,15 @@ size_t deep_gradients_options(cli_option *out);
 size_t deep_fit_potential_options(cli_option *out);
 size_t deep_eval_options(cli_option *out);
 size_t deep_plot_options(cli_option *out);
+
+/* What a command finds wrong with its words before it reads or writes any file. Return like
+ * cli_parse. */
+int deep_mock_check(const cli_command *command, int count, char **words);
+int deep_fit_flow_check(const cli_command *command, int count, char **words);
+int deep_gradients_check(const cli_command *command, int count, char **words);
+int deep_fit_potential_check(const cli_command *command, int count, char **words);
+int deep_eval_check(const cli_command *command, int count, char **words);
+int deep_plot_check(const cli_command *command, int count, char **words);
 
 /* The command of that name, NULL where there is none. */
 const cli_command *deep_command(const char *name);

@@ -175,9 +175,7 @@ static int distill_all(af_context *c, distill_settings *o, const char *const *pa
     if (code != CLI_OK) return code;
     o->word = (int)symmetry;
     code = distill_words(o);
-    if (code < 0) code = cli_check_output(o->f.output, path, o->count);
-    if (code == CLI_OK) code = cli_check_output(o->f.c_path, path, o->count);
-    if (code == CLI_OK) code = cli_check_output(o->f.latex, path, o->count);
+    if (code < 0) code = deep_formulas_outputs(&o->f, path, o->count);
     return code == CLI_OK ? distill_run(c, o, &field) : code;
 }
 

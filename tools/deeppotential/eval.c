@@ -226,20 +226,37 @@ static int eval_conflicts(eval_settings *o, size_t given) {
     return deep_parts(NAME, "check", o->check, o->parts, NULL, &o->part_count);
 }
 
-int deep_eval(const cli_command *command, int count, char **words) {
-    const char **path = (const char **)cli_allocate((size_t)count + 1, sizeof *path);
+/* Returns like cli_parse. */
+static int eval_parse(const cli_command *command, int count, char **words, eval_settings *o,
+                      const char **path, size_t *given) {
     cli_option options[DEEP_OPTIONS];
+    int code;
+    memset(o, 0, sizeof *o);
+    code = cli_parse(command, options, eval_options(o, options), count, words, path, -1);
+    while (path[*given]) ++*given;
+    return code < 0 ? eval_conflicts(o, *given) : code;
+}
+
+int deep_eval_check(const cli_command *command, int count, char **words) {
+    const char **path = (const char **)cli_allocate((size_t)count + 1, sizeof *path);
     eval_settings o;
     size_t given = 0;
+    int code = eval_parse(command, count, words, &o, path, &given);
+    free(path);
+    return code;
+}
+
+int deep_eval(const cli_command *command, int count, char **words) {
+    const char **path = (const char **)cli_allocate((size_t)count + 1, sizeof *path);
+    eval_settings o;
+    size_t given = 0;
+    const char *outputs[2];
     af_context *c = NULL;
-    int code;
-    memset(&o, 0, sizeof o);
-    code = cli_parse(command, options, eval_options(&o, options), count, words, path, -1);
-    while (path[given]) given++;
-    if (code < 0) code = eval_conflicts(&o, given);
+    int code = eval_parse(command, count, words, &o, path, &given);
     if (code < 0) {
-        code = cli_check_output(o.output, path, given);
-        if (code == CLI_OK) code = cli_check_output(o.rotation_output, path, given);
+        outputs[0] = o.output;
+        outputs[1] = o.rotation_output;
+        code = deep_check_outputs(outputs, 2, path, given);
         if (code == CLI_OK) code = cli_context(o.threads, &c);
         if (code == CLI_OK) code = eval_all(c, &o, given, path);
     }

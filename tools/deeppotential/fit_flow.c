@@ -231,20 +231,34 @@ static int flow_all(af_context *c, flow_settings *o, const char *path) {
     return code;
 }
 
-int deep_fit_flow(const cli_command *command, int count, char **words) {
+/* Returns like cli_parse. */
+static int flow_parse(const cli_command *command, int count, char **words, flow_settings *o,
+                      const char **path) {
     cli_option options[DEEP_OPTIONS];
+    dp_volume volume;
+    int code;
+    memset(o, 0, sizeof *o);
+    code = cli_parse(command, options, flow_options(o, options), count, words, path, 1);
+    if (code < 0) code = flow_desc(o);
+    if (code < 0) code = deep_volume(NAME, "volume", o->source.volume, &volume);
+    return code < 0 ? deep_training_check(NAME, &o->training) : code;
+}
+
+int deep_fit_flow_check(const cli_command *command, int count, char **words) {
+    flow_settings o;
+    const char *path;
+    return flow_parse(command, count, words, &o, &path);
+}
+
+int deep_fit_flow(const cli_command *command, int count, char **words) {
     flow_settings o;
     const char *path[3];
     af_context *c;
-    int code;
-    memset(&o, 0, sizeof o);
-    code = cli_parse(command, options, flow_options(&o, options), count, words, path, 1);
-    if (code < 0) code = flow_desc(&o);
+    int code = flow_parse(command, count, words, &o, path);
     if (code >= 0) return code;
     path[1] = o.normalise;
     path[2] = o.source.weights;
-    if ((code = deep_training_check(NAME, &o.training, path, 3)) >= 0) return code;
-    if ((code = cli_check_output(o.output, path, 3)) != CLI_OK) return code;
+    if ((code = deep_training_outputs(&o.training, o.output, path, 3)) != CLI_OK) return code;
     if ((code = cli_context(o.threads, &c)) != CLI_OK) return code;
     code = flow_all(c, &o, path[0]);
     af_context_destroy(c);

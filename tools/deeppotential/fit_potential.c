@@ -260,21 +260,37 @@ static int phi_conflicts(const phi_settings *o, size_t given) {
     return -1;
 }
 
+/* Returns like cli_parse. */
+static int phi_parse(const cli_command *command, int count, char **words, phi_settings *o,
+                     const char **path, size_t *given) {
+    cli_option options[DEEP_OPTIONS];
+    int code;
+    memset(o, 0, sizeof *o);
+    code = cli_parse(command, options, phi_options(o, options), count, words, path, -1);
+    while (path[*given]) ++*given;
+    if (code < 0) code = phi_desc(o);
+    if (code < 0) code = phi_conflicts(o, *given);
+    if (code < 0) code = deep_where_check(NAME, &o->where);
+    return code < 0 ? deep_training_check(NAME, &o->training) : code;
+}
+
+int deep_fit_potential_check(const cli_command *command, int count, char **words) {
+    const char **path = (const char **)cli_allocate((size_t)count + 1, sizeof *path);
+    phi_settings o;
+    size_t given = 0;
+    int code = phi_parse(command, count, words, &o, path, &given);
+    free(path);
+    return code;
+}
+
 int deep_fit_potential(const cli_command *command, int count, char **words) {
     const char **path = (const char **)cli_allocate((size_t)count + 1, sizeof *path);
-    cli_option options[DEEP_OPTIONS];
     phi_settings o;
     size_t given = 0;
     af_context *c = NULL;
-    int code;
-    memset(&o, 0, sizeof o);
-    code = cli_parse(command, options, phi_options(&o, options), count, words, path, -1);
-    while (path[given]) given++;
-    if (code < 0) code = phi_desc(&o);
-    if (code < 0) code = phi_conflicts(&o, given);
-    if (code < 0) code = deep_training_check(NAME, &o.training, path, given);
+    int code = phi_parse(command, count, words, &o, path, &given);
     if (code < 0) {
-        code = cli_check_output(o.output, path, given);
+        code = deep_training_outputs(&o.training, o.output, path, given);
         if (code == CLI_OK) code = cli_context(o.threads, &c);
         if (code == CLI_OK) code = phi_all(c, &o, given, path);
     }

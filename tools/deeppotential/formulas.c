@@ -185,6 +185,14 @@ static int formulas_progress(const dp_symbolic_result *r, void *user) {
     return cli_stopped();
 }
 
+int deep_formulas_outputs(const deep_formulas *f, const char *const *inputs, size_t input_count) {
+    const char *outputs[3];
+    outputs[0] = f->output;
+    outputs[1] = f->c_path;
+    outputs[2] = f->latex;
+    return deep_check_outputs(outputs, 3, inputs, input_count);
+}
+
 int deep_formulas_begin(af_context *c, deep_formulas *f) {
     int code = f->v.no_units ? CLI_OK : formulas_units(c, f);
     if (code != CLI_OK) return code;

@@ -90,19 +90,35 @@ static int grad_all(af_context *c, const grad_settings *o, size_t models,
     return code;
 }
 
+/* Returns like cli_parse. */
+static int grad_parse(const cli_command *command, int count, char **words, grad_settings *o,
+                      const char **path, size_t *given) {
+    cli_option options[DEEP_OPTIONS];
+    int code;
+    memset(o, 0, sizeof *o);
+    code = cli_parse(command, options, grad_options(o, options), count, words, path, -1);
+    while (path[*given]) ++*given;
+    if (code < 0 && !o->where.draw && *given < 2)
+        code = cli_usage("gradients", "it takes %s, or --draw FLOW", command->arguments);
+    if (code < 0) code = deep_where_check("gradients", &o->where);
+    return code < 0 ? deep_check_data("gradients", o->output) : code;
+}
+
+int deep_gradients_check(const cli_command *command, int count, char **words) {
+    const char **path = (const char **)cli_allocate((size_t)count + 1, sizeof *path);
+    grad_settings o;
+    size_t given = 0;
+    int code = grad_parse(command, count, words, &o, path, &given);
+    free(path);
+    return code;
+}
+
 int deep_gradients(const cli_command *command, int count, char **words) {
     const char **path = (const char **)cli_allocate((size_t)count + 1, sizeof *path);
-    cli_option options[DEEP_OPTIONS];
     grad_settings o;
     size_t given = 0;
     af_context *c = NULL;
-    int code;
-    memset(&o, 0, sizeof o);
-    code = cli_parse(command, options, grad_options(&o, options), count, words, path, -1);
-    while (path[given]) given++;
-    if (code < 0 && !o.where.draw && given < 2)
-        code = cli_usage("gradients", "it takes %s, or --draw FLOW", command->arguments);
-    if (code < 0) code = deep_check_data("gradients", o.output);
+    int code = grad_parse(command, count, words, &o, path, &given);
     if (code < 0) {
         code = cli_check_output(o.output, path, given);
         if (code == CLI_OK) code = cli_context(o.threads, &c);

@@ -175,30 +175,43 @@ static int mock_conflicts(const mock_settings *o) {
     return cli_usage(NAME, "there is no --%s of %s", wrong, system[o->system]);
 }
 
-int deep_mock(const cli_command *command, int count, char **words) {
+/* Returns like cli_parse. */
+static int mock_parse(const cli_command *command, int count, char **words, mock_settings *o) {
     static const char *const system[3] = {"plummer", "miyamoto-nagai", "bar"};
     cli_option options[DEEP_OPTIONS];
-    mock_settings o;
     const char *word;
     double x[3], v_los, v_tan;
-    af_context *c;
     int code, kind = 0;
-    memset(&o, 0, sizeof o);
-    code = cli_parse(command, options, mock_options(&o, options), count, words, &word, 1);
+    memset(o, 0, sizeof *o);
+    code = cli_parse(command, options, mock_options(o, options), count, words, &word, 1);
     if (code >= 0) return code;
     if (strcmp(word, "disc") == 0) word = "miyamoto-nagai";
     while (kind < 3 && strcmp(word, system[kind]) != 0) kind++;
     if (kind == 3)
         return cli_usage(NAME, "the system is plummer, miyamoto-nagai or bar, not '%s'", word);
-    o.system = (mock_system)kind;
-    if ((code = mock_conflicts(&o)) >= 0) return code;
-    if ((code = deep_check_data(NAME, o.output)) >= 0) return code;
-    if (o.truth && (code = deep_check_data(NAME, o.truth)) >= 0) return code;
-    if ((code = deep_volume(NAME, "volume", o.volume, &o.inside)) >= 0) return code;
-    mock_defaults(&o);
-    if (o.errors && (code = mock_observer(&o, x, &v_los, &v_tan)) >= 0) return code;
-    if ((code = cli_check_output(o.output, NULL, 0)) != CLI_OK) return code;
-    if ((code = cli_check_output(o.truth, NULL, 0)) != CLI_OK) return code;
+    o->system = (mock_system)kind;
+    if ((code = mock_conflicts(o)) >= 0) return code;
+    if ((code = deep_check_data(NAME, o->output)) >= 0) return code;
+    if (o->truth && (code = deep_check_data(NAME, o->truth)) >= 0) return code;
+    if ((code = deep_volume(NAME, "volume", o->volume, &o->inside)) >= 0) return code;
+    mock_defaults(o);
+    return o->errors ? mock_observer(o, x, &v_los, &v_tan) : -1;
+}
+
+int deep_mock_check(const cli_command *command, int count, char **words) {
+    mock_settings o;
+    return mock_parse(command, count, words, &o);
+}
+
+int deep_mock(const cli_command *command, int count, char **words) {
+    mock_settings o;
+    const char *outputs[2];
+    af_context *c;
+    int code = mock_parse(command, count, words, &o);
+    if (code >= 0) return code;
+    outputs[0] = o.output;
+    outputs[1] = o.truth;
+    if ((code = deep_check_outputs(outputs, 2, NULL, 0)) != CLI_OK) return code;
     if ((code = cli_context(o.threads, &c)) != CLI_OK) return code;
     code = mock_make(c, &o);
     af_context_destroy(c);

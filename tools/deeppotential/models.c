@@ -160,6 +160,12 @@ static int points_gradients(af_context *c, size_t count, dp_df **df, int robust,
     return CLI_OK;
 }
 
+int deep_where_check(const char *command, const deep_where *w) {
+    dp_volume volume;
+    int code = deep_volume(command, "volume", w->source.volume, &volume);
+    return code < 0 ? deep_volume(command, "cut", w->cut, &volume) : code;
+}
+
 int deep_points_compute(af_context *c, const char *command, size_t models,
                         const char *const *model, const char *stars, const deep_where *w,
                         int quiet, deep_points *p) {

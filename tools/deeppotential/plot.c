@@ -411,19 +411,33 @@ static int plot_all(plot_settings *o, const char *path) {
     return code;
 }
 
-int deep_plot(const cli_command *command, int count, char **words) {
+/* Returns like cli_parse. */
+static int plot_parse(const cli_command *command, int count, char **words, plot_settings *o,
+                      const char **path) {
     cli_option options[DEEP_OPTIONS];
+    int code;
+    memset(o, 0, sizeof *o);
+    code = cli_parse(command, options, plot_options(o, options), count, words, path, 1);
+    if (code < 0) code = deep_parts(NAME, "check", o->check, o->parts, NULL, &o->part_count);
+    if (code >= 0) return code;
+    if (!o->output) return cli_usage(NAME, "-o FILE.svg is missing: where the picture goes");
+    if (!o->gradients && !(o->reach > 0.0))
+        return cli_usage(NAME, "--reach KPC or --gradients GRADS is missing: how far to draw");
+    if (o->truth && !o->gradients) return cli_usage(NAME, "--truth needs --gradients GRADS");
+    return -1;
+}
+
+int deep_plot_check(const cli_command *command, int count, char **words) {
+    plot_settings o;
+    const char *path;
+    return plot_parse(command, count, words, &o, &path);
+}
+
+int deep_plot(const cli_command *command, int count, char **words) {
     plot_settings o;
     const char *path[5];
-    int code;
-    memset(&o, 0, sizeof o);
-    code = cli_parse(command, options, plot_options(&o, options), count, words, path, 1);
-    if (code < 0) code = deep_parts(NAME, "check", o.check, o.parts, NULL, &o.part_count);
+    int code = plot_parse(command, count, words, &o, path);
     if (code >= 0) return code;
-    if (!o.output) return cli_usage(NAME, "-o FILE.svg is missing: where the picture goes");
-    if (!o.gradients && !(o.reach > 0.0))
-        return cli_usage(NAME, "--reach KPC or --gradients GRADS is missing: how far to draw");
-    if (o.truth && !o.gradients) return cli_usage(NAME, "--truth needs --gradients GRADS");
     path[1] = o.gradients;
     path[2] = o.truth;
     path[3] = o.history;

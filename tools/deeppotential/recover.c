@@ -302,7 +302,7 @@ static int recover_check_symmetry(recover_settings *o) {
 /* What was said, into the desc. Returns like cli_parse. */
 static int recover_check_options(recover_settings *o, const char *const *path) {
     const char *outputs[2];
-    size_t count, i;
+    size_t count;
     int code = deep_parts(NAME, "check", o->check, o->parts, NULL, &o->part_count);
     if (code < 0) code = deep_range_of(NAME, "radii", o->radii, &o->range);
     if (code < 0) code = recover_check_symmetry(o);
@@ -314,8 +314,7 @@ static int recover_check_options(recover_settings *o, const char *const *path) {
         return cli_usage(NAME, "--centre takes X,Y,Z,VX,VY,VZ, not '%s'", o->centre);
     outputs[0] = o->output;
     outputs[1] = o->model;
-    for (i = 0; i < 2; i++)
-        if ((code = cli_check_output(outputs[i], path, 1)) != CLI_OK) return code;
+    if ((code = deep_check_outputs(outputs, 2, path, 1)) != CLI_OK) return code;
     o->desc.units = o->units;
     o->desc.bins = o->bins;
     o->desc.steps = o->steps;

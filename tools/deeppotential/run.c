@@ -21,6 +21,10 @@ static size_t (*const OPTIONS[RUN_STAGES])(cli_option *) = {
     deep_mock_options,          deep_fit_flow_options, deep_gradients_options,
     deep_fit_potential_options, deep_eval_options,     deep_plot_options};
 
+static int (*const CHECK[RUN_STAGES])(const cli_command *, int, char **) = {
+    deep_mock_check,          deep_fit_flow_check, deep_gradients_check,
+    deep_fit_potential_check, deep_eval_check,     deep_plot_check};
+
 /* Keys without a stage. */
 static const char *const KEY[RUN_KEYS] = {"stars",  "mock",  "folder",  "points",
                                           "volume", "check", "threads", "device",
@@ -310,11 +314,7 @@ static void run_words_plot(run_state *r) {
     run_push_key(r, "--check", "check");
 }
 
-static int run_stage(run_state *r, int stage) {
-    const cli_command *command = deep_command(STAGE[stage]);
-    size_t i;
-    int code;
-    r->words = 0;
+static void run_words(run_state *r, int stage) {
     switch (stage) {
     case RUN_MOCK: run_words_mock(r); break;
     case RUN_GRADIENTS: run_words_gradients(r); break;
@@ -325,10 +325,43 @@ static int run_stage(run_state *r, int stage) {
     run_push_key(r, "--threads", "threads");
     run_push_key(r, "--device", "device");
     run_push_lines(r, stage);
+}
+
+static void run_words_free(run_state *r) {
+    while (r->words) free(r->word[--r->words]);
+}
+
+/* Before anything is done: whether the stages from this one on will take their words, and `points`
+ * can be read. */
+static int run_foresee(run_state *r, int stage) {
+    const char *points = run_value(r, "points");
+    af_context *c = NULL;
+    double *x = NULL;
+    size_t n;
+    int code = -1;
+    for (; stage < RUN_STAGES && code < 0; stage++) {
+        if (stage == RUN_MOCK && !run_value(r, "mock")) continue;
+        run_words(r, stage);
+        code = CHECK[stage](deep_command(STAGE[stage]), (int)r->words, r->word);
+        run_words_free(r);
+    }
+    if (code >= 0) return CLI_FAILED;
+    if (!points) return CLI_OK;
+    code = cli_context(0, &c);
+    if (code == CLI_OK) code = deep_read_places(c, points, &n, &x);
+    free(x);
+    af_context_destroy(c);
+    return code;
+}
+
+static int run_stage(run_state *r, int stage) {
+    const cli_command *command = deep_command(STAGE[stage]);
+    int code;
+    run_words(r, stage);
     if (!run_yes(r, "quiet")) printf("---- %s\n", STAGE[stage]);
     fflush(stdout);
     code = command->run(command, (int)r->words, r->word);
-    for (i = 0; i < r->words; i++) free(r->word[i]);
+    run_words_free(r);
     if (code == CLI_OK && cli_stopped() && stage + 1 < RUN_STAGES)
         code = cli_fail("stopped after %s; `deeppotential run %s --from %s` goes on", STAGE[stage],
                         r->path, STAGE[stage + 1]);
@@ -364,6 +397,7 @@ static int run_all(run_state *r, const char *folder, int from) {
         return cli_fail("'%s' has no line `folder = ...`, and there is no -o FOLDER", r->path);
     if ((run_value(r, "stars") != NULL) == (run_value(r, "mock") != NULL))
         return cli_fail("'%s' must have one line `stars = FILE` or `mock = SYSTEM`", r->path);
+    if ((code = run_foresee(r, from)) != CLI_OK) return code;
     if ((code = run_folder(r)) != CLI_OK) return code;
     for (stage = from; stage < RUN_STAGES && code == CLI_OK; stage++)
         if (stage != RUN_MOCK || run_value(r, "mock")) code = run_stage(r, stage);

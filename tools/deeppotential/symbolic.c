@@ -184,9 +184,7 @@ int deep_symbolic(const cli_command *command, int count, char **words) {
     code = cli_parse(command, options, symbolic_options(&o, options), count, words, &path, 1);
     if (code < 0) code = symbolic_check(&o);
     if (code < 0) {
-        code = cli_check_output(o.f.output, &path, 1);
-        if (code == CLI_OK) code = cli_check_output(o.f.c_path, &path, 1);
-        if (code == CLI_OK) code = cli_check_output(o.f.latex, &path, 1);
+        code = deep_formulas_outputs(&o.f, &path, 1);
         if (code == CLI_OK) code = cli_context(o.f.threads, &c);
         if (code == CLI_OK) code = symbolic_run(c, &o, path);
     }

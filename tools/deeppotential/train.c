@@ -9,8 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-int deep_training_check(const char *command, deep_training *t, const char *const *inputs,
-                        size_t input_count) {
+int deep_training_check(const char *command, deep_training *t) {
     static const char *const schedule[4] = {"cosine", "constant", "exponential", "step"};
     int code = cli_word(command, "schedule", t->schedule, schedule, 4, &t->schedule_kind);
     if (code >= 0) return code;
@@ -22,9 +21,16 @@ int deep_training_check(const char *command, deep_training *t, const char *const
         return cli_usage(command, "--plateau is instead of a --schedule");
     if (!(t->validation < 1.0))
         return cli_usage(command, "--validation is a fraction, below 1, not %g", t->validation);
-    if ((code = cli_check_output(t->checkpoint, inputs, input_count)) != CLI_OK) return code;
-    if ((code = cli_check_output(t->history, inputs, input_count)) != CLI_OK) return code;
     return -1;
+}
+
+int deep_training_outputs(const deep_training *t, const char *model, const char *const *inputs,
+                          size_t input_count) {
+    const char *outputs[3];
+    outputs[0] = t->checkpoint;
+    outputs[1] = t->history;
+    outputs[2] = model;
+    return deep_check_outputs(outputs, 3, inputs, input_count);
 }
 
 /* ---- progress ---- */
