@@ -121,6 +121,22 @@ check 'and count' differ "$out/one.safetensors" "$out/w.safetensors"
 # shellcheck disable=SC2086
 "$dp" fit-flow "$out/w.csv" $small --epochs 3 -o "$out/now.safetensors" --no-weights
 check 'unless --no-weights' same "$out/one.safetensors" "$out/now.safetensors"
+# warns NAME WORDS STARS: one sentence with the words, and the fit goes on
+warns() {
+    check "$1" refuses 0 "$2" "$dp" fit-flow "$3" --width 4 --depth 1 --epochs 1 \
+        --plain-coordinates --quiet -o "$out/warned.safetensors"
+}
+{ cat "$out/stars.csv"; sed -n '2,101p' "$out/stars.csv"; } >"$out/copies.csv"
+warns 'stars that repeat others' "copies.csv': 100 of 2100 stars repeat others" "$out/copies.csv"
+{ cat "$out/stars.csv"; echo 1e6,0,0,0.1,0,0; } >"$out/far.csv"
+warns 'a star far from all others' "far.csv': the star with x, y, z = 1e+06, 0, 0|--volume" \
+    "$out/far.csv"
+{ cat "$out/stars.csv"; printf '1,0,0,0,0,9e9\n1,0,0,0,9e9,0\n'; } >"$out/fast.csv"
+warns 'stars far faster' "vx, vy, vz = 0, 0, 9e+09|so are others" "$out/fast.csv"
+"$dp" mock plummer -n 100000 -o "$out/100000.npy" >/dev/null
+"$dp" fit-flow "$out/100000.npy" --width 4 --depth 1 --epochs 1 --plain-coordinates --quiet \
+    -o "$out/warned.safetensors" 2>"$out/warnings"
+check 'other stars get no such sentences' test ! -s "$out/warnings"
 flow --epochs 2 -o "$out/conditional.safetensors" --conditional
 # shellcheck disable=SC2086
 good 'fit-flow of stars with errors' "$dp" fit-flow "$out/noisy.csv" $small --epochs 2 \

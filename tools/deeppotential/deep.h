@@ -87,6 +87,10 @@ typedef struct deep_source {
 int deep_read_stars(af_context *c, const char *command, const char *path,
                     const deep_source *source, int quiet, dp_sample **out);
 
+/* Sentences on stderr about copies among stars and, if a fit scales coordinates by how the stars
+ * spread, about stars far from all others. */
+void deep_check_stars(const char *path, const dp_sample *s, int scaled);
+
 /* Writes eta (n,6), weights (n) or NULL, errors (n,6) or NULL (not into NPY). */
 int deep_write_stars(af_context *c, const char *path, size_t n, const double *eta,
                      const double *weights, const double *errors, const dp_volume *volume);

@@ -224,6 +224,7 @@ static int flow_all(af_context *c, flow_settings *o, const char *path) {
     dp_sample *s;
     size_t k;
     int code = deep_read_stars(c, NAME, path, &o->source, o->training.quiet, &s);
+    if (code == CLI_OK) deep_check_stars(path, s, 1);
     if (code == CLI_OK && !o->ensemble) code = flow_member(c, o, s, path);
     for (k = 1; code == CLI_OK && k <= o->ensemble && !(k > 1 && cli_stopped()); k++)
         code = flow_numbered(c, o, s, path, k);

@@ -262,6 +262,7 @@ static int recover_all(af_context *c, recover_settings *o, const char *path) {
     recover_result r = {NULL, NULL};
     af_status status = AF_OK;
     int code = deep_read_stars(c, NAME, path, &o->source, o->quiet, &s);
+    if (code == CLI_OK) deep_check_stars(path, s, 0);
     if (code == CLI_OK && o->streams)
         code = recover_read_streams(c, o, path, dp_sample_count(s));
     if (code == CLI_OK) {
