@@ -207,6 +207,8 @@ inside_one() {
 check 'are the same rows' inside_one
 good 'gradients of several' "$dp" gradients "$out/many-1.safetensors" "$out/many-2.safetensors" \
     "$out/drawn.safetensors" "$s" -n 50 -o "$out/gm.csv" --robust
+good 'gradients at more stars than there are' "$dp" gradients "$df" "$s" -n 9999 -o "$out/ga.npy"
+check 'says so' grep -q 'all of its 2000 stars, fewer than -n 9999' "$out/log"
 check 'gradients with weights' "$dp" gradients "$df" "$out/w.npy" -o "$out/gw.npy"
 check 'of fourteen numbers' grep -aq '(2000, 14)' "$out/gw.npy"
 
@@ -336,10 +338,13 @@ line 'a file that run names' "line 16|'fit-flow.history'" 'fit-flow.history = h.
 line 'stars and a mock' 'stars = FILE|mock = SYSTEM' 'stars = s.npy'
 line 'a potential that there is not' "--check|'plumer:1,1'" 'plot.check = plumer:1,1'
 line 'what is free in no frame' "--free|'foo'" 'fit-potential.free = foo'
-line 'parts of no known kind' "--analytic|'foo'" 'fit-potential.analytic = foo'
 line 'a cut that is no volume' "--cut|'box:1'" 'gradients.cut = box:1'
 line 'a rate that falls in no known way' "--schedule|'up'" 'fit-potential.schedule = up'
 line 'points that are not there' 'none.csv' "points = $out/none.csv"
+{ grep -v '^fit-potential.[wd]' "$out/o.txt"; echo 'fit-potential.analytic = foo'; } \
+    >"$out/parts.txt"
+check 'parts of no known kind' refuses 1 "--analytic|'foo'" \
+    "$dp" run "$out/parts.txt" -o "$out/nothing"
 sed 's/^eval.radii = .*/eval.radii = 2:1:5/' "$out/o.txt" >"$out/fall.txt"
 check 'radii that fall' refuses 1 "--radii|'2:1:5'" "$dp" run "$out/fall.txt" -o "$out/nothing"
 grep -v '^check' "$out/o.txt" >"$out/unchecked.txt"
@@ -462,6 +467,7 @@ usage 'a mock of no known system' "plummer, miyamoto-nagai or bar|'plumer'" mock
 usage 'an option of another system' '--omega|plummer' mock plummer -o "$out/n.npy" --omega 3
 usage 'stars of no known kind of file' '.npy, .csv or .h5' mock plummer -o "$out/n.txt"
 usage 'errors of four numbers' "--errors|'1,0,0,1'" mock plummer -o "$out/n.csv" --errors 1,0,0,1
+usage 'the Sun of positions' 'go with --observed' convert "$s" -o "$out/n.csv" --sun-radius 8
 usage 'gradients of nothing' 'DF... STARS|--draw' gradients "$df" -o "$out/n.npy"
 usage 'an unknown potential' "plummer:mass,b|'plumer:1,1'" fit-potential "$g" -o "$no" \
     --analytic plumer:1,1
@@ -473,9 +479,11 @@ usage 'a frame of no known name' "--frame|omega|'omgea=3'" fit-potential "$g" -o
 usage 'to free what is not there' "--free|'omgea'" fit-potential "$g" -o "$no" --free omgea
 usage 'draws without a model' '--draw FLOW' fit-potential "$g" -o "$no" -n 100
 usage 'eval of nothing' '-o FILE.csv, --check or --rotation-curve' eval "$p" "$s"
-usage 'a range that is none' "--radii|'1:0:5'" eval "$p" --rotation-curve "$out/n.csv" --radii 1:0:5
+usage 'a range that is none' "--radii|0 <= FROM < TO|'1:0:5'" eval "$p" \
+    --rotation-curve "$out/n.csv" --radii 1:0:5
 usage 'a curve without radii' '--radii' eval "$p" --rotation-curve "$out/n.csv"
 usage 'local without places' '--at' local "$df" "$s" -o "$out/n.csv"
+usage 'a picture of another kind' "n.png' should end in .svg" plot "$p" --reach 1 -o "$out/n.png"
 usage 'plot without reach' '--reach|--gradients' plot "$p" -o "$out/n.svg"
 usage 'run from no stage' "'fit'" run "$out/o.txt" --from fit
 
@@ -483,6 +491,11 @@ usage 'run from no stage' "'fit'" run "$out/o.txt" --from fit
 
 bad() { name=$1; words=$2; shift 2; check "$name" refuses 1 "$words" "$dp" "$@"; }
 cut -d, -f1-5 "$out/stars.csv" >"$out/five.csv"
+bad 'positions given as observed' "stars.csv' has positions|leave --observed out" \
+    convert "$out/stars.csv" --observed -o "$out/n.csv"
+bad 'the same in NPY' 'leave --observed out' convert "$s" --observed -o "$out/n.csv"
+bad 'stars as observed given as positions' "sky.csv' has stars as observed|--observed" \
+    convert "$out/sky.csv" -o "$out/n.csv"
 bad 'a missing column' 'five.csv|vz' fit-flow "$out/five.csv" -o "$no"
 sed '4s/^[^,]*/nan/' "$out/stars.csv" >"$out/nan.csv"
 bad 'a NaN' 'nan.csv|x' fit-flow "$out/nan.csv" -o "$no"
@@ -493,6 +506,13 @@ bad 'an NPY of another shape' 'grads.npy' fit-flow "$g" -o "$no"
 bad 'no star inside' 'stars.npy|volume' fit-flow "$s" -o "$no" --volume sphere:99,0,0,1
 bad 'weights of another shape' 'truth.npy|(2000)' fit-flow "$s" -o "$no" --weights "$t"
 bad 'stars given as gradients' 'stars.npy|(n, 13)' fit-potential "$s" -o "$no"
+sed '1s/$/,weight/; 2,$s/$/,0/' "$out/stars.csv" >"$out/zero.csv"
+bad 'weights of zero' "deeppotential: '$out/zero.csv': of 2000 stars|none has a weight above 0" \
+    fit-flow "$out/zero.csv" -o "$no"
+bad 'a model given as gradients' "df.safetensors' is a model|GRADS, or STARS after a model" \
+    fit-potential "$df" -o "$no"
+bad 'a model given as points' "df.safetensors' is a model|POINTS" eval "$p" "$df" -o "$out/n.csv"
+bad 'a model given as stars' "df.safetensors' is a model|STARS" fit-flow "$df" -o "$no"
 bad 'a table without gradients' 'stars.csv|dlnf_dx' fit-potential "$out/stars.csv" -o "$no"
 bad 'a potential given as f' 'phi.safetensors|is a potential|a distribution function' \
     gradients "$p" "$s" -o "$out/n.npy"
@@ -511,7 +531,8 @@ bad 'truth at other points' 'truth.csv|same points' \
 bad 'no such folder' 'nowhere' fit-flow "$s" -o "$out/nowhere/m.safetensors" --seconds 1000
 bad 'no such folder for the history' 'nowhere' \
     fit-potential "$g" -o "$no" --history "$out/nowhere/h.csv" --seconds 1000
-bad 'a folder as output' 'it is a folder' plot "$p" --reach 1 -o "$out"
+mkdir "$out/folder.svg"
+bad 'a folder as output' 'it is a folder' plot "$p" --reach 1 -o "$out/folder.svg"
 bad 'output over input' 'stars.npy' convert "$s" -o "$s"
 bad 'two outputs of one name' "n.csv' is to be written twice" eval "$p" "$s" -o "$out/n.csv" \
     --rotation-curve "$out/n.csv" --radii 1:2:3
@@ -531,5 +552,6 @@ limited() { (ulimit -f 1 && exec "$dp" "$@"); }
 check 'a picture that may not grow' refuses 1 'big.svg' limited plot "$an" --reach 2 \
     -o "$out/big.svg"
 check 'leaves no picture behind' absent "$out/big.svg" "$out/big.svg.tmp"
-check 'bad input wrote nothing' absent "$no" "$out/n.npy" "$out/n.csv" "$out/n.svg" "$out/nothing"
+check 'bad input wrote nothing' absent "$no" "$out/n.npy" "$out/n.csv" "$out/n.svg" "$out/n.png" \
+    "$out/nothing"
 report

@@ -206,7 +206,7 @@ bad 'no rows' empty.csv symbolic "$out/empty.csv" $y -x r:kpc
 bad 'no such folder' nowhere symbolic "$iso" $y -x r:kpc -c "$out/nowhere/f.c"
 bad 'output over input' isochrone.csv symbolic "$iso" $y -x r:kpc -o "$iso"
 bad 'two outputs of one name' 'written twice' symbolic "$iso" $y -x r:kpc -o "$no" -c "$no"
-bad 'more tokens than there can be' '99' symbolic "$iso" $y -x r:kpc \
+usage 'more tokens than there can be' '--tokens is at most 20, not 99' symbolic "$iso" $y -x r:kpc \
     --constants GM:kpc^3/Myr^2 --tokens 99
 }
 usage 'distill nowhere' '--radii FROM:TO:N or --at POINTS' distill "$p"

@@ -96,8 +96,9 @@ static af_status dp__stars_check(const dp__stars *from, const dp_volume *volume,
     }
     if (weighted > 0) return AF_OK;
     return af_fail(from->context, AF_ERROR_DATA,
-                   "%.200s: of %zu stars, %zu are within the volume, and none has a weight above 0",
-                   from->path ? from->path : "sample", from->n, *kept);
+                   "%s%.200s%s: of %zu stars, %zu are within the volume, and none has a weight "
+                   "above 0", from->path ? "'" : "", from->path ? from->path : "sample",
+                   from->path ? "'" : "", from->n, *kept);
 }
 
 AF_API void dp_sample_destroy(dp_sample *s) {

@@ -15,6 +15,22 @@ typedef struct convert_settings {
     int observed;
 } convert_settings;
 
+/* Whether the file holds positions and velocities; what else is wrong with it, reading tells. */
+static int convert_is_cartesian(af_context *c, const char *path) {
+    static const char *const wanted[6] = {"x", "y", "z", "vx", "vy", "vz"};
+    af_table_desc d;
+    af_table *t = NULL;
+    int found;
+    if (cli_ends_with(path, ".npy") || deep_is_hdf5(path)) return 1;
+    memset(&d, 0, sizeof d);
+    d.columns = wanted;
+    d.column_count = 6;
+    found = af_table_read(c, path, &d, &t) == AF_OK;
+    af_table_destroy(t);
+    af_error_clear(c);
+    return found;
+}
+
 /* A table of ra, dec, ... as positions and velocities about the galaxy's centre. */
 static int convert_observed(af_context *c, const convert_settings *o, const char *path,
                             dp_sample **out) {
@@ -26,6 +42,8 @@ static int convert_observed(af_context *c, const convert_settings *o, const char
     int code = cli_sky_desc(NAME, &o->sky, &sky);
     if (code >= 0) return code;
     if ((code = deep_volume(NAME, "volume", o->source.volume, &volume)) >= 0) return code;
+    if (convert_is_cartesian(c, path))
+        return cli_fail("'%s' has positions and velocities already: leave --observed out", path);
     code = cli_read_orbits(c, path, &sky, 0, &orbits);
     if (code == CLI_OK) {
         size_t streams = af_orbits_streams(orbits), most = af_orbits_stars(orbits);
@@ -57,6 +75,11 @@ static int convert_all(af_context *c, const convert_settings *o, const char *pat
     return code;
 }
 
+static int convert_sky_given(const cli_sky *s) {
+    return s->radius > 0.0 || s->height || s->velocity || s->sky || s->distance ||
+           s->parallax_zero || s->left;
+}
+
 int deep_convert(const cli_command *command, int count, char **words) {
     convert_settings o;
     const char *path[2];
@@ -77,6 +100,8 @@ int deep_convert(const cli_command *command, int count, char **words) {
     if ((code = deep_check_data(NAME, o.output)) >= 0) return code;
     if (o.observed && (o.source.weights || o.source.no_weights || o.source.no_errors))
         return cli_usage(NAME, "with --observed there are neither weights nor errors");
+    if (!o.observed && convert_sky_given(&o.sky))
+        return cli_usage(NAME, "options of the Sun and the sky go with --observed");
     path[1] = o.source.weights;
     if ((code = cli_check_output(o.output, path, 2)) != CLI_OK) return code;
     if ((code = cli_context(0, &c)) != CLI_OK) return code;

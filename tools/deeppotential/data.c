@@ -77,6 +77,26 @@ int deep_fail(const af_context *c, const char *path) {
                : cli_fail_library(c);
 }
 
+/* Whether a file begins as safetensors do: the length of the header, which begins with {. */
+static int data_is_model(const char *path) {
+    unsigned char begin[9];
+    struct stat facts;
+    FILE *file;
+    size_t n;
+    if (stat(path, &facts) != 0 || !S_ISREG(facts.st_mode)) return 0; /* not to eat from a pipe */
+    file = fopen(path, "rb");
+    if (!file) return 0;
+    n = fread(begin, 1, sizeof begin, file);
+    fclose(file);
+    return n == sizeof begin && begin[8] == '{' && !begin[5] && !begin[6] && !begin[7];
+}
+
+/* Fails where a model was given instead of data. */
+static int data_check(const char *path, const char *wanted) {
+    if (!data_is_model(path)) return CLI_OK;
+    return cli_fail("'%s' is a model; there should be %s", path, wanted);
+}
+
 /* ---- stars ---- */
 
 /* The weights of --weights, one for each star of the file. */
@@ -121,14 +141,30 @@ static int stars_h5(af_context *c, const char *path, dp_sample **out) {
     return code;
 }
 
+/* A table or NPY. */
+static int stars_read(af_context *c, const char *path, dp_sample **out) {
+    char sentence[1024];
+    af_observed *observed = NULL;
+    int sky;
+    if (dp_sample_read(c, path, NULL, out) == AF_OK) return CLI_OK;
+    if (!strstr(af_error(c), "' has no column '")) return deep_fail(c, path);
+    snprintf(sentence, sizeof sentence, "%s", af_error(c));
+    af_error_clear(c);
+    sky = af_observed_read(c, path, NULL, &observed) == AF_OK;
+    af_observed_destroy(observed);
+    return sky ? cli_fail("'%s' has stars as observed: `deeppotential convert %s --observed -o "
+                          "STARS` makes positions and velocities of them", path, path)
+               : cli_fail("%s", sentence);
+}
+
 int deep_read_stars(af_context *c, const char *command, const char *path,
                     const deep_source *o, int quiet, dp_sample **out) {
     dp_volume volume;
     int code = deep_volume(command, "volume", o->volume, &volume);
     *out = NULL;
     if (code >= 0) return code;
-    if (deep_is_hdf5(path)) code = stars_h5(c, path, out);
-    else code = dp_sample_read(c, path, NULL, out) == AF_OK ? CLI_OK : deep_fail(c, path);
+    if ((code = data_check(path, "STARS, a table, NPY or HDF5")) != CLI_OK) return code;
+    code = deep_is_hdf5(path) ? stars_h5(c, path, out) : stars_read(c, path, out);
     if (code == CLI_OK && (o->volume || o->weights || o->no_weights || o->no_errors))
         code = stars_change(c, path, o, &volume, out);
     if (code == CLI_OK && !quiet)
@@ -214,6 +250,8 @@ int deep_read_places(af_context *c, const char *path, size_t *n, double **x) {
     int code;
     *x = NULL;
     *n = 0;
+    if ((code = data_check(path, "POINTS after the models, like the stars")) != CLI_OK)
+        return code;
     if (deep_is_hdf5(path)) {
         code = stars_h5(c, path, &s);
         if (code != CLI_OK) return code;
@@ -341,6 +379,7 @@ int deep_points_read(af_context *c, const char *path, deep_points *p) {
     size_t i;
     int code;
     memset(p, 0, sizeof *p);
+    if ((code = data_check(path, "GRADS, or STARS after a model")) != CLI_OK) return code;
     if (deep_is_hdf5(path)) code = deep_h5_read_points(path, p);
     else code = cli_ends_with(path, ".npy") ? points_npy(c, path, p) : points_table(c, path, p);
     for (i = 0; code == CLI_OK && i < 6 * p->n; i++)

@@ -267,7 +267,7 @@ typedef struct deep_formulas {
      "the formula is f (none), A f (amplitude) or A f + C (offset)"},                     \
     {"filter", CLI_TEXT, &(f)->filter, "LIST", "what formulas must be; see below"},              \
     {"tokens", CLI_COUNT, &(f)->tokens, "N",                                                     \
-     "longest formula tried, units aside; default 9 (distill: 8), 20 with --time"},                           \
+     "longest formula tried, before units and --affine; default 9 (distill: 8), 20 with --time"}, \
     {"time", CLI_NUMBER, &(f)->seconds, "S", "ends the search after S seconds"},                 \
     {"enough", CLI_NUMBER, &(f)->enough, "X", "ends it at this error; default 1e-9"},            \
     {"memory", CLI_COUNT, &(f)->memory, "MB", "that the search may take; default 256"},          \
@@ -286,6 +286,10 @@ typedef struct deep_formulas {
     "The error is the rms of what is left over the standard deviation of the data. The table is\n" \
     "the Pareto front: no formula that is shorter is as good. * marks the best by description\n" \
     "length, N ln(error) + tokens ln(symbols). Ctrl-C ends the search and keeps the front.\n"    \
+    "\n"                                                                                         \
+    "--tokens counts each variable, constant, number and operation once, of formulas without\n"  \
+    "units, of r/b and not of r and b, and without the A and C of --affine. The table counts\n"  \
+    "the formulas as they are written, which are longer.\n"                                      \
     "\n"                                                                                         \
     "--filter takes, with commas between, what a formula must be\n"                              \
     "  zero-at-infinity    it vanishes where the first variable, and those in the same units,\n" \

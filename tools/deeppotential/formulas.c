@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FORMULAS_TEXT = 8192 };
+enum { FORMULAS_TEXT = 8192, FORMULAS_TOKENS = 20 /* the most that can be searched */ };
 
 void deep_formulas_free(deep_formulas *f) {
     dp_symbolic_destroy(f->result);
@@ -116,8 +116,11 @@ int deep_formulas_options(deep_formulas *f, const char *command) {
     if (code < 0) code = formulas_operators(f, command);
     if (code < 0) code = deep_filters(f, command);
     if (code >= 0) return code;
+    if (f->tokens > (size_t)FORMULAS_TOKENS)
+        return cli_usage(command, "--tokens is at most %d, not %lu", (int)FORMULAS_TOKENS,
+                         (unsigned long)f->tokens);
     f->desc.affine = (dp_affine)word;
-    f->desc.max_tokens = f->tokens ? f->tokens : f->seconds > 0.0 ? 20 : 0; /* the most there are */
+    f->desc.max_tokens = f->tokens ? f->tokens : f->seconds > 0.0 ? FORMULAS_TOKENS : 0;
     f->desc.seconds = f->seconds;
     f->desc.error = f->enough;
     f->desc.memory = f->memory << 20;
@@ -301,7 +304,7 @@ static void formulas_searched(const deep_formulas *f) {
         ": the memory was full, see --memory", ": stopped"};
     const dp_symbolic_result *r = f->result;
     printf("%.3g million expressions, %.3g million different ones, %.3g million fits in %.1f s;\n"
-           "all of up to %lu tokens, units aside, were tried%s\n",
+           "all of up to %lu tokens were tried, before units and --affine made them longer%s\n",
            1e-6 * (double)r->candidates, 1e-6 * (double)r->unique, 1e-6 * (double)r->fits,
            r->seconds, (unsigned long)r->tokens, end[r->end]);
 }

@@ -109,6 +109,9 @@ static int points_at_stars(af_context *c, const char *command, const char *path,
     if (code != CLI_OK) return code;
     n = dp_sample_count(s);
     wanted = w->n && w->n < n ? w->n : n;
+    if (w->n > n && !quiet)
+        printf("%s: all of its %lu stars, fewer than -n %lu\n", path, (unsigned long)n,
+               (unsigned long)w->n);
     if (wanted < n) {
         order = (uint32_t *)cli_allocate(wanted, sizeof *order);
         models_choose(n, wanted, w->seed, order);

@@ -192,7 +192,8 @@ int deep_range_of(const char *command, const char *option, const char *text, dee
     if (sscanf(text, "%lf:%lf:%lu%c", &out->low, &out->high, &n, &rest) != 3 || strchr(text, '-') ||
         !isfinite(out->low) || !isfinite(out->high) || !(out->high > out->low) || n < 2 ||
         n > 1000000)
-        return cli_usage(command, "--%s takes FROM:TO:N, like 0.1:10:50, not '%s'", option, text);
+        return cli_usage(command, "--%s takes FROM:TO:N, 0 <= FROM < TO and N > 1, like "
+                         "0.1:10:50, not '%s'", option, text);
     out->count = n;
     return -1;
 }
@@ -204,7 +205,8 @@ int deep_heights_of(const char *command, const char *text, deep_range *out) {
     if (!text) return -1;
     if (sscanf(text, "%lf:%lf:%u%c", &out->low, &out->high, &n, &rest) != 3 ||
         !(out->high > out->low) || !isfinite(out->high - out->low) || n < 2 || n > 1000000)
-        return cli_usage(command, "--heights takes FROM:TO:N, like -3:3:15, not '%s'", text);
+        return cli_usage(command, "--heights takes FROM:TO:N, FROM < TO and N > 1, like -3:3:15, "
+                         "not '%s'", text);
     out->count = n;
     return -1;
 }
