@@ -1,9 +1,13 @@
 /* deeppotential eval, local: what a potential gives at places; accelerations without one. */
+#ifndef _POSIX_C_SOURCE
+#  define _POSIX_C_SOURCE 200809L
+#endif
 #include "deep.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char NAME[] = "eval";
 
@@ -44,6 +48,34 @@ size_t deep_eval_options(cli_option *out) {
 
 enum { EVAL_MOST = 7 }; /* phi, ax, ay, az, density, surface density, sphere density */
 
+enum { EVAL_BLOCK = 512 }; /* places between looks at the clock */
+
+/* The columns that take long, a line of progress from time to time. */
+static af_status eval_around(const eval_settings *o, dp_potential *p, size_t n, const double *x,
+                             const double *xy, double *sigma, double *sphere) {
+    double start = cli_clock(), shown = start, now;
+    int terminal = isatty(STDOUT_FILENO) == 1;
+    af_status s = AF_OK;
+    size_t i, m;
+    if (!(o->surface > 0.0) && !(o->sphere > 0.0)) return AF_OK;
+    for (i = 0; i < n && s == AF_OK; i += m) {
+        m = n - i < (size_t)EVAL_BLOCK ? n - i : (size_t)EVAL_BLOCK;
+        if (o->surface > 0.0)
+            s = dp_surface_density(p, m, xy + 2 * i, o->surface, 0, sigma + i);
+        if (s == AF_OK && o->sphere > 0.0)
+            s = dp_sphere_density(p, m, x + 3 * i, o->sphere, 0, sphere + i);
+        now = cli_clock();
+        if (now - shown < cli_line_interval(terminal)) continue;
+        printf("%sdensities at %lu of %lu places  %.0f s%s", terminal ? "\r" : "",
+               (unsigned long)(i + m), (unsigned long)n, now - start,
+               terminal ? "\033[K" : "\n");
+        fflush(stdout);
+        shown = now;
+    }
+    if (terminal && shown > start) printf("\r\033[K");
+    return s;
+}
+
 static int eval_one(af_context *c, const eval_settings *o, dp_potential *p, size_t n,
                     const double *x, double *columns) {
     double *phi = (double *)cli_allocate(9 * n, sizeof *phi), *a = phi + n, *density = phi + 4 * n;
@@ -51,9 +83,7 @@ static int eval_one(af_context *c, const eval_settings *o, dp_potential *p, size
     size_t i, k, width = EVAL_MOST;
     af_status s = dp_potential_evaluate(p, n, x, phi, a, density);
     for (i = 0; i < 2 * n; i++) xy[i] = x[3 * (i / 2) + i % 2];
-    if (s == AF_OK && o->surface > 0.0)
-        s = dp_surface_density(p, n, xy, o->surface, 0, sigma);
-    if (s == AF_OK && o->sphere > 0.0) s = dp_sphere_density(p, n, x, o->sphere, 0, sphere);
+    if (s == AF_OK) s = eval_around(o, p, n, x, xy, sigma, sphere);
     for (i = 0; s == AF_OK && i < n; i++) {
         columns[width * i] = phi[i];
         for (k = 0; k < 3; k++) columns[width * i + 1 + k] = a[3 * i + k];
