@@ -293,6 +293,9 @@ check 'the picture is whole' grep -q '</svg>' "$out/p.svg"
 check 'with ten panels' test "$(grep -c '<clipPath' "$out/p.svg")" -eq 10
 check 'and no number that is none' lacks 'nan' "$out/p.svg"
 good 'plot without gradients' "$dp" plot "$an" -o "$out/q.svg" --reach 3 --height 1
+check 'a Plummer sphere has density everywhere' lacks 'white:' "$out/q.svg"
+good 'plot where no star is' "$dp" plot "$p" -o "$out/w.svg" --reach 30
+check 'says what is white' grep -q 'white: density not above 0' "$out/w.svg"
 
 # ---- run ----
 

@@ -145,7 +145,8 @@ static const char PLOT_MANUAL[] =
     "Panels: the density in the planes z = 0 and y = 0, the potential, density and circular\n"
     "velocity over the radius; with --gradients the mean of d ln f/dt over the points (figure 12\n"
     "of the paper), red where stars gather; with --truth how good the gradients are; with\n"
-    "--history and --flow-history how the training went.\n"
+    "--history and --flow-history how the training went. White in the maps of the density is\n"
+    "where the learned one is zero or negative: too few stars are there to tell it.\n"
     "\n" PARTS_MANUAL
     "\n"
     "Example:\n"

@@ -105,17 +105,21 @@ static int plot_density(plot_settings *o, int up) {
     svg_axis range;
     svg_panel p;
     size_t i;
-    int code = CLI_OK;
+    int code = CLI_OK, white = 0;
     if (dp_potential_evaluate(o->p, CELLS * CELLS, x, NULL, NULL, value) != AF_OK)
         code = cli_fail_library(o->c);
-    for (i = 0; i < (size_t)(CELLS * CELLS); i++) value[i] = value[i] > 0.0 ? log10(value[i]) : NAN;
+    for (i = 0; i < (size_t)(CELLS * CELLS); i++) {
+        white |= !(value[i] > 0.0);
+        value[i] = value[i] > 0.0 ? log10(value[i]) : NAN;
+    }
     range = plot_range("lg \xCF\x81", value, CELLS * CELLS); /* a rho */
     least = range.high - 5.0; /* five powers of ten show enough */
     if (range.low < least) range.low = least;
     p = plot_panel(o,
                    up == 2 ? "Density, y = 0 [Msun/kpc\xC2\xB3]"
                            : "Density, z = 0 [Msun/kpc\xC2\xB3]",
-                   plot_axis("x [kpc]", -o->reach, o->reach),
+                   plot_axis(white ? "x [kpc]; white: density not above 0" : "x [kpc]", -o->reach,
+                             o->reach),
                    plot_axis(up == 2 ? "z [kpc]" : "y [kpc]", -top, top));
     svg_cells(&p, CELLS, CELLS, value, &range, SVG_RISING);
     svg_colour_bar(&p, &range, SVG_RISING);
