@@ -51,6 +51,19 @@ check 'its frequencies' same_size "$out/plummer_J.npy" "$out/plummer_W.npy"
     --accelerations "$out/three_axes_A.npy" >/dev/null
 check 'accelerations' same_size "$out/plummer_T.npy" "$out/three_axes_A.npy"
 
+"$af" mock -o "$out/orb.csv" --streams 40 --stars 6 --potential isochrone --seed 3 --span 0.3 \
+    >/dev/null
+check 'mock writes a table' \
+    test "$(sed -n 2p "$out/orb.csv")" = stream,x,y,z,vx,vy,vz
+check 'with a row a star' test "$(grep -c '^[0-9]' "$out/orb.csv")" -eq 240
+check 'mock to no known kind' refuses 2 '.npy or .csv' "$af" mock -o "$out/no.txt"
+check 'truth is written as NPY alone' refuses 2 'no.csv|.npy' \
+    "$af" mock -o "$out/again.npy" --truth "$out/no.csv"
+check 'two outputs of one name' refuses 1 'no.npy|twice' \
+    "$af" mock -o "$out/no.npy" --truth "$out/no.npy"
+check 'two outputs in one file' refuses 1 'again.npy|twice' \
+    "$af" mock -o "$out/again.npy" --truth "$out/./again.npy"
+
 # ---- fit, eval, check ----
 
 # shellcheck disable=SC2086
@@ -82,6 +95,24 @@ check 'fit reports the spread before' grep -q 'before (toy)' "$out/fit.log"
 check 'a log has plain lines' grep -q 'epoch  *3  loss' "$out/fit.log"
 check 'a log has no carriage returns' lacks "$(printf '\r')" "$out/fit.log"
 
+fit -o "$out/orb.safetensors" >"$out/quiet.log" 2>&1
+check 'fit --quiet is quiet' test ! -s "$out/quiet.log"
+# shellcheck disable=SC2086
+"$af" fit "$out/orb.csv" -o "$out/orb.safetensors" $small
+check 'table and array: the same model' same "$m" "$out/orb.safetensors"
+# units FACTOR COLUMNS: a fit to the table with these columns times the factor
+units() {
+    awk -F, -v OFS=, -v f="$1" -v of="$2" \
+        '/^[0-9]/ { for (k = of; k < of + 3; k++) $k *= f } 1' "$out/orb.csv" >"$out/unit.csv"
+    "$af" fit "$out/unit.csv" -o "$out/unit.safetensors" --epochs 1 --extend no >"$out/unit.log"
+    grep '^check the units: positions in kpc, velocities in km/s' "$out/unit.log"
+}
+check 'positions in pc' units 1000 2
+check 'velocities in m/s' units 1000 5
+kpc() { ! units 1 2; }
+check 'positions in kpc' kpc
+check 'a fit that gains nothing says so' \
+    grep -q '^that is no better than the toy' "$out/unit.log"
 check 'eval to NPY' "$af" eval "$m" "$x" -o "$out/out.npy"
 check 'eval to CSV' "$af" eval "$m" "$x" -o "$out/out.csv"
 check 'CSV has a row a star' test "$(grep -c '^[0-9]' "$out/out.csv")" -eq 240
@@ -547,7 +578,11 @@ check 'a height that is none' refuses 2 "--sun-height|'up'" "$af" fit "$x" -o "$
 check 'no such sky' refuses 2 "icrs or galactic|'blue'" "$af" fit "$x" -o "$m" --sky blue
 check 'no such galaxy' refuses 2 "plummer or triaxial|'db99'" \
     "$af" mock -o "$out/no.npy" --potential db99
+check 'a Sun in pc' refuses 2 '--sun-radius|kpc|8275' "$af" fit "$x" -o "$m" --sun-radius 8275
 check 'an output of no known kind' refuses 2 '.npy or .csv' "$af" eval "$m" "$x" -o "$out/no.txt"
+check 'a picture of another kind' refuses 2 'no.png|.svg' "$af" plot "$m" "$x" -o "$out/no.png"
+check 'of a field' refuses 2 'no.png|.svg' "$af" field plot "$ff" -o "$out/no.png"
+check 'of a Koopman model' refuses 2 'no.png|.svg' k plot "$km" "$t" -o "$out/no.png"
 
 # ---- bad input: nothing may be written ----
 
@@ -574,7 +609,7 @@ bad 'no such file' 'none.csv' "$af" fit "$out/none.csv" -o "$no"
 bad 'unbound in the given toy' 'xv.npy|star|unbound' \
     "$af" fit "$x" -o "$no" --toy-mass 1e9 --toy-scale 1
 table | sed '5s/^-61/-900/' >"$out/fast.csv"
-bad 'unbound in the model' 'fast.csv|star 1 of stream 2|row 3' \
+bad 'unbound in the model' 'fast.csv|star 1 of stream 2|row 3|units' \
     "$af" eval "$out/t.safetensors" "$out/fast.csv" -o "$out/no.csv"
 check 'nothing was written' absent "$no" "$out/no.csv" "$out/no.npy"
 check '--skip-unbound' \
@@ -684,12 +719,12 @@ bad 'a Koopman model given to eval' 'koopman.safetensors|a Koopman model|an Acti
 bad 'a Koopman model given to check' 'koopman.safetensors|a Koopman model|an ActionFinder model' \
     "$af" check "$km" "$x" --truth "$out/J.npy"
 bad 'a Koopman model given to plot' 'koopman.safetensors|a Koopman model|an ActionFinder model' \
-    "$af" plot "$km" "$x" -o "$out/no.csv"
+    "$af" plot "$km" "$x" -o "$out/no.svg"
 head -c 900 "$km" >"$out/k_cut.safetensors"
 kbad 'a cut Koopman model' 'k_cut.safetensors' eval "$out/k_cut.safetensors" "$t" -o "$out/no.csv"
 kbad 'no such Koopman model' 'none.st' eval "$out/none.st" "$t" -o "$out/no.csv"
 kbad 'a history of another kind' "slab.csv|'step'" \
-    plot "$km" "$out/slab.csv" -o "$out/no.csv" --history "$out/slab.csv"
+    plot "$km" "$out/slab.csv" -o "$out/no.svg" --history "$out/slab.csv"
 kbad 'no such folder for a Koopman model' 'nowhere' fit "$t" -o "$out/nowhere/m.safetensors"
 kbad 'koopman output over input' 'traj.csv' eval "$km" "$t" -o "$t"
 kbad 'the history over the model' 'koopman.safetensors' \
@@ -704,6 +739,14 @@ fi
 bad 'no such folder' 'nowhere' "$af" fit "$x" -o "$out/nowhere/m.safetensors" --seconds 1000
 bad 'no such folder for the history' 'nowhere' \
     "$af" fit "$x" -o "$no" --history "$out/nowhere/h.csv" --seconds 1000
+bad 'no such folder for the judgement' 'nowhere' "$af" judge "$m" "$x" -o "$out/nowhere/q.csv"
+bad 'nor for its stars' 'nowhere' "$af" judge "$m" "$x" --stars "$out/nowhere/q.csv"
+check 'a judgement of no known kind' refuses 2 'no.npy|.csv' "$af" judge "$m" "$x" -o "$out/no.npy"
+bad 'the history over the new model' 'no.safetensors|twice' \
+    "$af" fit "$x" -o "$no" --history "$no" --seconds 1000
+kbad 'the same of koopman' 'no.safetensors|twice' fit "$t" -o "$no" --history "$no"
+bad 'truth that is not there, before orbits are followed' 'nothere.npy' \
+    "$af" field actions "$ff" "$out/fx.npy" -o "$out/no.npy" --truth "$out/nothere.npy"
 bad 'a folder as output' 'it is a folder' "$af" fit "$x" -o "$out" --seconds 1000
 bad 'actions of another shape' 'J.npy|6 numbers' "$af" invert "$m" "$out/J.npy" -o "$out/no.npy"
 bad 'a table without actions' 'back.csv|J_phi' "$af" invert "$m" "$out/back.csv" -o "$out/no.npy"
@@ -720,5 +763,6 @@ bad 'a file that may not grow' 'big.npy' limited eval "$m" "$x" -o "$out/big.npy
 check 'leaves nothing behind' absent "$out/big.npy" "$out/big.npy.tmp-0"
 bad 'a picture that may not grow' 'big.svg' limited plot "$m" "$x" -o "$out/big.svg"
 check 'leaves no picture behind' absent "$out/big.svg" "$out/big.svg.tmp"
-check 'bad input wrote nothing' absent "$no" "$out/no.npy" "$out/no.csv"
+check 'bad input wrote nothing' absent "$no" "$out/no.npy" "$out/no.csv" "$out/no.svg" \
+    "$out/no.png"
 report

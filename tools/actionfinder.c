@@ -260,7 +260,7 @@ static const cli_command COMMANDS[] = {
      CHECK_MANUAL, cli_check},
     {"judge", "MODEL ORBITS [options]", "Finds what a model does not fit, without the truth.",
      JUDGE_MANUAL, cli_judge},
-    {"mock", "-o XV.npy [options]", "Makes orbits in a known potential, and their true actions.",
+    {"mock", "-o XV.npy|XV.csv [options]", "Makes orbits in a known potential, and their true actions.",
      MOCK_MANUAL, cli_mock},
     {"plot", "MODEL ORBITS -o FILE.svg [options]", "Draws actions along orbits.", PLOT_MANUAL,
      cli_plot},

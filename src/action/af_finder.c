@@ -74,7 +74,7 @@ static af_status af__unbound_star(af_context *c, const af_orbits *o, size_t s, s
     return af__fail(
         c, AF_ERROR_DATA,
         "stream %.15g, star %lu (x = %g %g %g kpc, v = %g %g %g km/s) is unbound in the toy "
-        "isochrone; give the toy a larger mass, or remove the star",
+        "isochrone; check the units (kpc, km/s), give the toy a larger mass, or remove the star",
         o->id[s], (unsigned long)i, xv[0], xv[1], xv[2], xv[3], xv[4], xv[5]);
 }
 

@@ -357,10 +357,16 @@ static int cli_check_folder(const char *path) {
     return code;
 }
 
+static int cli_is_device(const char *path) { return strncmp(path, "/dev/", 5) == 0; }
+
+int cli_check_ending(const char *command, const char *path, const char *end) {
+    if (!path || cli_ends_with(path, end) || cli_is_device(path)) return -1;
+    return cli_usage(command, "'%s' should end in %s, which is what will be written", path, end);
+}
+
 int cli_check_table(const char *command, const char *path) {
     if (!path) return cli_usage(command, "-o FILE.csv or -o FILE.npy is missing");
-    if (cli_ends_with(path, ".csv") || cli_ends_with(path, ".npy") ||
-        strncmp(path, "/dev/", 5) == 0)
+    if (cli_ends_with(path, ".csv") || cli_ends_with(path, ".npy") || cli_is_device(path))
         return -1;
     return cli_usage(command, "'%s' should end in .npy or .csv, which says what to write", path);
 }
@@ -381,18 +387,38 @@ int cli_context(size_t threads, af_context **out) {
     return af_context_create(&d, out) == AF_OK ? CLI_OK : cli_fail("out of memory");
 }
 
+/* One file, or it will be; a device is no file, and takes what comes. */
+static int cli_same_file(const char *a, const char *b) {
+    struct stat one, other;
+    if (stat(a, &one) != 0 || stat(b, &other) != 0) return strcmp(a, b) == 0;
+    return S_ISREG(one.st_mode) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 int cli_check_output(const char *path, const char *const *inputs, size_t input_count) {
-    struct stat facts, other;
+    struct stat facts;
     size_t i;
     if (!path) return CLI_OK;
     if (stat(path, &facts) != 0) return cli_check_folder(path);
     if (S_ISDIR(facts.st_mode)) return cli_fail("cannot write '%s': it is a folder", path);
     if (access(path, W_OK) != 0) return cli_fail("cannot write '%s': %s", path, strerror(errno));
     for (i = 0; i < input_count; i++)
-        if (inputs[i] && stat(inputs[i], &other) == 0 && facts.st_dev == other.st_dev &&
-            facts.st_ino == other.st_ino)
+        if (inputs[i] && cli_same_file(path, inputs[i]))
             return cli_fail("'%s' is to be read and to be written; choose another output", path);
     return S_ISREG(facts.st_mode) ? cli_check_folder(path) : CLI_OK;
+}
+
+int cli_check_outputs(const char *const *outputs, size_t output_count, const char *const *inputs,
+                      size_t input_count) {
+    size_t i, k;
+    int code = CLI_OK;
+    for (i = 0; i < output_count && code == CLI_OK; i++) {
+        code = cli_check_output(outputs[i], inputs, input_count);
+        for (k = 0; k < i && outputs[i] && code == CLI_OK; k++)
+            if (outputs[k] && cli_same_file(outputs[i], outputs[k]))
+                code = cli_fail("'%s' is to be written twice; choose another name for one of them",
+                                outputs[i]);
+    }
+    return code;
 }
 
 int cli_write_text(const char *path, const char *text, size_t length) {
@@ -413,6 +439,20 @@ int cli_write_text(const char *path, const char *text, size_t length) {
     }
     free(temporary);
     return code;
+}
+
+af_status cli_write_stars(af_context *c, const char *path, size_t n, const double *id,
+                          const double *xv) {
+    static const char *const name[6] = {"x", "y", "z", "vx", "vy", "vz"};
+    af_table *t;
+    size_t k;
+    af_status s = af_table_create(c, &t);
+    if (s == AF_OK) s = af_table_comment(t, "Galactocentric, kpc and km/s");
+    if (s == AF_OK && id) s = af_table_add(t, "stream", n, id, 1);
+    for (k = 0; k < 6 && s == AF_OK; k++) s = af_table_add(t, name[k], n, xv + k, 6);
+    if (s == AF_OK) s = af_table_write(t, path);
+    af_table_destroy(t);
+    return s;
 }
 
 /* ---- orbits and actions ---- */
@@ -511,11 +551,11 @@ int cli_fail_unbound(const af_finder *f, const af_orbits *o, const char *path, c
             if (m->flags[s * m->stars + i] & AF_ORBIT_FAILED)
                 return cli_fail(
                     "'%s': star %lu of stream %.0f (row %lu, all counted from 0) is not bound in "
-                    "the model's toy isochrone (M = %.4g Msun, b = %.4g kpc); fit with a larger "
-                    "--toy-mass, or remove the star%s",
+                    "the model's toy isochrone (M = %.4g Msun, b = %.4g kpc); check the units "
+                    "(kpc, km/s), fit with a larger --toy-mass, remove the star, or use "
+                    "--skip-unbound",
                     path, (unsigned long)i, af_orbits_id(o, s),
-                    (unsigned long)af_orbits_row(o, s, i), toy.mass, toy.scale,
-                    ", or use --skip-unbound");
+                    (unsigned long)af_orbits_row(o, s, i), toy.mass, toy.scale);
     return CLI_OK;
 }
 

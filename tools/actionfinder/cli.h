@@ -88,12 +88,24 @@ char *cli_numbered(const char *path, size_t number);
  * NULL is fine. */
 int cli_check_output(const char *path, const char *const *inputs, size_t input_count);
 
+/* The same for several outputs, two of which must not be one file. */
+int cli_check_outputs(const char *const *outputs, size_t output_count, const char *const *inputs,
+                      size_t input_count);
+
 /* "-o" is there and ends in .csv or .npy, or is a device; otherwise a usage error. Returns like
  * cli_parse. */
 int cli_check_table(const char *command, const char *path);
 
+/* A file of a kind that has only one ending, such as ".svg", has it, or is a device; NULL is fine.
+ * Returns like cli_parse. */
+int cli_check_ending(const char *command, const char *path, const char *end);
+
 /* Writes a whole text file: a temporary one that is renamed. */
 int cli_write_text(const char *path, const char *text, size_t length);
+
+/* Writes a table of n stars, xv (n,6); a column `stream` comes first unless id is NULL. */
+af_status cli_write_stars(af_context *c, const char *path, size_t n, const double *id,
+                          const double *xv);
 
 /* ---- stars as observed ---- */
 

@@ -21,6 +21,7 @@ typedef struct actions_run {
     size_t streams, stars, used;
     double *xv, *j, *theta, *omega, *error;
     unsigned *flags;
+    af_array *truth, *truth_error, *angles; /* NULL: not given */
 } actions_run;
 
 static const double DEGREE = 57.295779513082321;
@@ -192,32 +193,31 @@ static void actions_print_score(const actions_run *r, const actions_score *e) {
     }
 }
 
-static int actions_check(af_context *c, const actions_run *r) {
-    af_array *truth = NULL, *error = NULL, *angles = NULL;
+/* Before the orbits are followed, which takes long. */
+static int actions_read_truth(af_context *c, actions_run *r) {
+    int code = CLI_OK;
+    if (r->o->truth) code = cli_read_truth(c, r->o->truth, r->orbits, 0, &r->truth);
+    if (code == CLI_OK && r->o->truth_error)
+        code = cli_read_truth(c, r->o->truth_error, r->orbits, 0, &r->truth_error);
+    if (code == CLI_OK && r->o->angles)
+        code = cli_read_truth(c, r->o->angles, r->orbits, 1, &r->angles);
+    return code;
+}
+
+static void actions_check(const actions_run *r) {
     actions_score e;
     size_t n = r->streams, skip = r->o->skip;
-    int code = cli_read_truth(c, r->o->truth, r->orbits, 0, &truth);
     memset(&e, 0, sizeof e);
-    if (code == CLI_OK && r->o->truth_error)
-        code = cli_read_truth(c, r->o->truth_error, r->orbits, 0, &error);
-    if (code == CLI_OK && r->o->angles)
-        code = cli_read_truth(c, r->o->angles, r->orbits, 1, &angles);
-    if (code == CLI_OK) {
-        e.angle_stars = af_orbits_stars(r->orbits);
-        e.truth = truth->data + 3 * skip;
-        e.truth_error = error ? error->data + 3 * skip : NULL;
-        e.angles = angles ? angles->data + 3 * skip * e.angle_stars : NULL;
-        e.error = (double *)cli_allocate(4 * n, sizeof *e.error);
-        e.angle = (double *)cli_allocate(4 * n * r->stars, sizeof *e.angle);
-        actions_score_all(r, &e);
-        actions_print_score(r, &e);
-    }
+    e.angle_stars = af_orbits_stars(r->orbits);
+    e.truth = r->truth->data + 3 * skip;
+    e.truth_error = r->truth_error ? r->truth_error->data + 3 * skip : NULL;
+    e.angles = r->angles ? r->angles->data + 3 * skip * e.angle_stars : NULL;
+    e.error = (double *)cli_allocate(4 * n, sizeof *e.error);
+    e.angle = (double *)cli_allocate(4 * n * r->stars, sizeof *e.angle);
+    actions_score_all(r, &e);
+    actions_print_score(r, &e);
     free(e.error);
     free(e.angle);
-    af_array_destroy(truth);
-    af_array_destroy(error);
-    af_array_destroy(angles);
-    return code;
 }
 
 /* ---- the command ---- */
@@ -256,14 +256,18 @@ static int actions_run_all(af_context *c, const actions_options *o, const char *
         r.stars = af_orbits_stars(orbits);
         if (o->stars && o->stars < r.stars) r.stars = o->stars;
         actions_allocate(&r);
-        code = actions_compute(c, &r, m);
+        code = actions_read_truth(c, &r);
+        if (code == CLI_OK) code = actions_compute(c, &r, m);
         if (code == CLI_OK) actions_say(&r);
         if (code == CLI_OK && o->output)
             code = cli_ends_with(o->output, ".csv") ? actions_csv(c, &r) : actions_npy(c, &r);
         if (code == CLI_OK && o->output) printf("wrote %s\n", o->output);
-        if (code == CLI_OK && o->truth) code = actions_check(c, &r);
+        if (code == CLI_OK && o->truth) actions_check(&r);
         free(r.xv);
         free(r.flags);
+        af_array_destroy(r.truth);
+        af_array_destroy(r.truth_error);
+        af_array_destroy(r.angles);
     }
     af_orbits_destroy(orbits);
     af_mass_model_destroy(m);

@@ -159,6 +159,7 @@ int field_plot(const cli_command *command, int count, char **words) {
     if (code >= 0) return code;
     r.beside = r.galaxy_word != NULL;
     if (!r.output) return cli_usage(NAME, "-o FILE.svg is missing: where the picture goes");
+    if ((code = cli_check_ending(NAME, r.output, ".svg")) >= 0) return code;
     if ((code = cli_check_output(r.output, path, 1)) != CLI_OK) return code;
     if ((code = cli_context(r.threads, &c)) != CLI_OK) return code;
     code = fplot_all(c, &r, path[0], word);

@@ -127,8 +127,7 @@ static int fill_range(const char *option, const char *text, double out[2]) {
 static int fill_check(fill_options *o, const char *const path[2]) {
     int code;
     if (!o->output) return cli_usage("fill", "-o OUT.csv is missing: where the stars go");
-    if (!cli_ends_with(o->output, ".csv"))
-        return cli_usage("fill", "-o should end in .csv, not '%s'", o->output);
+    if ((code = cli_check_ending("fill", o->output, ".csv")) >= 0) return code;
     if ((code = fill_range("distances", o->distances, o->desc.distance)) >= 0) return code;
     if ((code = fill_range("velocities", o->velocities, o->desc.velocity)) >= 0) return code;
     if ((code = cli_sky_desc("fill", &o->sky, &o->observed)) >= 0) return code;

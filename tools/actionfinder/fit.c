@@ -202,6 +202,19 @@ static int fit_spread(af_context *c, const af_finder *f, const af_orbits *o, siz
     return CLI_OK;
 }
 
+/* Where the axis makes J_phi agree, the other two tell what was learned. */
+static void fit_say_gain(const af_finder *f, const double before[3], const double after[3]) {
+    double was = 0.0, is = 0.0;
+    int k;
+    for (k = af_finder_is_axisymmetric(f) ? 1 : 0; k < 3; k++) {
+        was += before[k];
+        is += after[k];
+    }
+    if (is < 0.9 * was) return;
+    printf("that is no better than the toy: is each stream one orbit, in kpc and km/s? If so, try "
+           "more --epochs, or a lower --rate\n");
+}
+
 static int fit_report(af_context *c, const fit_run *r, const af_finder *f, const af_orbits *o,
                       size_t train) {
     size_t first = train < af_orbits_streams(o) ? train : 0;
@@ -223,6 +236,7 @@ static int fit_report(af_context *c, const fit_run *r, const af_finder *f, const
     printf("                   %9s %9s %9s\n", "J_phi", "J_z", "J_r");
     printf("  before (toy)     %9.3f %9.3f %9.3f\n", toy[0], toy[1], toy[2]);
     printf("  after            %9.3f %9.3f %9.3f\n", found[0], found[1], found[2]);
+    fit_say_gain(f, toy, found);
     return CLI_OK;
 }
 
@@ -378,6 +392,28 @@ static af_status fit_try_toy(af_context *c, const af_finder_desc *fd, const af_o
     return s;
 }
 
+/* No galaxy is so heavy, nor its stars so fast. */
+static void fit_check_units(const af_finder *f, const af_orbits *o) {
+    size_t n = af_orbits_streams(o) * af_orbits_stars(o), i;
+    const double *xv = af_orbits_xv(o, 0);
+    double *speed = (double *)cli_allocate(n, sizeof *speed), median;
+    for (i = 0; i < n; i++, xv += 6)
+        speed[i] = sqrt(xv[3] * xv[3] + xv[4] * xv[4] + xv[5] * xv[5]);
+    median = cli_summarise(speed, n).median;
+    free(speed);
+    if (af_finder_toy(f).mass > 1e14 || median > 2000.0)
+        printf("check the units: positions in kpc, velocities in km/s (the toy isochrone has %.3g "
+               "Msun, the median speed is %.4g)\n", af_finder_toy(f).mass, median);
+}
+
+static void fit_say_begin(const af_finder *f, const fit_data *d, const af_orbits *o) {
+    int held = d->count < af_orbits_streams(d->train);
+    printf("%lu streams to train on, %s\n", (unsigned long)d->count,
+           held ? "the others validate" : "the same ones validate");
+    fit_check_units(f, o);
+    fflush(stdout);
+}
+
 static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const af_orbits *o,
                      const char *path) {
     size_t n = af_orbits_streams(o), held = r->o.streams ? r->o.streams : n - n / 8;
@@ -390,11 +426,7 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
     if (s != AF_OK) return fit_fail(c, s, path);
     code = fit_prepare(c, r, fd, o, path, &data);
     if (code == CLI_OK) s = af_finder_create(c, data.all, fd, &f);
-    if (code == CLI_OK && s == AF_OK && !r->o.quiet)
-        printf("%lu streams to train on, %s\n", (unsigned long)data.count,
-               data.count < af_orbits_streams(data.train) ? "the others validate"
-                                                          : "the same ones validate");
-    fflush(stdout);
+    if (code == CLI_OK && s == AF_OK && !r->o.quiet) fit_say_begin(f, &data, o);
     fit_desc(r, data.count, &d);
     if (data.longer && !d.epochs)
         d.epochs = fd->generator == AF_GENERATOR_SHEARS ? FIT_LONGER_STEPS : FIT_LONGER_EPOCHS;
@@ -421,13 +453,12 @@ static int fit_train(af_context *c, fit_run *r, const af_finder_desc *fd, const 
 static int fit_start(fit_run *r, const af_finder_desc *fd, const char *path) {
     af_context *c;
     af_orbits *o = NULL;
-    const char *inputs[1];
+    const char *outputs[3];
     int code;
-    inputs[0] = path;
-    if ((code = cli_check_output(r->o.output, inputs, 1)) != CLI_OK ||
-        (code = cli_check_output(r->o.history, inputs, 1)) != CLI_OK ||
-        (code = cli_check_output(r->o.checkpoint, inputs, 1)) != CLI_OK)
-        return code;
+    outputs[0] = r->o.output;
+    outputs[1] = r->o.history;
+    outputs[2] = r->o.checkpoint;
+    if ((code = cli_check_outputs(outputs, 3, &path, 1)) != CLI_OK) return code;
     if ((code = cli_context(r->o.threads, &c)) != CLI_OK) return code;
     code = (r->o.skip_incomplete ? cli_read_complete : cli_read_orbits)(c, path, &r->o.observed,
                                                                         r->o.quiet, &o);

@@ -62,22 +62,11 @@ static int invert_read_table(af_context *c, const char *path, invert_stars *s) {
 }
 
 static af_status invert_write(af_context *c, const char *path, const invert_stars *s) {
-    static const char *const name[INVERT_COLUMNS] = {"x", "y", "z", "vx", "vy", "vz"};
-    af_table *t;
-    size_t k, dims[2];
-    af_status status;
+    size_t dims[2];
     dims[0] = s->n;
     dims[1] = INVERT_COLUMNS;
-    if (!cli_ends_with(path, ".csv"))
-        return af_npy_write(c, path, s->rank ? s->rank : 2, s->rank ? s->dims : dims, s->rows);
-    status = af_table_create(c, &t);
-    if (status == AF_OK) status = af_table_comment(t, "Galactocentric, kpc and km/s");
-    if (status == AF_OK && s->id) status = af_table_add(t, "stream", s->n, s->id, 1);
-    for (k = 0; k < INVERT_COLUMNS && status == AF_OK; k++)
-        status = af_table_add(t, name[k], s->n, s->rows + k, INVERT_COLUMNS);
-    if (status == AF_OK) status = af_table_write(t, path);
-    af_table_destroy(t);
-    return status;
+    if (cli_ends_with(path, ".csv")) return cli_write_stars(c, path, s->n, s->id, s->rows);
+    return af_npy_write(c, path, s->rank ? s->rank : 2, s->rank ? s->dims : dims, s->rows);
 }
 
 static int invert_missing(const double *row) {

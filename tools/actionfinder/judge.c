@@ -451,7 +451,7 @@ static int judge_files(af_context *c, judge_run *r, const char *const path[2]) {
 
 int cli_judge(const cli_command *command, int count, char **words) {
     judge_run r;
-    const char *path[2];
+    const char *path[3], *outputs[2];
     af_context *c;
     int code;
     memset(&r, 0, sizeof r);
@@ -490,6 +490,13 @@ int cli_judge(const cli_command *command, int count, char **words) {
     if (r.o.field && !(r.o.chaos > 0.0))
         return cli_usage("judge", "--field needs --chaos PERIODS: how long orbits are followed");
     if (!(r.o.false_alarm > 0.0)) r.o.false_alarm = 0.02;
+    if ((code = cli_check_ending("judge", r.o.output, ".csv")) >= 0 ||
+        (code = cli_check_ending("judge", r.o.stars, ".csv")) >= 0)
+        return code;
+    outputs[0] = r.o.output;
+    outputs[1] = r.o.stars;
+    path[2] = r.o.train;
+    if ((code = cli_check_outputs(outputs, 2, path, 3)) != CLI_OK) return code;
     if ((code = cli_context(r.o.threads, &c)) != CLI_OK) return code;
     code = judge_files(c, &r, path);
     af_context_destroy(c);

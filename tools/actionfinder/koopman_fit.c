@@ -339,7 +339,7 @@ static int kfit_parse(const cli_command *command, kfit_options *o, int count, ch
 int koopman_fit(const cli_command *command, int count, char **words) {
     const size_t no_seed = (size_t)-1;
     kfit_run r;
-    const char *path[1], *inputs[2];
+    const char *path[1], *outputs[2];
     af_context *c = NULL;
     int code;
     memset(&r, 0, sizeof r);
@@ -348,11 +348,11 @@ int koopman_fit(const cli_command *command, int count, char **words) {
     code = kfit_parse(command, &r.o, count, words, path);
     if (code < 0) code = kfit_settings(&r, no_seed);
     if (code >= 0) return code;
-    inputs[0] = path[0];
-    inputs[1] = NULL; /* a model may replace the one that it continues */
-    code = cli_check_output(r.o.output, inputs, 1);
-    inputs[1] = r.o.begin;
-    if (code == CLI_OK) code = cli_check_output(r.o.history, inputs, 2);
+    outputs[0] = r.o.output;
+    outputs[1] = r.o.history;
+    code = cli_check_outputs(outputs, 2, path, 1);
+    /* a model may replace the one that it continues, its history may not */
+    if (code == CLI_OK) code = cli_check_output(r.o.history, &r.o.begin, 1);
     if (code == CLI_OK) code = cli_context(r.o.threads, &c);
     if (code == CLI_OK) code = kfit_start(c, &r, path[0]);
     af_context_destroy(c);

@@ -279,6 +279,7 @@ int koopman_plot(const cli_command *command, int count, char **words) {
     }
     if (code >= 0) return code;
     if (!r.output) return cli_usage(NAME, "-o FILE.svg is missing: where the picture goes");
+    if ((code = cli_check_ending(NAME, r.output, ".svg")) >= 0) return code;
     path[2] = r.history;
     code = cli_check_output(r.output, path, 3);
     if (code == CLI_OK) code = cli_context(1, &r.c);

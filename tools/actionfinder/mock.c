@@ -162,6 +162,20 @@ static int mock_write(af_context *c, const char *path, int rank, const size_t *d
     return CLI_OK;
 }
 
+static int mock_write_orbits(const mock_run *r, af_context *c, const size_t *dims) {
+    size_t n = r->o.streams * r->o.stars, i;
+    double *id;
+    af_status status;
+    if (!cli_ends_with(r->o.output, ".csv")) return mock_write(c, r->o.output, 3, dims, r->xv);
+    id = (double *)cli_allocate(n, sizeof *id);
+    for (i = 0; i < n; i++) id[i] = (double)(i / r->o.stars);
+    status = cli_write_stars(c, r->o.output, n, id, r->xv);
+    free(id);
+    if (status != AF_OK) return cli_fail_library(c);
+    printf("wrote %s\n", r->o.output);
+    return CLI_OK;
+}
+
 static int mock_write_all(const mock_run *r, af_context *c) {
     size_t d[3], flat[2];
     int code;
@@ -169,7 +183,7 @@ static int mock_write_all(const mock_run *r, af_context *c) {
     d[1] = r->o.stars;
     d[2] = 6;
     flat[1] = 3;
-    code = mock_write(c, r->o.output, 3, d, r->xv);
+    code = mock_write_orbits(r, c, d);
     d[2] = 3;
     if (code == CLI_OK) code = mock_write(c, r->o.truth, 2, flat, r->j);
     if (code == CLI_OK) code = mock_write(c, r->o.truth_error, 2, flat, r->error);
@@ -242,7 +256,7 @@ static int mock_check_options(mock_run *r) {
     const char *path[6];
     size_t i;
     int code, word;
-    if (!o->output) return cli_usage("mock", "-o xv.npy is missing: where the orbits go");
+    if ((code = cli_check_table("mock", o->output)) >= 0) return code;
     code = cli_word("mock", "potential", o->potential_word, potential, MOCK_POTENTIALS, &word);
     if (code >= 0) return code;
     o->potential = (mock_potential)word;
@@ -256,8 +270,9 @@ static int mock_check_options(mock_run *r) {
     path[3] = o->angles;
     path[4] = o->frequencies;
     path[5] = o->accelerations;
-    for (i = 0; i < 6 && code == CLI_OK; i++) code = cli_check_output(path[i], NULL, 0);
-    return code;
+    for (i = 1; i < 6 && code == CLI_OK; i++)
+        if (cli_check_ending("mock", path[i], ".npy") >= 0) return CLI_USAGE;
+    return code == CLI_OK ? cli_check_outputs(path, 6, NULL, 0) : code;
 }
 
 int cli_mock(const cli_command *command, int count, char **words) {
@@ -269,7 +284,8 @@ int cli_mock(const cli_command *command, int count, char **words) {
     r.o.stars = 8;
     {
         const cli_option options[] = {
-            {"o", CLI_TEXT, &r.o.output, "FILE.npy", "the orbits, (S,N,6) [kpc, km/s]"},
+            {"o", CLI_TEXT, &r.o.output, "FILE",
+             "the orbits [kpc, km/s]: XV.npy (S,N,6), or XV.csv, a row a star"},
             {"streams", CLI_COUNT, &r.o.streams, "N", "default 1024"},
             {"stars", CLI_COUNT, &r.o.stars, "N", "of a stream; default 8"},
             {"seed", CLI_SEED, &r.o.seed, "K", "default 0"},

@@ -275,6 +275,7 @@ int cli_plot(const cli_command *command, int count, char **words) {
     if (code < 0) code = cli_sky_desc("plot", &r.o.sky, &r.o.observed);
     if (code >= 0) return code;
     if (!r.o.output) return cli_usage("plot", "-o FILE.svg is missing: where the picture goes");
+    if ((code = cli_check_ending("plot", r.o.output, ".svg")) >= 0) return code;
     if (!r.o.test != !r.o.test_truth)
         return cli_usage("plot", "--test and --test-truth come together");
     if ((code = cli_check_output(r.o.output, path, 2)) != CLI_OK) return code;

@@ -30,6 +30,8 @@ int cli_sky_desc(const char *command, const cli_sky *s, af_observed_desc *out) {
     if (s->sky) out->sky = word ? AF_SKY_GALACTIC : AF_SKY_ICRS;
     if ((code = cli_word(command, "distance", s->distance, distance, 2, &word)) >= 0) return code;
     if (s->distance) out->distance = word ? AF_DISTANCE_PARALLAX : AF_DISTANCE_DIRECT;
+    if (s->radius > 100.0)
+        return cli_usage(command, "--sun-radius is in kpc, some 8, not %g", s->radius);
     if (s->height && !sky_numbers(s->height, 1, &out->sun.height))
         return cli_usage(command, "--sun-height takes a number, not '%s'", s->height);
     if (s->velocity && !sky_numbers(s->velocity, 3, v))
