@@ -222,6 +222,20 @@ grep '^2,' "$out/t_out.csv" | sed -n 2p >"$out/together"
 grep '^2,' "$out/alone_out.csv" >"$out/alone"
 check 'one star alone is the same as in a batch' same "$out/alone" "$out/together"
 
+table | sed '1s/.*/VX,VY,VZ,ID,X,Y,Z,Stream/' >"$out/capitals.csv"
+"$af" eval "$out/t.safetensors" "$out/capitals.csv" -o "$out/capitals_out.csv" >/dev/null
+check 'columns in capitals' same "$out/t_out.csv" "$out/capitals_out.csv"
+table | cut -d, -f1-7 >"$out/rows.csv"
+"$af" eval "$out/t.safetensors" "$out/rows.csv" -o "$out/rows_out.csv" >/dev/null
+grep '^[0-9]' "$out/t_out.csv" | cut -d, -f2- >"$out/t_actions"
+grep '^[0-9]' "$out/rows_out.csv" | cut -d, -f2- >"$out/rows_actions"
+check 'without a column stream each row is a star of its own' \
+    same "$out/t_actions" "$out/rows_actions"
+check 'which teaches nothing' refuses 1 "rows.csv|column 'stream'" \
+    "$af" fit "$out/rows.csv" -o "$out/no.safetensors" --quiet
+check 'nor in a given toy' refuses 1 "rows.csv|column 'stream'" \
+    "$af" fit "$out/rows.csv" -o "$out/no.safetensors" --quiet --toy-mass 8e11 --toy-scale 7
+
 # ---- stars as observed ----
 
 # The same stars seen from a Sun at (8, 0, 0) that moves at (-10, 230, 7), in Galactic coordinates.
@@ -524,6 +538,17 @@ symmetric() { # columns stream, ax, ay, az, Phi
         ' "$out/fe.csv"
 }
 check 'field eval of a table' symmetric
+# on_terminal COMMAND...: as it runs with a terminal; what it printed
+on_terminal() { script -qec "$*" "$out/typescript" </dev/null; }
+if on_terminal true >/dev/null 2>&1; then
+    on_terminal "$af" field actions "$ff" "$out/fx.npy" -o "$out/shown.npy" --stars 1 \
+        >"$out/shown.log"
+    check 'a terminal is told what begins' grep -q 'follows the orbits of stars' "$out/shown.log"
+fi
+"$af" field actions "$ff" "$out/fx.npy" -o "$out/hidden.npy" --stars 1 >"$out/hidden.log"
+check 'a log is not' lacks "$(printf '\r')" "$out/hidden.log"
+head -c 128 "$out/hidden.npy" >"$out/hidden.head"
+check 'actions of the first stars alone' grep -aq '(60, 1, 9)' "$out/hidden.head"
 check 'field plot' "$af" field plot "$ff" -o "$out/field.svg" --galaxy disc-halo
 check 'its picture is whole' grep -q '</svg>' "$out/field.svg"
 check 'and has no number that is none' lacks 'nan' "$out/field.svg"
@@ -619,8 +644,16 @@ check 'and says NaN' grep -qi '^2,nan,nan,nan,nan,nan,nan' "$out/skip.csv"
 bad 'a Sun for positions' 'xv.npy|the Sun' "$af" fit "$x" -o "$no" --left-handed
 bad 'and in a table' 't.csv|the Sun' \
     "$af" eval "$out/t.safetensors" "$out/t.csv" -o "$out/no.csv" --sun-radius 8
-bad 'two distances' 'both.csv|parallax' \
+bad 'two distances' 'both.csv|parallax|--distance direct or parallax' \
     "$af" eval "$out/t.safetensors" "$out/both.csv" -o "$out/no.csv"
+bad 'two distances to fill' '--distance direct or parallax' \
+    "$af" fill "$out/t.safetensors" "$out/both.csv" -o "$out/no.csv"
+printf 'a,b,c\n1,2,3\n' >"$out/letters.csv"
+bad 'columns of no kind' 'letters.csv|x, y, z, vx, vy, vz|ra, dec' \
+    "$af" eval "$out/t.safetensors" "$out/letters.csv" -o "$out/no.csv"
+table | sed '4s/^12/null/' >"$out/null.csv"
+bad 'a null' 'null.csv|line 4|empty' \
+    "$af" eval "$out/t.safetensors" "$out/null.csv" -o "$out/no.csv"
 sed '3s/,[^,]*$/,/' "$out/sky.csv" >"$out/hole.csv"
 bad 'a model for the distances of a stream' 'hole.csv|two on the same orbit' \
     "$af" fit "$out/hole.csv" -o "$no" --skip-incomplete
@@ -647,7 +680,7 @@ bad 'everything skipped' 'no stream' "$af" check "$m" "$x" --truth "$out/J.npy" 
 printf 'x,y\n8,0\n' >"$out/flat.csv"
 bad 'a model given as field' 'model.safetensors|is no field|field fit' \
     "$af" field eval "$m" "$x" -o "$out/no.npy"
-bad 'a field given as model' 'field.safetensors|mass model' \
+bad 'a field given as model' 'field.safetensors|mass model|actionfinder field eval' \
     "$af" eval "$ff" "$x" -o "$out/no.npy"
 head -c 900 "$ff" >"$out/cut_field.safetensors"
 bad 'a cut field' 'cut_field.safetensors' \

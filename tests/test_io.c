@@ -135,6 +135,11 @@ TEST(numbers_kinds) {
     CHECK(test_number_read("in", &v) == TEST_NUMBER_BAD);
     CHECK(test_number_read("1e999", &v) == TEST_NUMBER_LARGE);
     CHECK(test_number_read("NaN", &v) == TEST_NUMBER_NAN && v != v);
+    CHECK(test_number_read("null", &v) == TEST_NUMBER_EMPTY);
+    CHECK(test_number_read("NULL", &v) == TEST_NUMBER_EMPTY);
+    CHECK(test_number_read("--", &v) == TEST_NUMBER_EMPTY);
+    CHECK(test_number_read("nulls", &v) == TEST_NUMBER_BAD);
+    CHECK(test_number_read("---", &v) == TEST_NUMBER_BAD);
     CHECK(test_number_read("-Infinity", &v) == TEST_NUMBER_INFINITE && v < 0);
     CHECK(test_number_read("-1.5d-3", &v) == TEST_NUMBER_FINE && v == -1.5e-3);
     CHECK(test_number_read("1D400", &v) == TEST_NUMBER_LARGE);
@@ -594,6 +599,19 @@ TEST(table_chosen_columns) {
     CHECK(t && af_table_rows(t) == 3 && af_table_column(t, "vz")[0] != af_table_column(t, "vz")[0]);
     CHECK(t && af_table_column(t, "vz")[2] < -1e308);
     af_table_destroy(t);
+    t = read_text("b,vz\n1,null\n2,--\n3,4\n", &desc);
+    CHECK(t && af_table_column(t, "vz")[0] != af_table_column(t, "vz")[0]);
+    CHECK(t && af_table_column(t, "vz")[1] != af_table_column(t, "vz")[1]);
+    CHECK(t && af_table_column(t, "vz")[2] == 4);
+    af_table_destroy(t);
+    t = read_text("Vz,vz,VZ\n1,2,3\n", &desc); /* the name as it is comes first */
+    CHECK(t && af_table_column(t, "vz")[0] == 2);
+    af_table_destroy(t);
+    t = read_text("z,VZ\n1,2\n", &desc); /* otherwise capitals do not matter */
+    CHECK(t && af_table_column(t, "vz")[0] == 2);
+    af_table_destroy(t);
+    CHECK(read_text("Vz,VZ\n1,2\n", &desc) == NULL);
+    CHECK_FAILED(AF_ERROR_FORMAT, "has 2 columns 'vz'");
     CHECK(read_text("vz\n1e999\n", &desc) == NULL); /* not a missing value: a mistake */
     CHECK_FAILED(AF_ERROR_DATA, "too large");
     close_context();

@@ -356,7 +356,7 @@ TEST(foreign_files) {
     CHECK(af_tensors_add(set, "weight", AF_DTYPE_F64, 1, &two, numbers) == AF_OK);
     CHECK(af_tensors_write(set, path) == AF_OK);
     CHECK(af_finder_load(c, path, &f) == AF_ERROR_FORMAT && !f);
-    CHECK_TEXT(af_error(c), "is not a model of this library (format 'none'");
+    CHECK_TEXT(af_error(c), "is not an ActionFinder model (format 'none'");
     af_error_clear(c);
     af_tensors_set_text(set, "format", "pt");
     CHECK(af_tensors_write(set, path) == AF_OK);

@@ -431,7 +431,8 @@ static af_status af__choose_toy(af_context *c, const af_orbits *o, const af_find
     if (toy->mass > 0.0) return AF_OK;
     if (o->stars < 2)
         return af__fail(c, AF_ERROR_DATA,
-                        "the streams have one star each; two are needed to learn from");
+                        "the streams have one star each; two are needed to learn from: in a table "
+                        "the column 'stream' tells which stars are on one orbit");
     s = af_isochrone_fit(c, o->xv, o->streams, o->stars, 0.0, toy, NULL);
     if (s != AF_OK) return s;
     least = AF__TOY_MARGIN * af__binding_mass(o, toy->scale);

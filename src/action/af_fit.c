@@ -403,7 +403,8 @@ static af_status af__finder_fit_check(const af_finder *f, const af_orbits *o,
         if (o->count[s] < 2)
             return af__fail(
                 c, AF_ERROR_DATA,
-                "stream %.15g has one star; two on the same orbit are needed to learn from it",
+                "stream %.15g has one star; two on the same orbit are needed to learn from it: in "
+                "a table the column 'stream' tells which they are",
                 o->id[s]);
         for (i = 0; i < o->count[s]; i++)
             if (af_isochrone_actions(&toy, af_orbits_xv(o, s) + 6 * i, NULL, NULL, NULL) &

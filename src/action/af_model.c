@@ -318,7 +318,7 @@ static af_status af__model_take(af_finder *f, const af_tensors *from, const char
     af_status s;
     if (!format || strcmp(format, AF__MODEL_FORMAT) != 0)
         return af__fail(f->context, AF_ERROR_FORMAT,
-                        "'%s' is not a model of this library (format '%.40s', expected '%s')", path,
+                        "'%s' is not an ActionFinder model (format '%.40s', expected '%s')", path,
                         format ? format : "none", AF__MODEL_FORMAT);
     s = af_tensors_whole(from, "generator", &generator); /* it tells which fields there are */
     choices.generator = generator == (uint64_t)AF_GENERATOR_SHEARS ? AF_GENERATOR_SHEARS : 0;

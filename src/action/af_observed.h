@@ -66,7 +66,8 @@ AF_API af_status af_observed_read(af_context *c, const char *path, const af_obse
                                   af_observed **out);
 
 /* Reads orbits from whatever it is: NPY and tables with x, y, z, vx, vy, vz like af_orbits_read,
- * which do not look at desc, others like af_observed_read, with every star complete. */
+ * which do not look at desc, others like af_observed_read, with every star complete. In either
+ * table each row is a stream of its own where there is no column stream. */
 AF_API af_status af_orbits_read_any(af_context *c, const char *path, const af_observed_desc *desc,
                                     af_orbits **out);
 

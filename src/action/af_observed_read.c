@@ -108,8 +108,7 @@ static af__meaning af__meaning_of(const char *name) {
     size_t i, n = strlen(name);
     int error;
     if (n >= sizeof text) return m;
-    for (i = 0; i <= n; i++)
-        text[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] - 'A' + 'a' : name[i]);
+    for (i = 0; i <= n; i++) text[i] = af__small_letter(name[i]);
     if (af__cut_end(text, "_corr")) {
         af__meaning_pair(text, &m);
         return m;
@@ -179,15 +178,18 @@ static int af__sight_has(const af__sight *r, af__quantity quantity) {
 
 static af_status af__sight_missing(const af__sight *r, const char *what, const char *names) {
     return af__fail(r->context, AF_ERROR_FORMAT,
-                    "'%s' has no column with the %s; call it %s (other names: af_observed_read)",
+                    "'%s' has no column with the %s; call it %s. Stars as observed have the "
+                    "columns ra, dec (or l, b), distance (or parallax), pmra, pmdec (or pml, pmb) "
+                    "and radial_velocity; others x, y, z, vx, vy, vz",
                     af__shown_path(r->path), what, names);
 }
 
 /* Both of two that exclude each other. */
-static af_status af__sight_both(const af__sight *r, const char *one, const char *other) {
+static af_status af__sight_both(const af__sight *r, const char *one, const char *other,
+                                const char *choice) {
     return af__fail(r->context, AF_ERROR_FORMAT,
-                    "'%s' has columns with %s and with %s; say which to take, or remove the others",
-                    af__shown_path(r->path), one, other);
+                    "'%s' has columns with %s and with %s; remove some, or choose the %s",
+                    af__shown_path(r->path), one, other, choice);
 }
 
 /* Settles desc.sky and desc.distance. */
@@ -196,10 +198,10 @@ static af_status af__sight_choose(af__sight *r) {
     int galactic = af__sight_has(r, AF__Q_PML) && af__sight_has(r, AF__Q_PMB);
     int distance = af__sight_has(r, AF__Q_DISTANCE), parallax = af__sight_has(r, AF__Q_PARALLAX);
     if (r->desc.sky == AF_SKY_AUTO && icrs && galactic)
-        return af__sight_both(r, "proper motions in ICRS", "Galactic ones");
+        return af__sight_both(r, "proper motions in ICRS", "Galactic ones", "sky");
     if (r->desc.sky == AF_SKY_AUTO) r->desc.sky = galactic ? AF_SKY_GALACTIC : AF_SKY_ICRS;
     if (r->desc.distance == AF_DISTANCE_AUTO && distance && parallax)
-        return af__sight_both(r, "a distance", "a parallax");
+        return af__sight_both(r, "a distance", "a parallax", "distance");
     if (r->desc.distance == AF_DISTANCE_AUTO && !distance && !parallax)
         return af__sight_missing(r, "distance [kpc] or the parallax [mas]", "distance or parallax");
     if (r->desc.distance == AF_DISTANCE_AUTO)
@@ -468,14 +470,16 @@ AF_API af_status af_observed_read(af_context *c, const char *path, const af_obse
 
 /* ---- whatever it is ---- */
 
-/* As af_orbits_read does, from an open file, which is freed. */
+/* As af_orbits_read does, from an open file, which is freed; but without a column `stream` each row
+ * is a stream. */
 static af_status af__sight_orbits(af__sight *r, af_orbits **out) {
     af_table_desc d = AF__ZERO;
     af__row *order;
     af_table *t;
     af_status status;
-    d.columns = af__orbit_columns;
-    d.column_count = 7;
+    int alone = !af__sight_has(r, AF__Q_STREAM);
+    d.columns = af__orbit_columns + alone;
+    d.column_count = (size_t)(7 - alone);
     status = af__sight_numbers(r, &d, &t);
     if (status == AF_OK) {
         order = AF__ARRAY(&r->scratch, af__row, af_table_rows(t));
@@ -492,7 +496,7 @@ static int af__sight_is_cartesian(const af__sight *r) {
     size_t i, k, found = 0;
     for (i = 0; i < AF__LENGTH(r->names); i++)
         for (k = 1; k < 7; k++)
-            if (strcmp(r->names[i], af__orbit_columns[k]) == 0) found++;
+            if (af__same_name(r->names[i], af__orbit_columns[k])) found++;
     return found >= 4;
 }
 

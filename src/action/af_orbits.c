@@ -133,7 +133,8 @@ static int af__row_order(const void *a, const void *b) {
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
-/* The rows sorted by stream, streams in the order of their numbers. */
+/* The rows sorted by stream, streams in the order of their numbers. Where the table has no such
+ * column each row is a stream. */
 static af_status af__orbits_group(af_context *c, const char *path, const af_table *t,
                                   af__row *order, af_orbits **out) {
     const double *column[6], *id = af_table_column(t, af__orbit_columns[0]);
@@ -141,7 +142,7 @@ static af_status af__orbits_group(af_context *c, const char *path, const af_tabl
     af_orbits *o;
     for (k = 0; k < 6; k++) column[k] = af_table_column(t, af__orbit_columns[1 + k]);
     for (i = 0; i < n; i++) {
-        order[i].id = id[i];
+        order[i].id = id ? id[i] : (double)i;
         order[i].row = i;
     }
     qsort(order, n, sizeof *order, af__row_order);

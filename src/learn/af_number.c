@@ -178,12 +178,17 @@ static double af__decimal_by_library(const char *p, const char *end) {
     return strtod(text, NULL);
 }
 
+static char af__small_letter(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+
+/* Equal but for capitals. */
 static int af__same_word(const char *p, const char *end, const char *word) {
-    for (; p < end && *word; p++, word++) {
-        char c = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
-        if (c != *word) return 0;
-    }
+    for (; p < end && *word; p++, word++)
+        if (af__small_letter(*p) != af__small_letter(*word)) return 0;
     return p == end && *word == 0;
+}
+
+static int af__same_name(const char *a, const char *b) {
+    return af__same_word(a, a + strlen(a), b);
 }
 
 static af__number_kind af__number_special(const char *p, const char *end, double *value) {
@@ -198,10 +203,15 @@ static af__number_kind af__number_special(const char *p, const char *end, double
     return AF__NUMBER_INFINITE;
 }
 
+/* Nothing, or what tables of databases and of astropy write for it. */
+static int af__number_is_missing(const char *p, const char *end) {
+    return p == end || af__same_word(p, end, "null") || af__same_word(p, end, "--");
+}
+
 /* Reads the whole of [p, end); *value is set unless the kind is EMPTY or BAD. */
 static af__number_kind af__number_read(const char *p, const char *end, double *value) {
     af__decimal d = AF__ZERO;
-    if (p == end) return AF__NUMBER_EMPTY;
+    if (af__number_is_missing(p, end)) return AF__NUMBER_EMPTY;
     if (end - p > AF__NUMBER_LENGTH) return AF__NUMBER_BAD;
     if (!af__decimal_scan(p, end, &d)) return af__number_special(p, end, value);
     if (d.digits == 0) {

@@ -362,15 +362,17 @@ static af_status af__csv_no_column(const af__csv *csv, const char *const *names,
                     af__shown_path(csv->path), name, list);
 }
 
-/* Finds the field of a name, which must be there once. */
+/* Finds the field of a name, which must be there once; capitals count only where both are there. */
 static af_status af__csv_find(const af__csv *csv, const char *const *names, const char *name,
                               size_t *field) {
     size_t i, found = 0;
-    for (i = 0; i < AF__LENGTH(names); i++) {
-        if (strcmp(names[i], name) != 0) continue;
-        *field = i;
-        found++;
-    }
+    int strict;
+    for (strict = 1; strict >= 0 && found == 0; strict--)
+        for (i = 0; i < AF__LENGTH(names); i++) {
+            if (!(strict ? strcmp(names[i], name) == 0 : af__same_name(names[i], name))) continue;
+            *field = i;
+            found++;
+        }
     if (found == 1) return AF_OK;
     if (found == 0) return af__csv_no_column(csv, names, name);
     return af__fail(csv->context, AF_ERROR_FORMAT,

@@ -44,23 +44,35 @@ int cli_fail_library(const af_context *c) {
 }
 
 int cli_fail_model(af_context *c, const char *path) {
-    static const char *const kind[2] = {"an ActionFinder model, for `actionfinder eval`",
-                                        "a Koopman model, for `actionfinder koopman eval`"};
-    static const char *const begin[2] = {"actionfinder model", "actionfinder koopman model"};
-    const char *format = NULL;
+    static const struct {
+        const char *begin, *kind;
+    } known[] = {
+        {"actionfinder model", "an ActionFinder model, for `actionfinder eval`"},
+        {"actionfinder koopman model", "a Koopman model, for `actionfinder koopman eval`"},
+        {"actionfinder mass model", "a mass model, for `actionfinder field eval`"},
+        {"actionfinder acceleration", "an acceleration network, for `actionfinder field eval`"},
+        {"actionfinder checkpoint", "the state of a training, for `actionfinder fit --resume`"},
+        {"deeppotential distribution", "a distribution function, for `deeppotential eval`"},
+        {"deeppotential potential", "a potential, for `deeppotential eval`"}};
+    static const char expected[] = ", expected '";
+    const char *format = NULL, *wanted = NULL, *is = NULL, *takes = NULL;
     char sentence[1024];
     af_tensors *set = NULL;
-    int i, found = -1;
+    size_t i;
     snprintf(sentence, sizeof sentence, "%s", af_error(c));
     if (af_error_status(c) != AF_ERROR_FORMAT) return cli_fail_library(c);
     af_error_clear(c);
     if (af_tensors_read(c, path, &set) == AF_OK) format = af_tensors_text(set, "format");
-    for (i = 0; i < 2 && format; i++)
-        if (strncmp(format, begin[i], strlen(begin[i])) == 0) found = i;
+    if (format) wanted = strstr(sentence, expected);
+    for (i = 0; i < sizeof known / sizeof *known && wanted; i++) {
+        size_t n = strlen(known[i].begin);
+        if (strncmp(format, known[i].begin, n) == 0) is = known[i].kind;
+        if (strncmp(wanted + strlen(expected), known[i].begin, n) == 0) takes = known[i].kind;
+    }
     af_tensors_destroy(set);
     /* a damaged model of the right kind has the sentence that it got */
-    if (found < 0 || !strstr(sentence, ", expected '")) return cli_fail("%s", sentence);
-    return cli_fail("'%s' is %s; this command takes %s", path, kind[found], kind[!found]);
+    if (!is || !takes) return cli_fail("%s", sentence);
+    return cli_fail("'%s' is %s; this command takes %s", path, is, takes);
 }
 
 void *cli_allocate(size_t count, size_t size) {
@@ -95,6 +107,24 @@ void cli_catch_stop(void) {
 int cli_stopped(void) { return cli_interrupted != 0; }
 
 double cli_line_interval(int on_terminal) { return on_terminal ? 0.1 : 5.0; }
+
+void cli_progress(const char *what, size_t done, size_t all) {
+    static double start, last;
+    double now = cli_clock();
+    if (!isatty(STDOUT_FILENO)) return;
+    if (done == 0) start = last = now;
+    if (done == all) {
+        printf("\r\033[K");
+    } else if (done == 0) {
+        printf("%s ...", what);
+    } else if (now - last >= cli_line_interval(1)) {
+        unsigned long left = (unsigned long)((now - start) * (double)(all - done) / (double)done);
+        printf("\r%s: %lu of %lu, %lu:%02lu left\033[K", what, (unsigned long)done,
+               (unsigned long)all, left / 60, left % 60);
+        last = now;
+    }
+    fflush(stdout);
+}
 
 /* ---- options ---- */
 

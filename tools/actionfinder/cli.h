@@ -73,8 +73,8 @@ int cli_usage(const char *command, const char *format, ...) AF_PRINTF(2, 3);
 /* The sentence of the context. */
 int cli_fail_library(const af_context *c);
 
-/* The same where the model of that file could not be read; a model of the other kind (see
- * `actionfinder koopman`) is called by its name. */
+/* The same where the model of that file could not be read; a file of another kind is called by its
+ * name. */
 int cli_fail_model(af_context *c, const char *path);
 
 /* ---- files ---- */
@@ -133,6 +133,10 @@ typedef struct cli_sky {
 
 /* What they mean. Returns like cli_parse. */
 int cli_sky_desc(const char *command, const cli_sky *sky, af_observed_desc *out);
+
+/* The library's sentence where stars as observed could not be read; of columns that exclude each
+ * other it says by which option to choose. */
+int cli_fail_sky(const af_context *c);
 
 /* Reads orbits, NPY or a table, or stars as observed: then, unless `quiet`, one line says how they
  * were taken. Fails where options of the sky were given for others. */
@@ -202,6 +206,10 @@ int cli_stopped(void);
 
 /* Seconds between plain lines of progress, and between rewrites of the line on a terminal. */
 double cli_line_interval(int on_terminal);
+
+/* How far a long piece of work is, in one line that `done` = 0 begins and `done` = all takes away
+ * again; on a terminal alone. One at a time. */
+void cli_progress(const char *what, size_t done, size_t all);
 
 /* ---- the commands ---- */
 

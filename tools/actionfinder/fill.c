@@ -33,7 +33,7 @@ static void fill_actions(size_t count, const double *xv, double *j, void *user) 
 
 static int fill_read(af_context *c, const char *path, const af_observed_desc *d, fill_stars *a) {
     size_t s, i;
-    if (af_observed_read(c, path, d, &a->o) != AF_OK) return cli_fail_library(c);
+    if (af_observed_read(c, path, d, &a->o) != AF_OK) return cli_fail_sky(c);
     for (s = 0; s < af_observed_streams(a->o); s++) a->rows += af_observed_count(a->o, s);
     a->missing = (unsigned *)cli_allocate(a->rows, sizeof *a->missing);
     for (s = 0; s < af_observed_streams(a->o); s++)
@@ -102,9 +102,11 @@ static int fill_run(af_context *c, fill_options *o, const char *const path[2]) {
         code = cli_fail_library(c);
     o->desc.actions = fill_actions;
     o->desc.user = e;
+    cli_progress("looks for what was not measured", 0, 1);
     if (code == CLI_OK && (af_observed_fill(a.o, &o->desc, &a.filled, &a.left) != AF_OK ||
                            fill_write(c, &a, o->output) != AF_OK))
         code = cli_fail_library(c);
+    cli_progress("", 1, 1);
     if (code == CLI_OK) fill_say(&a, o->output);
     af_evaluator_destroy(e);
     af_observed_destroy(a.o);

@@ -65,6 +65,14 @@ static int sky_is_cartesian(af_context *c, const char *path) {
     return found;
 }
 
+int cli_fail_sky(const af_context *c) {
+    const char *sentence = af_error(c);
+    if (strstr(sentence, "choose the sky")) return cli_fail("%s: --sky icrs or galactic", sentence);
+    if (strstr(sentence, "choose the distance"))
+        return cli_fail("%s: --distance direct or parallax", sentence);
+    return cli_fail_library(c);
+}
+
 static int sky_say(af_context *c, const char *path, const af_observed_desc *d) {
     af_sun sun;
     const double *x = sun.position, *v = sun.velocity;
@@ -91,7 +99,7 @@ int cli_read_orbits(af_context *c, const char *path, const af_observed_desc *sky
     int given = sky_given(sky), cartesian, code = CLI_OK;
     if (af_orbits_read_any(c, path, sky, out) != AF_OK) {
         const char *sentence = af_error(c);
-        if (strncmp(sentence, "row ", 4) != 0) return cli_fail_library(c);
+        if (strncmp(sentence, "row ", 4) != 0) return cli_fail_sky(c);
         return cli_fail("'%s', %s", path, sentence); /* of a star that is not complete */
     }
     if (quiet && !given) return CLI_OK;
@@ -116,7 +124,7 @@ int cli_read_complete(af_context *c, const char *path, const af_observed_desc *s
     *out = NULL;
     if (af_observed_read(c, path, sky, &stars) != AF_OK ||
         af_observed_orbits(stars, 1, out) != AF_OK)
-        code = cli_fail_library(c);
+        code = cli_fail_sky(c);
     for (s = 0; code == CLI_OK && s < af_observed_streams(stars); s++)
         for (i = 0; i < af_observed_count(stars, s); i++) {
             all++;
