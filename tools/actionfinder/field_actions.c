@@ -46,17 +46,24 @@ static void actions_allocate(actions_run *r) {
 }
 
 static int actions_compute(af_context *c, actions_run *r, const af_mass_model *m) {
+    enum { BLOCK = 64 }; /* stars between two lines of progress */
     af_field field = af_field_of_mass_model(m);
     af_field_table_desc d;
     af_field_table *table;
     af_status s;
+    size_t n = r->streams * r->stars, i, count;
     memset(&d, 0, sizeof d);
     d.radius = af_mass_model_radius(m);
     s = af_field_table_create(c, &field, &d, &table);
     if (s != AF_OK) return cli_fail_library(c);
     field = af_field_of_table(table);
-    s = af_orbit_actions_of(c, &field, r->streams * r->stars, r->xv, NULL, r->j, r->theta, r->omega,
-                            r->error, r->flags);
+    for (i = 0; i < n && s == AF_OK; i += count) {
+        count = n - i < BLOCK ? n - i : BLOCK;
+        cli_progress("follows the orbits of stars", i, n);
+        s = af_orbit_actions_of(c, &field, count, r->xv + 6 * i, NULL, r->j + 3 * i,
+                                r->theta + 3 * i, r->omega + 3 * i, r->error + 3 * i, r->flags + i);
+    }
+    cli_progress("", n, n);
     af_field_table_destroy(table);
     return s == AF_OK ? CLI_OK : cli_fail_library(c);
 }

@@ -300,7 +300,9 @@ static int fit_extend(af_context *c, const fit_run *r, const af_finder_desc *fd,
     if (fd->generator == AF_GENERATOR_SHEARS && af_orbits_streams(o) < FIT_LONGER_SHEARS)
         d.streams = FIT_LONGER_SHEARS;
     d.misfit = r->o.longer == FIT_EXTEND_YES ? HUGE_VAL : 0.0;
+    if (!r->o.quiet) cli_progress("makes longer orbits in the field that the energies tell", 0, 1);
     s = af_orbits_extend(c, o, NULL, &d, out);
+    if (!r->o.quiet) cli_progress("", 1, 1);
     if (s == AF_ERROR_DATA && r->o.longer == FIT_EXTEND_AUTO) {
         if (!r->o.quiet) printf("no longer orbits are trained on: %s\n", af_error(c));
         af_error_clear(c);
@@ -487,7 +489,7 @@ static int fit_parse(const cli_command *command, fit_options *o, int count, char
         {"epochs", CLI_COUNT, &o->epochs, "N",
          "passes over the streams; default 1000, or 4000 steps if more; of longer orbits 400"},
         {"seconds", CLI_NUMBER, &o->seconds, "S",
-         "stop training after S at the latest; frequencies take a little more"},
+         "stop training after S; longer orbits before it and frequencies after it may take more"},
         {"seed", CLI_SEED, &o->seed, "K",
          "of initial values and the order of streams; default 0"},
         {"ensemble", CLI_COUNT, &o->ensemble, "N",

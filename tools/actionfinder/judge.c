@@ -367,10 +367,11 @@ static double judge_centre(const af_orbits *o) {
 
 /* Follows the first star of each stream. */
 static int judge_chaos(af_context *c, judge_run *r, const af_orbits *reference) {
+    enum { BLOCK = 64 }; /* streams between two lines of progress */
     double *xv = (double *)cli_allocate(6 * r->streams, sizeof *xv);
     af_mass_model *m = NULL;
     af_chaos_desc d;
-    size_t s;
+    size_t s, count;
     int code = judge_field(c, r, reference, &m);
     memset(&d, 0, sizeof d);
     d.periods = r->o.chaos;
@@ -379,9 +380,14 @@ static int judge_chaos(af_context *c, judge_run *r, const af_orbits *reference) 
     r->chaos_flags = (unsigned *)cli_allocate(r->streams, sizeof *r->chaos_flags);
     for (s = 0; s < r->streams; s++)
         memcpy(xv + 6 * s, af_orbits_xv(r->orbits, s), 6 * sizeof *xv);
-    if (code == CLI_OK && af_orbit_chaos_of(c, af_force_of_mass_model(m), r->streams, xv, &d,
-                                            r->chaos, r->chaos_flags) != AF_OK)
-        code = cli_fail_library(c);
+    for (s = 0; s < r->streams && code == CLI_OK; s += count) {
+        count = r->streams - s < BLOCK ? r->streams - s : BLOCK;
+        cli_progress("follows the orbits of streams", s, r->streams);
+        if (af_orbit_chaos_of(c, af_force_of_mass_model(m), count, xv + 6 * s, &d, r->chaos + s,
+                              r->chaos_flags + s) != AF_OK)
+            code = cli_fail_library(c);
+    }
+    cli_progress("", r->streams, r->streams);
     for (s = 0; s < r->streams && code == CLI_OK; s++)
         r->stream[s].flags |= r->chaos_flags[s] & AF_STREAM_CHAOTIC;
     af_mass_model_destroy(m);

@@ -129,12 +129,19 @@ static int mock_stream(const mock_run *r, size_t s) {
 /* ---- all streams ---- */
 
 static int mock_all(mock_run *r) {
-    long s, n = (long)r->o.streams, lost = 0;
+    long s, n = (long)r->o.streams, lost = 0, done = 0;
+    cli_progress("makes streams", 0, (size_t)n);
 #ifdef _OPENMP
     int threads = r->o.threads ? (int)r->o.threads : omp_get_max_threads();
 #  pragma omp parallel for schedule(dynamic, 1) num_threads(threads) reduction(+ : lost)
 #endif
-    for (s = 0; s < n; s++) lost += !mock_stream(r, (size_t)s);
+    for (s = 0; s < n; s++) {
+        lost += !mock_stream(r, (size_t)s);
+#ifdef _OPENMP
+#  pragma omp critical
+#endif
+        cli_progress("makes streams", (size_t)++done, (size_t)n);
+    }
     return lost == 0;
 }
 
