@@ -667,6 +667,9 @@ bad 'draws of stars without errors' 'sky.csv|no star has errors' \
     "$af" eval "$out/t.safetensors" "$out/sky.csv" -o "$out/no.csv" --draws 5
 bad 'draws of positions and velocities' '--draws needs stars as observed' \
     "$af" eval "$out/t.safetensors" "$out/t.csv" -o "$out/no.csv" --draws 5
+bad 'a model twice' 'model.safetensors|is given twice' "$af" eval "$m" "$m" "$x" -o "$out/no.npy"
+check 'the error of no truth' refuses 2 '--truth-error needs --truth' \
+    "$af" check "$m" "$x" --truth-error "$out/J.npy"
 check 'one draw' refuses 2 '--draws 1' "$af" eval "$m" "$x" -o "$out/no.npy" --draws 1
 bad 'an NPY given as model' 'xv.npy' "$af" eval "$x" "$x" -o "$out/no.npy"
 bad 'a text given as model' 't.csv' "$af" eval "$out/t.csv" "$x" -o "$out/no.npy"
@@ -694,6 +697,12 @@ bad 'accelerations of another shape' 'J.npy|(60, 6, 3)' \
 bad 'more streams than there are' 'fx.npy|60|--streams 61' \
     "$af" field fit "$out/fx.npy" -o "$no" --streams 61
 bad 'too few streams' 'at least 8' "$af" field fit "$out/fx.npy" -o "$no" --streams 7
+awk 'BEGIN { print "stream,x,y,z,vx,vy,vz"
+    for (i = 0; i < 24; i++) print int(i / 2) ",8,0,0.1,10,190,5" }' >"$out/alike.csv"
+bad 'streams that are all the same' 'do not determine it|more streams on other orbits' \
+    "$af" field fit "$out/alike.csv" -o "$no"
+bad 'with a ridge' 'leave the ridge to be chosen' \
+    "$af" field fit "$out/alike.csv" -o "$no" --ridge 0.1
 bad 'everything skipped in field' 'no stream' \
     "$af" field check "$ff" "$out/fx.npy" --accelerations "$out/fa.npy" --skip 60
 

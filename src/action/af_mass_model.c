@@ -480,8 +480,9 @@ static af_status af__mass_model_solve(af_mass_model *m, af__energies *e,
         if (!af__energies_solve(e, AF__MM_FOLDS, m->ridge))
             return af__fail(m->context, AF_ERROR_DATA,
                             "mass model: the energies of the streams do not determine it with a "
-                            "ridge of %g; leave the ridge to be chosen",
-                            m->ridge);
+                            "ridge of %g; %s",
+                            m->ridge, d->ridge > 0.0 ? "leave the ridge to be chosen"
+                                                     : "more streams on other orbits are needed");
         af__energies_residuals(e, AF__MM_FOLDS);
     }
     if (!af__all_finite(e->solution, AF__MM_PARTS) || !af__is_finite(m->misfit))

@@ -402,6 +402,8 @@ int cli_check(const cli_command *command, int count, char **words) {
     }
     if (code < 0) code = cli_sky_desc("check", &r.o.sky, &r.o.observed);
     if (code >= 0) return code;
+    if (r.o.truth_error && !r.o.truth)
+        return cli_usage("check", "--truth-error needs --truth J.npy, whose error it is");
     if (r.o.max_error > 0.0 && !r.o.truth_error)
         return cli_usage("check", "--max-error needs --truth-error E.npy, to compare with");
     if (!(r.o.max_error > 0.0)) r.o.max_error = 0.1;

@@ -417,8 +417,7 @@ int cli_context(size_t threads, af_context **out) {
     return af_context_create(&d, out) == AF_OK ? CLI_OK : cli_fail("out of memory");
 }
 
-/* One file, or it will be; a device is no file, and takes what comes. */
-static int cli_same_file(const char *a, const char *b) {
+int cli_same_file(const char *a, const char *b) {
     struct stat one, other;
     if (stat(a, &one) != 0 || stat(b, &other) != 0) return strcmp(a, b) == 0;
     return S_ISREG(one.st_mode) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;

@@ -84,6 +84,9 @@ int cli_ends_with(const char *text, const char *end);
 /* "model.safetensors" -> "model-2.safetensors"; NULL stays NULL. To be freed. */
 char *cli_numbered(const char *path, size_t number);
 
+/* One file, or it will be; a device is no file, and takes what comes. */
+int cli_same_file(const char *a, const char *b);
+
 /* Fails when `path` cannot be written, or is one of the inputs; so that no work is done in vain.
  * NULL is fine. */
 int cli_check_output(const char *path, const char *const *inputs, size_t input_count);

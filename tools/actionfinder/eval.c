@@ -257,11 +257,17 @@ static int eval_run(af_context *c, const eval_options *e) {
 }
 
 static int eval_check(const eval_options *e) {
+    size_t i, k;
     int code;
     if ((code = cli_check_table("eval", e->output)) >= 0) return code;
     if (e->per_star && e->per_stream)
         return cli_usage("eval", "--per-star and --per-stream exclude each other");
     if (e->draws == 1) return cli_usage("eval", "--draws 1 tells of no spread, take some ten");
+    for (i = 0; i < e->models; i++)
+        for (k = 0; k < i; k++)
+            if (cli_same_file(e->model[i], e->model[k]))
+                return cli_fail("'%s' is given twice: several models are to differ, as those of "
+                                "`fit --ensemble` do", e->model[i]);
     code = cli_check_output(e->output, e->model, e->models);
     return code != CLI_OK ? code : cli_check_output(e->output, &e->orbits, 1);
 }
