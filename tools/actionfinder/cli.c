@@ -419,6 +419,8 @@ int cli_context(size_t threads, af_context **out) {
 
 int cli_same_file(const char *a, const char *b) {
     struct stat one, other;
+    while (strncmp(a, "./", 2) == 0) a += 2;
+    while (strncmp(b, "./", 2) == 0) b += 2;
     if (stat(a, &one) != 0 || stat(b, &other) != 0) return strcmp(a, b) == 0;
     return S_ISREG(one.st_mode) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }

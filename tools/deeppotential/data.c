@@ -26,31 +26,6 @@ int deep_check_data(const char *command, const char *path) {
                      path);
 }
 
-/* Two names of one file that is there or will be; devices may be named twice. */
-static int data_same(const char *a, const char *b) {
-    struct stat one, other;
-    if (strncmp(a, "/dev/", 5) == 0) return 0;
-    while (strncmp(a, "./", 2) == 0) a += 2;
-    while (strncmp(b, "./", 2) == 0) b += 2;
-    if (strcmp(a, b) == 0) return 1;
-    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
-           one.st_ino == other.st_ino;
-}
-
-int deep_check_outputs(const char *const *outputs, size_t count, const char *const *inputs,
-                       size_t input_count) {
-    size_t i, k;
-    int code = CLI_OK;
-    for (i = 0; i < count && code == CLI_OK; i++) {
-        code = cli_check_output(outputs[i], inputs, input_count);
-        for (k = 0; k < i && code == CLI_OK; k++)
-            if (outputs[i] && outputs[k] && data_same(outputs[i], outputs[k]))
-                code = cli_fail("'%s' is to be written twice; choose another name for one of the "
-                                "two outputs", outputs[i]);
-    }
-    return code;
-}
-
 int deep_write_rows(af_context *c, const char *path, const char *comment,
                     const char *const *names, size_t columns, size_t n, const double *rows) {
     af_table *t;

@@ -53,10 +53,6 @@ int deep_check_data(const char *command, const char *path);
 
 int deep_is_hdf5(const char *path);
 
-/* cli_check_output of several, no two of which may be the same file; NULL among them is fine. */
-int deep_check_outputs(const char *const *outputs, size_t count, const char *const *inputs,
-                       size_t input_count);
-
 /* ---- stars ---- */
 
 /* How stars are read. */
@@ -199,7 +195,7 @@ typedef struct deep_training {
 /* What does not go together, words. Returns like cli_parse. */
 int deep_training_check(const char *command, deep_training *t);
 
-/* deep_check_outputs of the model, the checkpoint and the history. */
+/* cli_check_outputs of the model, the checkpoint and the history. */
 int deep_training_outputs(const deep_training *t, const char *model, const char *const *inputs,
                           size_t input_count);
 
@@ -309,7 +305,7 @@ void deep_formulas_fitted(deep_formulas *f, const char *text);
 /* The options, after all variables were added. Returns like cli_parse. */
 int deep_formulas_options(deep_formulas *f, const char *command);
 
-/* deep_check_outputs of the front and the best formula. */
+/* cli_check_outputs of the front and the best formula. */
 int deep_formulas_outputs(const deep_formulas *f, const char *const *inputs, size_t input_count);
 
 /* Before a search: units of everything, unless v.no_units, and callbacks. After it, with its status:

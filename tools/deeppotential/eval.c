@@ -286,7 +286,7 @@ int deep_eval(const cli_command *command, int count, char **words) {
     if (code < 0) {
         outputs[0] = o.output;
         outputs[1] = o.rotation_output;
-        code = deep_check_outputs(outputs, 2, path, given);
+        code = cli_check_outputs(outputs, 2, path, given);
         if (code == CLI_OK) code = cli_context(o.threads, &c);
         if (code == CLI_OK) code = eval_all(c, &o, given, path);
     }

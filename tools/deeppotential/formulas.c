@@ -193,7 +193,7 @@ int deep_formulas_outputs(const deep_formulas *f, const char *const *inputs, siz
     outputs[0] = f->output;
     outputs[1] = f->c_path;
     outputs[2] = f->latex;
-    return deep_check_outputs(outputs, 3, inputs, input_count);
+    return cli_check_outputs(outputs, 3, inputs, input_count);
 }
 
 int deep_formulas_begin(af_context *c, deep_formulas *f) {

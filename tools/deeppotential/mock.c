@@ -211,7 +211,7 @@ int deep_mock(const cli_command *command, int count, char **words) {
     if (code >= 0) return code;
     outputs[0] = o.output;
     outputs[1] = o.truth;
-    if ((code = deep_check_outputs(outputs, 2, NULL, 0)) != CLI_OK) return code;
+    if ((code = cli_check_outputs(outputs, 2, NULL, 0)) != CLI_OK) return code;
     if ((code = cli_context(o.threads, &c)) != CLI_OK) return code;
     code = mock_make(c, &o);
     af_context_destroy(c);

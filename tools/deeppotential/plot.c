@@ -425,8 +425,7 @@ static int plot_parse(const cli_command *command, int count, char **words, plot_
     if (code < 0) code = deep_parts(NAME, "check", o->check, o->parts, NULL, &o->part_count);
     if (code >= 0) return code;
     if (!o->output) return cli_usage(NAME, "-o FILE.svg is missing: where the picture goes");
-    if (!cli_ends_with(o->output, ".svg") && strncmp(o->output, "/dev/", 5) != 0)
-        return cli_usage(NAME, "'%s' should end in .svg: that is what is written", o->output);
+    if ((code = cli_check_ending(NAME, o->output, ".svg")) >= 0) return code;
     if (!o->gradients && !(o->reach > 0.0))
         return cli_usage(NAME, "--reach KPC or --gradients GRADS is missing: how far to draw");
     if (o->truth && !o->gradients) return cli_usage(NAME, "--truth needs --gradients GRADS");

@@ -315,7 +315,7 @@ static int recover_check_options(recover_settings *o, const char *const *path) {
         return cli_usage(NAME, "--centre takes X,Y,Z,VX,VY,VZ, not '%s'", o->centre);
     outputs[0] = o->output;
     outputs[1] = o->model;
-    if ((code = deep_check_outputs(outputs, 2, path, 1)) != CLI_OK) return code;
+    if ((code = cli_check_outputs(outputs, 2, path, 1)) != CLI_OK) return code;
     o->desc.units = o->units;
     o->desc.bins = o->bins;
     o->desc.steps = o->steps;

@@ -30,7 +30,7 @@ int deep_training_outputs(const deep_training *t, const char *model, const char 
     outputs[0] = t->checkpoint;
     outputs[1] = t->history;
     outputs[2] = model;
-    return deep_check_outputs(outputs, 3, inputs, input_count);
+    return cli_check_outputs(outputs, 3, inputs, input_count);
 }
 
 /* ---- progress ---- */
