@@ -188,6 +188,15 @@ check 'a field that is none' refuses 1 'not a mass model' \
 check 'plot' "$af" plot "$m" "$x" -o "$out/p.svg" --truth "$out/J.npy" --history "$out/loss.csv" \
     --streams 2 --test "$x" --test-truth "$out/J.npy"
 check 'the picture is whole' grep -q '</svg>' "$out/p.svg"
+"$af" plot "$m" "$x" -o "$out/p_few.svg" >/dev/null
+"$af" plot "$m" "$x" -o "$out/p_eight.svg" --streams 8 >/dev/null
+check 'plot draws eight streams' same "$out/p_few.svg" "$out/p_eight.svg"
+awk -F, -v OFS=, '/^[0-9]/ { $2 -= 9; if ($3 < 1e9) $3 -= 9 } 1' "$out/loss.csv" >"$out/below.csv"
+"$af" plot "$m" "$x" -o "$out/p_below.svg" --history "$out/below.csv" >/dev/null
+lines() { grep -c '<path clip-path.* d="M' "$1"; }
+check 'losses below 0 are drawn, too' \
+    test "$(lines "$out/p_below.svg")" -eq $(($(lines "$out/p_few.svg") + 2))
+check 'and no number that is none' lacks 'nan' "$out/p_below.svg"
 
 # The toy is the isochrone that the orbits were made in, so its errors vanish.
 "$af" fit "$x" -o "$out/exact.safetensors" --epochs 1 --toy-mass 3.334e11 --toy-scale 5 --quiet \
@@ -452,6 +461,10 @@ check 'koopman plot' k plot "$km" "$t" --columns z,vz -o "$out/k.svg" --history 
 check 'its picture is whole' grep -q '</svg>' "$out/k.svg"
 check 'with five panels' test "$(grep -c '<clipPath' "$out/k.svg")" -eq 5
 check 'and no number that is none' lacks 'nan' "$out/k.svg"
+check 'its axes are called as in the table' grep -q '>vz</text>' "$out/k.svg"
+check 'angles have a unit' grep -qF '[rad]</text>' "$out/k.svg"
+ring() { sed -n '/slope of .* along orbits</{n;p;}' "$out/k.svg" | grep -q '^<circle'; }
+check 'rings are explained by a ring' ring
 
 k fit "$t" --columns z,vz --continue "$out/k_short.safetensors" --steps 60 \
     -o "$out/k_on.safetensors" >"$out/k_on.log"

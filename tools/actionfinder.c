@@ -241,7 +241,8 @@ static const char FILL_MANUAL[] =
 static const char PLOT_MANUAL[] =
     "Draws J_r and J_z of the stars of each stream, in the order of the file: of the toy,\n"
     "of the model (each star solved on its own) and the truth. A few streams of many\n"
-    "stars, evenly along the orbit, look best. ORBITS: as in `actionfinder fit --help`.\n"
+    "stars, evenly along the orbit, look best; the first eight are drawn unless --streams\n"
+    "says how many. ORBITS: as in `actionfinder fit --help`.\n"
     "\n"
     "Example:\n"
     "  actionfinder mock -o long.npy --streams 4 --stars 200 --span 1 --even --truth J.npy\n"

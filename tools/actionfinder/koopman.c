@@ -165,42 +165,55 @@ static int koopman_check_columns(const char *command, const char *text, const ch
     return CLI_OK;
 }
 
-/* Prints what became q (side 0) or p (side 1). */
-static void koopman_say_side(const char *const *name, size_t n, size_t side, size_t first) {
-    size_t i;
-    printf("%s%s =", side ? "; " : "  ", side ? "p" : "q");
-    for (i = side * n; i < (side + 1) * n; i++) {
-        if (name) printf(" %s", name[i]);
-        else printf(" [%lu]", (unsigned long)(first + i));
-    }
+/* The columns of a table but orbit and t; returns how many there are, 0 for what cannot be read
+ * twice. */
+static size_t koopman_found(af_context *c, const char *path, koopman_label *label) {
+    const size_t most = 2 * (size_t)AF_FREEDOMS_MAX;
+    af_table *table = NULL;
+    size_t i, count = 0;
+    if (af_table_read(c, path, NULL, &table) == AF_OK)
+        for (i = 0; i < af_table_columns(table) && count < most; i++) {
+            const char *name = af_table_name(table, i);
+            if (strcmp(name, "orbit") != 0 && strcmp(name, "t") != 0)
+                snprintf(label[count++], sizeof *label, "%s", name);
+        }
+    af_table_destroy(table);
+    af_error_clear(c);
+    return count;
 }
 
-/* The names of the coordinates in the order of the table; NULL for an array, `first` is then the
- * number of the first coordinate. */
-static void koopman_say(af_context *c, const char *path, const char *const *given,
-                        const koopman_source *source, const af_trajectories *t) {
-    const char *found[2 * AF_FREEDOMS_MAX];
-    size_t n = af_trajectories_freedoms(t), i, count = 0, first = 1;
+int koopman_labels(af_context *c, const char *path, const koopman_source *source,
+                   const af_trajectories *t, koopman_label *label) {
+    const char *name[2 * AF_FREEDOMS_MAX], *given = source->columns ? source->columns : "";
+    char *copy = (char *)cli_allocate(strlen(given) + 1, 1);
+    size_t n = 2 * af_trajectories_freedoms(t), i, count = 0, first = 1;
     int array = cli_ends_with(path, ".npy");
-    af_table *table = NULL;
     af_array *a = NULL;
+    memcpy(copy, given, strlen(given));
+    if (source->columns) count = koopman_split(copy, name);
+    for (i = 0; i < count; i++) snprintf(label[i], sizeof *label, "%s", name[i]);
+    if (!source->columns && !array) count = koopman_found(c, path, label);
+    if (array && source->interval > 0.0 && af_npy_read(c, path, &a) == AF_OK)
+        first = a->dims[a->rank - 1] % 2;
+    for (i = 0; i < n && count != n; i++)
+        snprintf(label[i], sizeof *label, "[%lu]", (unsigned long)(first + i));
+    af_array_destroy(a);
+    free(copy);
+    return count == n;
+}
+
+static void koopman_say(af_context *c, const char *path, const koopman_source *source,
+                        const af_trajectories *t) {
+    koopman_label label[2 * AF_FREEDOMS_MAX];
+    size_t n = af_trajectories_freedoms(t), i;
+    int named = koopman_labels(c, path, source, t, label);
     printf("%s: %lu orbits, %lu samples, %lu degree%s of freedom\n", path,
            (unsigned long)af_trajectories_orbits(t), (unsigned long)af_trajectories_total(t),
            (unsigned long)n, n > 1 ? "s" : "");
-    if (array && source->interval > 0.0 && af_npy_read(c, path, &a) == AF_OK)
-        first = a->dims[a->rank - 1] % 2;
-    if (!array && !given && af_table_read(c, path, NULL, &table) == AF_OK)
-        for (i = 0; i < af_table_columns(table) && count < 2 * n; i++) {
-            const char *name = af_table_name(table, i);
-            if (strcmp(name, "orbit") != 0 && strcmp(name, "t") != 0) found[count++] = name;
-        }
-    if (!array && !given && count == 2 * n) given = found;
-    koopman_say_side(given, n, 0, first);
-    koopman_say_side(given, n, 1, first);
-    printf("%s\n", given ? "" : " (columns, counted from 0)");
+    for (i = 0; i < 2 * n; i++)
+        printf("%s %s", i == 0 ? "  q =" : i == n ? "; p =" : "", label[i]);
+    printf("%s\n", named ? "" : " (columns, counted from 0)");
     fflush(stdout);
-    af_table_destroy(table);
-    af_array_destroy(a);
 }
 
 int koopman_read(af_context *c, const char *command, const char *path, const koopman_source *source,
@@ -224,7 +237,7 @@ int koopman_read(af_context *c, const char *command, const char *path, const koo
         if (strstr(sentence, "name those")) hint = "; --columns q,..,p,.. does";
         code = cli_fail("%s%s", sentence, hint);
     }
-    if (code == CLI_OK && say) koopman_say(c, path, d.columns, source, *out);
+    if (code == CLI_OK && say) koopman_say(c, path, source, *out);
     free(copy);
     return code;
 }

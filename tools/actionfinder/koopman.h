@@ -23,6 +23,12 @@ typedef struct koopman_source {
 int koopman_read(af_context *c, const char *command, const char *path, const koopman_source *source,
                  int say, af_trajectories **out);
 
+/* What the file calls q_1 .. q_n, p_1 .. p_n, to label (2n); returns 0 where it has no names, and
+ * the labels are like [1], which counts columns from 0. */
+typedef char koopman_label[64];
+int koopman_labels(af_context *c, const char *path, const koopman_source *source,
+                   const af_trajectories *t, koopman_label *label);
+
 /* A model and trajectories of as many degrees of freedom. Destroy what is not NULL, also after a
  * failure. */
 int koopman_open(af_context *c, const char *command, const char *const path[2],

@@ -15,6 +15,7 @@ enum { MOST_POINTS = 8000, MOST_LINES = 64 }; /* of a panel: more only hide each
 
 static const svg_style LEARNED = {"#0072b2", 2.0, 1.0, NULL};
 static const svg_style MEASURED = {"#d55e00", 1.4, 1.0, NULL};
+static const double RING = 9.0; /* diameter */
 
 typedef struct kplot_run {
     const char *output, *history;
@@ -23,6 +24,7 @@ typedef struct kplot_run {
     svg_figure figure;
     size_t panels;
     koopman_map m;
+    koopman_label label[2 * AF_FREEDOMS_MAX]; /* of q and p */
 } kplot_run;
 
 static svg_panel kplot_panel(kplot_run *r, const char *title, svg_axis x, svg_axis y) {
@@ -58,7 +60,7 @@ static void kplot_phase(kplot_run *r, size_t i, int by_angle) {
     size_t n = m->freedoms, step = m->total / (size_t)MOST_POINTS + 1, count = 0, s;
     double *column = (double *)cli_allocate(3 * (m->total / step + 1), sizeof *column);
     double *x = column, *y = x + m->total / step + 1, *value = y + m->total / step + 1;
-    char q[64], p[64], v[64], title[160];
+    char v[64], bar[80], title[160];
     svg_axis range;
     svg_panel panel;
     for (s = 0; s < m->total; s += step, count++) {
@@ -67,7 +69,8 @@ static void kplot_phase(kplot_run *r, size_t i, int by_angle) {
         value[count] = (by_angle ? m->theta : m->j)[n * s + i];
     }
     kplot_name(m, by_angle ? "\xCE\xB8" : "J", i, v); /* a theta */
-    range = kplot_range(v, value, count, 1);
+    snprintf(bar, sizeof bar, "%s%s", v, by_angle ? " [rad]" : "");
+    range = kplot_range(bar, value, count, 1);
     if (by_angle) {
         range.low = 0.0;
         range.high = TURN;
@@ -75,8 +78,8 @@ static void kplot_phase(kplot_run *r, size_t i, int by_angle) {
         range.low = 0.0; /* the margin below the smallest action */
     }
     snprintf(title, sizeof title, "Phase space, coloured by %s", v);
-    panel = kplot_panel(r, title, kplot_range(kplot_name(m, "q", i, q), x, count, 1),
-                        kplot_range(kplot_name(m, "p", i, p), y, count, 1));
+    panel = kplot_panel(r, title, kplot_range(r->label[i], x, count, 1),
+                        kplot_range(r->label[n + i], y, count, 1));
     svg_points(&panel, count, x, y, value, &range, by_angle ? SVG_CYCLIC : SVG_RISING,
                count > 2000 ? 2.5 : 4.0);
     svg_colour_bar(&panel, &range, by_angle ? SVG_CYCLIC : SVG_RISING);
@@ -146,8 +149,8 @@ static void kplot_frequency(kplot_run *r, af_koopman_evaluator *e, size_t i) {
         svg_points(&p, m->orbits, j, learned, other, &range, SVG_RISING, 6.0);
         svg_colour_bar(&p, &range, SVG_RISING);
     }
-    svg_rings(&p, m->orbits, j, slope, 9.0, MEASURED);
-    svg_legend(&p, "slope of \xCE\xB8 along orbits (rings)", MEASURED, 0);
+    svg_rings(&p, m->orbits, j, slope, RING, MEASURED);
+    svg_legend_ring(&p, "slope of \xCE\xB8 along orbits", RING, MEASURED, SVG_UPPER_RIGHT);
     free(column);
 }
 
@@ -158,7 +161,7 @@ static void kplot_rollout(kplot_run *r, size_t i) {
     const double floor_of_rounding = 1e-17;
     size_t n = m->freedoms, o, s, longest = 0, step = m->orbits / (size_t)MOST_LINES + 1;
     double low = HUGE_VAL, high = floor_of_rounding, end = 0.0, *time, *away;
-    char v[64], w[64], title[192];
+    char title[192];
     svg_style style = LEARNED;
     svg_panel p;
     for (o = 0; o < m->orbits; o++) {
@@ -173,7 +176,7 @@ static void kplot_rollout(kplot_run *r, size_t i) {
         }
     }
     snprintf(title, sizeof title, "Orbits predicted from their first samples: %s, %s",
-             kplot_name(m, "q", i, v), kplot_name(m, "p", i, w));
+             r->label[i], r->label[n + i]);
     p = kplot_panel(r, title, svg_axis_of("time", 0.0, end, 0),
                     svg_axis_of("distance [size of the data]", fmin(low, high), high, 1));
     time = (double *)cli_allocate(longest, sizeof *time);
@@ -252,11 +255,29 @@ static int kplot_draw(kplot_run *r, const af_koopman *k) {
     return code;
 }
 
+/* Whether a name has room at an axis, and means nothing else in SVG. */
+static int kplot_fits(const char *name) {
+    size_t n;
+    for (n = 0; name[n]; n++)
+        if (name[n] < ' ' || name[n] > '~' || strchr("<&", name[n])) return 0;
+    return n < 25;
+}
+
+/* The file's names, or q and p. */
+static void kplot_labels(kplot_run *r, const char *path, const af_trajectories *t) {
+    size_t i, n = r->m.freedoms;
+    int named = koopman_labels(r->c, path, &r->source, t, r->label);
+    for (i = 0; i < 2 * n; i++) named = named && kplot_fits(r->label[i]);
+    for (i = 0; i < 2 * n && !named; i++)
+        kplot_name(&r->m, i < n ? "q" : "p", i % n, r->label[i]);
+}
+
 static int kplot_all(kplot_run *r, const char *const path[2]) {
     af_koopman *k;
     af_trajectories *t;
     int code = koopman_open(r->c, NAME, path, &r->source, 1, &k, &t);
     if (code == CLI_OK) code = koopman_map_make(r->c, k, t, &r->m);
+    if (code == CLI_OK) kplot_labels(r, path[1], t);
     if (code == CLI_OK) code = kplot_draw(r, k);
     koopman_map_free(&r->m);
     af_koopman_destroy(k);

@@ -19,6 +19,7 @@ static const svg_style TRUTH = {"#111111", 1.4, 1.0, "6 4"};
 static const char *const COLOUR[] = {"#0072b2", "#d55e00", "#009e73",
                                      "#aa4499", "#b58900", "#56b4e9"};
 enum { COLOURS = 6 };
+enum { PLOT_STREAMS = 8 }; /* more hide each other */
 
 /* Where the panels go: two columns. */
 enum { PANEL_WIDTH = 400, PANEL_HEIGHT = 260, PLOT_WIDTH = 1000, ROW_HEIGHT = 350 };
@@ -101,8 +102,8 @@ static int plot_orbits(plot_run *r, const af_orbits *o) {
     int code = CLI_OK, threads = (int)r->o.threads;
     memset(&toy, 0, sizeof toy);
     memset(&found, 0, sizeof found);
-    if (r->o.streams == 0 || r->o.streams > af_orbits_streams(o))
-        r->o.streams = af_orbits_streams(o);
+    if (r->o.streams == 0) r->o.streams = PLOT_STREAMS;
+    if (r->o.streams > af_orbits_streams(o)) r->o.streams = af_orbits_streams(o);
     if (r->o.truth) code = cli_read_truth(r->c, r->o.truth, o, 0, &truth);
     if (code == CLI_OK) code = cli_map_make(r->c, r->f, o, CLI_TOY, threads, &toy);
     if (code == CLI_OK) code = cli_map_make(r->c, r->f, o, CLI_ALONE, threads, &found);
@@ -123,7 +124,7 @@ static void plot_loss(plot_run *r, const af_table *t) {
     const double *seconds = af_table_column(t, "seconds"), *loss = af_table_column(t, "loss");
     const double *validation = af_table_column(t, "validation");
     double *x = (double *)cli_allocate(n, sizeof *x), *y = (double *)cli_allocate(n, sizeof *y);
-    double low = HUGE_VAL, high = 0.0;
+    double low = HUGE_VAL, high = -HUGE_VAL;
     svg_axis across;
     svg_panel p;
     svg_style trained = plot_style(5, 1.2, 0.9), held = plot_style(1, 2.2, 1.0);
@@ -137,7 +138,7 @@ static void plot_loss(plot_run *r, const af_table *t) {
     across = svg_axis_of("time [s]", 0.0, seconds[n - 1], 0);
     across.high = seconds[n - 1];
     p = plot_panel(r, "Spread of actions within streams", across,
-                   svg_axis_of("loss", low, high, 1));
+                   svg_axis_of("loss", low, high, low > 0.0)); /* no logarithm of 0 */
     svg_line(&p, n, seconds, loss, trained);
     svg_line(&p, kept, x, y, held);
     svg_legend(&p, "training streams", trained, 0);
@@ -195,14 +196,18 @@ static void plot_distribution(plot_run *r, const cli_map *toy, const cli_map *fo
     n = plot_errors(found, truth, b) < n ? n : n;
     for (i = 0; i < n; i++) share[i] = (double)(i + 1) / (double)n;
     if (n > 1) {
+        /* a steep curve on the left goes through the upper corner there */
+        int corner = b[4 * n / 5] * b[4 * n / 5] < fmax(b[n / 50], 1e-3) * a[n - 1]
+                         ? SVG_LOWER_RIGHT
+                         : SVG_UPPER_LEFT;
         p = plot_panel(r, "Error of the actions of a stream",
                        svg_axis_of("|J - truth|, mean of three [km/s kpc]", fmax(b[n / 50], 1e-3),
                                    a[n - 1], 1),
                        svg_axis_of("fraction of streams below", 0.0, 1.0, 0));
         svg_line(&p, n, a, share, TOY);
         svg_line(&p, n, b, share, model);
-        svg_legend(&p, "toy isochrone", TOY, 1);
-        svg_legend(&p, "ActionFinder", model, 1);
+        svg_legend(&p, "toy isochrone", TOY, corner);
+        svg_legend(&p, "ActionFinder", model, corner);
     }
     free(a);
     free(b);
@@ -260,7 +265,7 @@ int cli_plot(const cli_command *command, int count, char **words) {
         const cli_option options[] = {
             {"o", CLI_TEXT, &r.o.output, "FILE.svg", "the picture"},
             {"truth", CLI_TEXT, &r.o.truth, "J.npy", "true actions of these orbits (S,3)"},
-            {"streams", CLI_COUNT, &r.o.streams, "N", "draws the first N; default all"},
+            {"streams", CLI_COUNT, &r.o.streams, "N", "draws the first N; default 8"},
             {"span", CLI_NUMBER, &r.o.span, "GYR",
              "the stars of a stream are evenly spread over this time"},
             {"history", CLI_TEXT, &r.o.history, "FILE.csv", "of fit --history: adds the loss"},

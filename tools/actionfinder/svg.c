@@ -317,27 +317,42 @@ void svg_colour_bar(const svg_panel *p, const svg_axis *range, svg_colours colou
             left + 0.5 * width, p->top - 12.0, range->label);
 }
 
+static void svg_ring(const svg_panel *p, double x, double y, double diameter, svg_style style) {
+    if (!isfinite(x) || !isfinite(y)) return;
+    svg_put(p->figure,
+            "<circle clip-path=\"url(#field%d)\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.2g\" ", p->number,
+            x, y, 0.5 * diameter);
+    svg_stroke(p->figure, style);
+}
+
 void svg_rings(const svg_panel *p, size_t n, const double *x, const double *y, double diameter,
                svg_style style) {
     size_t i;
-    for (i = 0; i < n; i++) {
-        double px = svg_x(p, x[i]), py = svg_y(p, y[i]);
-        if (!isfinite(px) || !isfinite(py)) continue;
-        svg_put(p->figure,
-                "<circle clip-path=\"url(#field%d)\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.2g\" ",
-                p->number, px, py, 0.5 * diameter);
-        svg_stroke(p->figure, style);
-    }
+    for (i = 0; i < n; i++) svg_ring(p, svg_x(p, x[i]), svg_y(p, y[i]), diameter, style);
 }
 
-void svg_legend(svg_panel *p, const char *text, svg_style style, int on_left) {
-    double y = p->top + 20.0 + 19.0 * p->entries++;
-    double x = on_left ? p->left + 14.0 : p->left + p->width - 14.0;
-    double line = on_left ? x : x - 30.0;
-    svg_put(p->figure, "<path d=\"M%.1f %.1fh30\" ", line, y - 4.5);
-    svg_stroke(p->figure, style);
+/* Writes the text; the middle of the sample beside it goes to (x,y). */
+static void svg_legend_text(svg_panel *p, const char *text, int corner, double *x, double *y) {
+    int on_left = corner == SVG_UPPER_LEFT, entry = p->entries++;
+    *x = on_left ? p->left + 29.0 : p->left + p->width - 29.0;
+    *y = corner == SVG_LOWER_RIGHT ? p->top + p->height - 15.5 - 19.0 * entry
+                                   : p->top + 15.5 + 19.0 * entry;
     svg_put(p->figure,
             "<text x=\"%.1f\" y=\"%.1f\" fill=\"%s\" text-anchor=\"%s\" "
             "paint-order=\"stroke\" stroke=\"white\" stroke-width=\"3\">%s</text>\n",
-            on_left ? x + 38.0 : x - 38.0, y, INK, on_left ? "start" : "end", text);
+            on_left ? *x + 23.0 : *x - 23.0, *y + 4.5, INK, on_left ? "start" : "end", text);
+}
+
+void svg_legend(svg_panel *p, const char *text, svg_style style, int corner) {
+    double x, y;
+    svg_legend_text(p, text, corner, &x, &y);
+    svg_put(p->figure, "<path d=\"M%.1f %.1fh30\" ", x - 15.0, y);
+    svg_stroke(p->figure, style);
+}
+
+void svg_legend_ring(svg_panel *p, const char *text, double diameter, svg_style style,
+                     int corner) {
+    double x, y;
+    svg_legend_text(p, text, corner, &x, &y);
+    svg_ring(p, x, y, diameter, style);
 }

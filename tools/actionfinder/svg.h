@@ -69,8 +69,12 @@ void svg_colour_bar(const svg_panel *p, const svg_axis *range, svg_colours colou
 void svg_rings(const svg_panel *p, size_t n, const double *x, const double *y, double diameter,
                svg_style style);
 
-/* One more line of the legend in the upper right (or upper left) corner. */
-void svg_legend(svg_panel *p, const char *text, svg_style style, int on_left);
+/* One more line of the legend in that corner: downwards, in a lower one upwards. */
+enum { SVG_UPPER_RIGHT, SVG_UPPER_LEFT, SVG_LOWER_RIGHT };
+void svg_legend(svg_panel *p, const char *text, svg_style style, int corner);
+
+/* The same with a ring instead of a line. */
+void svg_legend_ring(svg_panel *p, const char *text, double diameter, svg_style style, int corner);
 
 /* The smallest pleasant range around [low, high]. */
 svg_axis svg_axis_of(const char *label, double low, double high, int logarithmic);
