@@ -60,7 +60,8 @@ static const char FIT_MANUAL[] =
 
 static const char EVAL_MANUAL[] =
     "ORBITS: as in `actionfinder fit --help`, stars as observed too, with the Sun (--sun-...,\n"
-    "--left-handed) that the model was trained with.\n"
+    "--left-handed) that the model was trained with. In a table without the column stream\n"
+    "each row is a star of its own.\n"
     "\n"
     "OUT.npy is (S,N,6), 8-byte floating point: J_phi, J_z, J_r [km/s kpc], theta_phi,\n"
     "theta_z, theta_r [rad]. OUT.csv has the columns stream, J_phi, ..., theta_r and the\n"
