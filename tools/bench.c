@@ -73,7 +73,7 @@ static int bench_options(bench *b, int count, char **words, const char **python)
         if (strcmp(word, "--rows") == 0) b->pattern = value;
         else if (strcmp(word, "--python") == 0) *python = value;
         else if (strcmp(word, "--threads") == 0) b->threads = atoi(value);
-        else if (strcmp(word, "--device") == 0 && strcmp(value, "cuda") == 0) bench_use_device();
+        else if (strcmp(word, "--device") == 0 && strcmp(value, "cuda") == 0) bench_use_device(1);
         else return bench_usage(word);
         if (b->threads < 0 || b->threads > 4096) return bench_usage("--threads out of range");
         i++;

@@ -88,8 +88,8 @@ void bench_run(void *bench_func);
 
 /* ---- device.c ---- */
 
-/* From now on bench_context's contexts compute on the GPU. */
-void bench_use_device(void);
+/* From now on bench_context's contexts compute on the GPU, or (0) on the CPU. */
+void bench_use_device(int wanted);
 int bench_on_device(void);
 
 /* A context of all defaults; ends the program where there is none. */

@@ -7,7 +7,7 @@
 
 static int device_wanted;
 
-void bench_use_device(void) { device_wanted = 1; }
+void bench_use_device(int wanted) { device_wanted = wanted; }
 
 int bench_on_device(void) { return device_wanted; }
 
