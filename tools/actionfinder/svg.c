@@ -111,7 +111,7 @@ static void svg_ticks(const svg_panel *p, int vertical) {
     double step, v, ratio;
     int lead;
     if (!a->logarithmic) {
-        step = svg_step(a->high - a->low, vertical ? 6.0 : 7.0);
+        step = svg_step(a->high - a->low, vertical ? 6.0 : fmin(7.0, p->width / 45.0));
         for (v = step * ceil(a->low / step - 1e-9); v <= a->high + 1e-9 * step; v += step)
             svg_tick(p, vertical, v, step);
         return;
