@@ -604,10 +604,13 @@ TEST(table_chosen_columns) {
     CHECK(t && af_table_column(t, "vz")[1] != af_table_column(t, "vz")[1]);
     CHECK(t && af_table_column(t, "vz")[2] == 4);
     af_table_destroy(t);
+    CHECK(read_text("z,VZ\n1,2\n", &desc) == NULL); /* R may be another column than r */
+    CHECK_FAILED(AF_ERROR_FORMAT, "has no column 'vz'");
+    desc.any_capitals = 1;
     t = read_text("Vz,vz,VZ\n1,2,3\n", &desc); /* the name as it is comes first */
     CHECK(t && af_table_column(t, "vz")[0] == 2);
     af_table_destroy(t);
-    t = read_text("z,VZ\n1,2\n", &desc); /* otherwise capitals do not matter */
+    t = read_text("z,VZ\n1,2\n", &desc); /* then capitals do not matter */
     CHECK(t && af_table_column(t, "vz")[0] == 2);
     af_table_destroy(t);
     CHECK(read_text("Vz,VZ\n1,2\n", &desc) == NULL);

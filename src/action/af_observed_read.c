@@ -480,6 +480,7 @@ static af_status af__sight_orbits(af__sight *r, af_orbits **out) {
     int alone = !af__sight_has(r, AF__Q_STREAM);
     d.columns = af__orbit_columns + alone;
     d.column_count = (size_t)(7 - alone);
+    d.any_capitals = 1;
     status = af__sight_numbers(r, &d, &t);
     if (status == AF_OK) {
         order = AF__ARRAY(&r->scratch, af__row, af_table_rows(t));

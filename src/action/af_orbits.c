@@ -177,6 +177,7 @@ static af_status af__orbits_table(af_context *c, const char *path, af_orbits **o
     af_status status;
     d.columns = af__orbit_columns;
     d.column_count = 7;
+    d.any_capitals = 1;
     status = af_table_read(c, path, &d, &t);
     if (status != AF_OK) return status;
     scratch.allocator = c->allocator;

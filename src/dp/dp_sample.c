@@ -220,6 +220,7 @@ static af_status dp__table_has(af_context *c, const char *path, const char *name
     twice[0] = twice[1] = name;
     d.columns = twice;
     d.column_count = 2;
+    d.any_capitals = 1;
     s = af_table_read(probe, path, &d, &t);
     *there = !strstr(af_error(probe), "' has no column '");
     af_table_destroy(t);
@@ -270,6 +271,7 @@ static af_status dp__sample_table(af_context *c, const char *path, const dp_volu
     if (s != AF_OK) return s;
     d.columns = wanted;
     d.column_count = (size_t)(6 + weights + 6 * errors);
+    d.any_capitals = 1;
     s = af_table_read(c, path, &d, &t);
     if (s != AF_OK) return s;
     from.context = c;

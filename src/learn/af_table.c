@@ -362,12 +362,12 @@ static af_status af__csv_no_column(const af__csv *csv, const char *const *names,
                     af__shown_path(csv->path), name, list);
 }
 
-/* Finds the field of a name, which must be there once; capitals count only where both are there. */
+/* Finds the field of a name, which must be there once; in other capitals only where they may be. */
 static af_status af__csv_find(const af__csv *csv, const char *const *names, const char *name,
-                              size_t *field) {
+                              int any_capitals, size_t *field) {
     size_t i, found = 0;
     int strict;
-    for (strict = 1; strict >= 0 && found == 0; strict--)
+    for (strict = 1; strict >= !any_capitals && found == 0; strict--)
         for (i = 0; i < AF__LENGTH(names); i++) {
             if (!(strict ? strcmp(names[i], name) == 0 : af__same_name(names[i], name))) continue;
             *field = i;
@@ -409,7 +409,8 @@ static af_status af__csv_targets(const af__csv *csv, const af_table_desc *desc,
     if (!targets->values) return af__fail_memory(csv->context, "the columns of a table");
     rows = af__csv_most_rows(csv, targets->fields);
     for (i = 0; i < count; i++) {
-        af_status status = af__csv_find(csv, header->names, wanted[i], &field);
+        af_status status = af__csv_find(csv, header->names, wanted[i], desc->any_capitals,
+                                        &field);
         if (status != AF_OK) return status;
         if (targets->values[field])
             return af__fail(csv->context, AF_ERROR_ARGUMENT, "column '%.100s' is asked for twice",

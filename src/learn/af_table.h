@@ -3,8 +3,7 @@
  * A header line with the names of the columns, then one line a row. Fields are separated by commas,
  * tabs, semicolons or blanks; the header tells which. Lines that begin with # are comments (so ECSV
  * is read too), blank lines are skipped, fields may stand in double quotes. Where the first line
- * holds only numbers, the last comment before it names the columns (numpy.savetxt). A column is
- * found by its name, or by the name in other capitals where that is not there. Numbers have a
+ * holds only numbers, the last comment before it names the columns (numpy.savetxt). Numbers have a
  * decimal point whatever the locale; 1d5 is read as 1e5. */
 
 /* Zero means default for every field. The canaries must stay zero. */
@@ -14,6 +13,8 @@ typedef struct af_table_desc {
     size_t column_count;
     int allow_missing; /* 1: an empty field, null or -- becomes NaN, nan and inf are taken; 0: an
                         * error */
+    int any_capitals;  /* 1: where a column that is wanted is not there, its name in other capitals
+                        * is looked for */
     uint32_t end_canary;
 } af_table_desc;
 

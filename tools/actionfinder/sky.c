@@ -59,6 +59,7 @@ static int sky_is_cartesian(af_context *c, const char *path) {
     memset(&d, 0, sizeof d);
     d.columns = wanted;
     d.column_count = 4;
+    d.any_capitals = 1;
     found = af_table_read(c, path, &d, &t) == AF_OK;
     af_table_destroy(t);
     af_error_clear(c);

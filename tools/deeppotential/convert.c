@@ -25,6 +25,7 @@ static int convert_is_cartesian(af_context *c, const char *path) {
     memset(&d, 0, sizeof d);
     d.columns = wanted;
     d.column_count = 6;
+    d.any_capitals = 1;
     found = af_table_read(c, path, &d, &t) == AF_OK;
     af_table_destroy(t);
     af_error_clear(c);

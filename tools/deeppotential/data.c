@@ -211,6 +211,7 @@ static int places_table(af_context *c, const char *path, size_t *n, double **x) 
     memset(&d, 0, sizeof d);
     d.columns = DEEP_ETA;
     d.column_count = 3;
+    d.any_capitals = 1;
     if (af_table_read(c, path, &d, &t) != AF_OK) return cli_fail_library(c);
     *n = af_table_rows(t);
     *x = (double *)cli_allocate(3 * *n, sizeof **x);
