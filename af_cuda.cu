@@ -185,6 +185,7 @@ AF__DEVICE void af__cuda_arrive(void) {
 #if defined(__CUDA_ARCH__)
     __pipeline_commit();
     __pipeline_wait_prior(0);
+    asm volatile("" ::: "memory"); /* no load may be moved ahead of it */
 #endif
 }
 
