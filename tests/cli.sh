@@ -112,7 +112,7 @@ check 'velocities in m/s' units 1000 5
 kpc() { ! units 1 2; }
 check 'positions in kpc' kpc
 check 'a fit that gains nothing says so' \
-    grep -q '^that is no better than the toy' "$out/unit.log"
+    grep -q '^that is hardly better than the toy' "$out/unit.log"
 check 'eval to NPY' "$af" eval "$m" "$x" -o "$out/out.npy"
 check 'eval to CSV' "$af" eval "$m" "$x" -o "$out/out.csv"
 check 'CSV has a row a star' test "$(grep -c '^[0-9]' "$out/out.csv")" -eq 240

@@ -80,6 +80,12 @@ check 'convert cuts to a volume, errors stay with their stars' cut_to
 printf 'ra,dec,parallax,pmra,pmdec,radial_velocity\n120,30,2,5,-3,20\n80,-10,1.5,-2,4,-15\n' \
     >"$out/sky.csv"
 good 'convert stars as observed' "$dp" convert "$out/sky.csv" --observed -o "$out/sky_out.csv"
+piped() {
+    # shellcheck disable=SC2002 # a pipe it shall be, which is read once
+    cat "$out/sky.csv" | "$dp" convert /dev/stdin --observed -o "$out/sky_piped.csv" &&
+        cmp "$out/sky_out.csv" "$out/sky_piped.csv"
+}
+check 'convert stars as observed, from a pipe' piped
 check 'they are about the Sun' \
     awk -F, '/^[-0-9]/ { n++; if (($1 + 8.275)^2 + $2^2 + $3^2 > 1) bad = 1 }
         END { exit bad || n != 2 }' "$out/sky_out.csv"

@@ -137,6 +137,13 @@ typedef struct cli_sky {
 /* What they mean. Returns like cli_parse. */
 int cli_sky_desc(const char *command, const cli_sky *sky, af_observed_desc *out);
 
+/* Whether any of the options said something. */
+int cli_sky_given(const af_observed_desc *sky);
+
+/* Whether an NPY array or a table holds x, y, z, vx, ...: 1; stars as observed, or what is neither:
+ * 0; what cannot be read twice, such as a pipe, is not known: -1. */
+int cli_is_cartesian(af_context *c, const char *path);
+
 /* The library's sentence where stars as observed could not be read; of columns that exclude each
  * other it says by which option to choose. */
 int cli_fail_sky(const af_context *c);

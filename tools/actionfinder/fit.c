@@ -211,8 +211,8 @@ static void fit_say_gain(const af_finder *f, const double before[3], const doubl
         is += after[k];
     }
     if (is < 0.9 * was) return;
-    printf("that is no better than the toy: is each stream one orbit, in kpc and km/s? If so, try "
-           "more --epochs, or a lower --rate\n");
+    printf("that is hardly better than the toy: is each stream one orbit, in kpc and km/s? If so, "
+           "try more --epochs, or a lower --rate\n");
 }
 
 static int fit_report(af_context *c, const fit_run *r, const af_finder *f, const af_orbits *o,

@@ -46,9 +46,7 @@ int cli_sky_desc(const char *command, const cli_sky *s, af_observed_desc *out) {
     return -1;
 }
 
-/* Whether a file that was read as orbits holds x, y, z, vx, vy, vz: 1; stars as observed: 0; what
- * cannot be read twice, such as a pipe, is not known: -1. */
-static int sky_is_cartesian(af_context *c, const char *path) {
+int cli_is_cartesian(af_context *c, const char *path) {
     static const char *const wanted[4] = {"x", "y", "z", "vx"};
     af_table_desc d;
     af_table *t = NULL;
@@ -87,8 +85,7 @@ static int sky_say(af_context *c, const char *path, const af_observed_desc *d) {
     return CLI_OK;
 }
 
-/* Whether any option said something. */
-static int sky_given(const af_observed_desc *d) {
+int cli_sky_given(const af_observed_desc *d) {
     const af_sun_desc *s = &d->sun;
     return s->radius != 0.0 || s->height != 0.0 || s->velocity[0] != 0.0 ||
            s->velocity[1] != 0.0 || s->velocity[2] != 0.0 || s->hand != AF_HAND_RIGHT ||
@@ -97,14 +94,14 @@ static int sky_given(const af_observed_desc *d) {
 
 int cli_read_orbits(af_context *c, const char *path, const af_observed_desc *sky, int quiet,
                     af_orbits **out) {
-    int given = sky_given(sky), cartesian, code = CLI_OK;
+    int given = cli_sky_given(sky), cartesian, code = CLI_OK;
     if (af_orbits_read_any(c, path, sky, out) != AF_OK) {
         const char *sentence = af_error(c);
         if (strncmp(sentence, "row ", 4) != 0) return cli_fail_sky(c);
         return cli_fail("'%s', %s", path, sentence); /* of a star that is not complete */
     }
     if (quiet && !given) return CLI_OK;
-    cartesian = sky_is_cartesian(c, path);
+    cartesian = cli_is_cartesian(c, path);
     if (cartesian == 1 && given)
         code = cli_fail("'%s' has positions and velocities, not stars as observed: options of the "
                         "Sun and the sky mean nothing to it", path);

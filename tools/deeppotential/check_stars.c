@@ -32,8 +32,8 @@ static void check_distances(size_t n, const double *eta, size_t first, double *r
 
 /* A fit scales coordinates by their standard deviations, which one of n stars at F sqrt(n) times
  * the median distance makes some F times as large: the others are then too narrow for the network.
- * F = 5 made the densities of a Plummer sphere three times as wrong. Inside the default --reach of
- * `mock` no star is so far; of spheres without an edge one in 30 has such a star, whatever n is. */
+ * F is 5: of Plummer spheres without an edge, whose mass beyond r falls as 1.5 (b/r)^2, about one
+ * in 30 has such a star, whatever n is; inside the default --reach of `mock` there is none. */
 static void check_far(const char *path, size_t n, const double *eta, size_t first) {
     double *distance = (double *)cli_allocate(2 * n, sizeof *distance), *room = distance + n;
     double half;

@@ -15,37 +15,18 @@ typedef struct convert_settings {
     int observed;
 } convert_settings;
 
-/* Whether the file holds positions and velocities; what else is wrong with it, reading tells. */
-static int convert_is_cartesian(af_context *c, const char *path) {
-    static const char *const wanted[6] = {"x", "y", "z", "vx", "vy", "vz"};
-    af_table_desc d;
-    af_table *t = NULL;
-    int found;
-    if (cli_ends_with(path, ".npy") || deep_is_hdf5(path)) return 1;
-    memset(&d, 0, sizeof d);
-    d.columns = wanted;
-    d.column_count = 6;
-    d.any_capitals = 1;
-    found = af_table_read(c, path, &d, &t) == AF_OK;
-    af_table_destroy(t);
-    af_error_clear(c);
-    return found;
-}
-
 /* A table of ra, dec, ... as positions and velocities about the galaxy's centre. */
-static int convert_observed(af_context *c, const convert_settings *o, const char *path,
-                            dp_sample **out) {
-    af_observed_desc sky;
+static int convert_observed(af_context *c, const convert_settings *o, const af_observed_desc *sky,
+                            const char *path, dp_sample **out) {
     dp_volume volume;
     af_orbits *orbits = NULL;
     size_t s, i, n = 0;
     double *eta = NULL;
-    int code = cli_sky_desc(NAME, &o->sky, &sky);
+    int code = deep_volume(NAME, "volume", o->source.volume, &volume);
     if (code >= 0) return code;
-    if ((code = deep_volume(NAME, "volume", o->source.volume, &volume)) >= 0) return code;
-    if (convert_is_cartesian(c, path))
+    if (deep_is_hdf5(path) || cli_is_cartesian(c, path) == 1)
         return cli_fail("'%s' has positions and velocities already: leave --observed out", path);
-    code = cli_read_orbits(c, path, &sky, 0, &orbits);
+    code = cli_read_orbits(c, path, sky, 0, &orbits);
     if (code == CLI_OK) {
         size_t streams = af_orbits_streams(orbits), most = af_orbits_stars(orbits);
         eta = (double *)cli_allocate(6 * streams * most, sizeof *eta);
@@ -60,10 +41,11 @@ static int convert_observed(af_context *c, const convert_settings *o, const char
     return code;
 }
 
-static int convert_all(af_context *c, const convert_settings *o, const char *path) {
+static int convert_all(af_context *c, const convert_settings *o, const af_observed_desc *sky,
+                       const char *path) {
     dp_sample *s = NULL;
     dp_volume volume;
-    int code = o->observed ? convert_observed(c, o, path, &s)
+    int code = o->observed ? convert_observed(c, o, sky, path, &s)
                            : deep_read_stars(c, NAME, path, &o->source, 0, &s);
     if (code == CLI_OK) {
         volume = dp_sample_volume(s);
@@ -76,13 +58,9 @@ static int convert_all(af_context *c, const convert_settings *o, const char *pat
     return code;
 }
 
-static int convert_sky_given(const cli_sky *s) {
-    return s->radius > 0.0 || s->height || s->velocity || s->sky || s->distance ||
-           s->parallax_zero || s->left;
-}
-
 int deep_convert(const cli_command *command, int count, char **words) {
     convert_settings o;
+    af_observed_desc sky;
     const char *path[2];
     af_context *c;
     int code;
@@ -97,16 +75,17 @@ int deep_convert(const cli_command *command, int count, char **words) {
         };
         code = cli_parse(command, options, sizeof options / sizeof *options, count, words, path, 1);
     }
+    if (code < 0) code = cli_sky_desc(NAME, &o.sky, &sky);
+    if (code < 0) code = deep_check_data(NAME, o.output);
     if (code >= 0) return code;
-    if ((code = deep_check_data(NAME, o.output)) >= 0) return code;
     if (o.observed && (o.source.weights || o.source.no_weights || o.source.no_errors))
         return cli_usage(NAME, "with --observed there are neither weights nor errors");
-    if (!o.observed && convert_sky_given(&o.sky))
+    if (!o.observed && cli_sky_given(&sky))
         return cli_usage(NAME, "options of the Sun and the sky go with --observed");
     path[1] = o.source.weights;
     if ((code = cli_check_output(o.output, path, 2)) != CLI_OK) return code;
     if ((code = cli_context(0, &c)) != CLI_OK) return code;
-    code = convert_all(c, &o, path[0]);
+    code = convert_all(c, &o, &sky, path[0]);
     af_context_destroy(c);
     return code;
 }

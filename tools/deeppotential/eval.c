@@ -1,13 +1,9 @@
 /* deeppotential eval, local: what a potential gives at places; accelerations without one. */
-#ifndef _POSIX_C_SOURCE
-#  define _POSIX_C_SOURCE 200809L
-#endif
 #include "deep.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char NAME[] = "eval";
 
@@ -48,31 +44,23 @@ size_t deep_eval_options(cli_option *out) {
 
 enum { EVAL_MOST = 7 }; /* phi, ax, ay, az, density, surface density, sphere density */
 
-enum { EVAL_BLOCK = 512 }; /* places between looks at the clock */
+enum { EVAL_BLOCK = 512 }; /* places between two lines of progress */
 
-/* The columns that take long, a line of progress from time to time. */
+/* The columns that take long. */
 static af_status eval_around(const eval_settings *o, dp_potential *p, size_t n, const double *x,
                              const double *xy, double *sigma, double *sphere) {
-    double start = cli_clock(), shown = start, now;
-    int terminal = isatty(STDOUT_FILENO) == 1;
     af_status s = AF_OK;
     size_t i, m;
     if (!(o->surface > 0.0) && !(o->sphere > 0.0)) return AF_OK;
     for (i = 0; i < n && s == AF_OK; i += m) {
         m = n - i < (size_t)EVAL_BLOCK ? n - i : (size_t)EVAL_BLOCK;
+        cli_progress("densities around places", i, n);
         if (o->surface > 0.0)
             s = dp_surface_density(p, m, xy + 2 * i, o->surface, 0, sigma + i);
         if (s == AF_OK && o->sphere > 0.0)
             s = dp_sphere_density(p, m, x + 3 * i, o->sphere, 0, sphere + i);
-        now = cli_clock();
-        if (now - shown < cli_line_interval(terminal)) continue;
-        printf("%sdensities at %lu of %lu places  %.0f s%s", terminal ? "\r" : "",
-               (unsigned long)(i + m), (unsigned long)n, now - start,
-               terminal ? "\033[K" : "\n");
-        fflush(stdout);
-        shown = now;
     }
-    if (terminal && shown > start) printf("\r\033[K");
+    cli_progress("", n, n);
     return s;
 }
 
